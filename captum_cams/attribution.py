@@ -1,0 +1,120 @@
+"""The abstract classes that every method extends, and the arguments that all of them share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from captum.attr import LayerAttribution
+from captum.log import log_usage
+from torch import Tensor, nn
+
+from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, runner
+from captum_cams.engine.layers import find_layer, named_layer
+from captum_cams.engine.untouched import untouched
+from captum_cams.heatmap import minmax, upsample
+
+
+class CAMAttribution(LayerAttribution, ABC):
+    """A class activation map Φ(Σ_k C_k) from per-channel contributions C, N×K×h×w.
+
+    Instances hold hyperparameters and the layer, never tensors. Whatever happens in a call, the model is left
+    as it was: parameters, buffers, gradients, flags, hooks, random state.
+
+    Args:
+        forward_func: the model, a module or any function of the inputs. A compiled or data-parallel model is
+            explained through the network inside it.
+        layer: a module, its dotted name, or None for the last feature layer with a spatial map, found in the
+            first call and named in a log line.
+        device_ids: for Captum's order of arguments; not needed here.
+    """
+
+    needs_gradient: ClassVar[bool] = False
+    needs_classifier: ClassVar[bool] = False
+    rectifies: ClassVar[bool] = True
+    """Whether Φ is ReLU (otherwise the identity)."""
+    perturbations_per_eval: int | None = None
+    """Rows per run of the part behind the layer, for methods that need such runs."""
+
+    layer: nn.Module | None
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+    ) -> None:
+        super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
+
+    @abstractmethod
+    def maps(self, seen: Seen) -> Tensor:
+        """The contributions C of a run: N×K×h×w, or N×1×h×w where channels have no share of their own."""
+
+    def contributions(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Tensor:
+        """The map before it is summed over channels and rectified, N×K×h×w; arguments as in :meth:`attribute`."""
+        with untouched(self.forward_func):
+            tensors = as_tuple(inputs)
+            if self.layer is None:
+                run = runner(self.forward_func, tensors, additional_forward_args)
+                self.layer = find_layer(self.forward_func, run)
+            needs = Needs(self.needs_gradient, self.needs_classifier, self.perturbations_per_eval)
+            seen = capture(
+                self.forward_func, self.layer, tensors, target, additional_forward_args, attribute_to_layer_input, needs
+            )
+            return self.maps(seen)
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+        relu_attributions: bool | None = None,
+    ) -> Tensor:
+        """The class activation map at the layer's size, N×1×h×w, as Captum's ``LayerGradCam`` returns it.
+
+        Args:
+            inputs: N×C×H×W, or a tuple of tensors with one batch size.
+            target: what to explain, in any of Captum's forms; None is the class with the highest score.
+            additional_forward_args: further arguments of the model; tensors with N rows belong to the samples.
+            attribute_to_layer_input: explain the layer's input instead of its output.
+            relu_attributions: True keeps positive values only, False gives the signed map, None is as the
+                method's paper has it.
+
+        Raises:
+            CAMError: the layer is not found or gives no N×K×h×w map, the target does not fit the output, the
+                batch is empty, or activations, scores or gradients hold NaN or Inf.
+        """
+        summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
+        summed = summed.sum(1, keepdim=True)
+        rectify = self.rectifies if relu_attributions is None else relu_attributions
+        return (summed.relu() if rectify else summed).contiguous()
+
+    def heatmap(
+        self, inputs: Tensor | tuple[Tensor, ...], target: Any = None, additional_forward_args: Any = None
+    ) -> Tensor:
+        """The map at the size of the first input, N×H×W in [0, 1]; a constant map gives zeros."""
+        maps = self.attribute(inputs, target, additional_forward_args)
+        first = inputs[0] if isinstance(inputs, tuple) else inputs
+        return minmax(upsample(maps, first.shape[-2:]))[:, 0]
+
+
+class SpatialCAM(CAMAttribution):
+    """A method with a weight per position; subclasses write :meth:`maps`."""
+
+
+class WeightedCAM(CAMAttribution):
+    """A method with one weight per channel, C_k = w_k A_k; subclasses write :meth:`weights`."""
+
+    @abstractmethod
+    def weights(self, seen: Seen) -> Tensor:
+        """The weights w, N×K."""
+
+    def maps(self, seen: Seen) -> Tensor:
+        return self.weights(seen)[..., None, None] * seen.activation

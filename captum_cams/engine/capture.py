@@ -1,0 +1,216 @@
+"""One run of the model: activation of the layer, gradient of the target's score, output.
+
+The only file that uses Captum's internal hooks and target selection.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from captum._utils.common import (
+    _format_additional_forward_args,
+    _format_tensor_into_tuples,
+    _run_forward,
+    _select_targets,
+)
+from captum._utils.gradient import _forward_layer_distributed_eval
+from torch import Tensor, nn
+
+from captum_cams.engine.layers import Call, classifier_call, watch
+from captum_cams.engine.resume import Head, Resume
+from captum_cams.engine.targets import Index, check_output, resolve_target
+from captum_cams.engine.untouched import unwrap
+from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method reads of a run beyond activation and output; nothing else is computed."""
+
+    gradient: bool = False
+    classifier: bool = False
+    resume_chunk: int | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one run has shown. Half-precision activations and gradients are given in float32."""
+
+    inputs: tuple[Tensor, ...]
+    activation: Tensor
+    """N×K×h×w, the output (or input) of the layer."""
+    output: Tensor
+    """The model's output, N×classes for a classifier."""
+    target: list[Index]
+    """The explained entry of each sample's output."""
+    score: Tensor
+    """N, the explained entries themselves."""
+    _gradient: Tensor | None
+    _classifier: Call | None
+    _resume: Resume | None
+
+    @property
+    def gradient(self) -> Tensor:
+        """N×K×h×w, derivative of the score with respect to the activation (``Needs.gradient``)."""
+        assert self._gradient is not None, "declare needs_gradient"
+        return self._gradient
+
+    @property
+    def classifier(self) -> Call | None:
+        """The call of the last convolution or Linear (``Needs.classifier``)."""
+        return self._classifier
+
+    @property
+    def resume(self) -> Resume:
+        """Runs of the part behind the layer (``Needs.resume_chunk``)."""
+        assert self._resume is not None, "declare needs_resume"
+        return self._resume
+
+
+def as_tuple(inputs: Any) -> tuple[Tensor, ...]:
+    """Inputs as Captum takes them, as fresh tensors: a model may write to them, and inference tensors have no graph.
+
+    Raises:
+        CAMError: no tensor, an empty batch, or unequal batch sizes.
+    """
+    inputs = _format_tensor_into_tuples(inputs) if isinstance(inputs, Tensor | tuple) else (inputs,)
+    check_batch(inputs)
+    return tuple(tensor.detach().clone() for tensor in inputs)
+
+
+def runner(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[], Any]:
+    """A call of the eager network on these inputs, additional arguments passed on as Captum does."""
+    model = unwrap(forward_func)
+    return lambda: _run_forward(model, inputs, None, additional)
+
+
+def capture(
+    forward_func: Callable[..., Any],
+    layer: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Any,
+    additional: Any,
+    at_input: bool,
+    needs: Needs,
+) -> Seen:
+    """Run the model once and see what ``needs`` asks for.
+
+    The part before the layer runs without a graph: the gradient is wanted at the layer alone, which makes the
+    whole cost little more than a plain forward pass.
+
+    Raises:
+        CAMError: the layer is never reached or gives no N×K×h×w tensor, the target does not fit the output,
+            NaN or Inf in activations or scores, or the score does not depend on the layer.
+    """
+    model = unwrap(forward_func)
+    samples = inputs[0].shape[0]
+    head = Head(layer, at_input)
+
+    def run() -> tuple[dict[Any, Any], Any]:
+        return _forward_layer_distributed_eval(
+            model,
+            inputs,
+            layer,
+            additional_forward_args=additional,
+            attribute_to_layer_input=at_input,
+            forward_hook_with_return=True,
+            require_layer_grads=needs.gradient,
+        )
+
+    with ExitStack() as stack:
+        if needs.gradient:
+            stack.enter_context(torch.no_grad())  # ends the gradient mode that the hook begins
+            hook = _begin_graph_at_input if at_input else _begin_graph
+            register = layer.register_forward_pre_hook if at_input else layer.register_forward_hook
+            stack.callback(register(hook).remove)
+        if needs.resume_chunk:
+            stack.enter_context(head.recording())
+        classifier = None
+        try:
+            if needs.classifier:
+                (saved, output), calls = watch(run)
+                classifier = classifier_call(calls)
+            else:
+                saved, output = run()
+        except AssertionError as error:
+            if "Forward hook did not obtain" not in str(error):
+                raise
+            raise CAMError(
+                f"layer {type(layer).__name__} was never reached in the run of the model; "
+                "pass a layer that its forward calls"
+            ) from error
+        tensors = next(iter(saved[layer].values()))
+        activation = _check_activation(tensors, layer, samples)
+        output = check_output(output, samples)
+        index = resolve_target(target, output)
+        score = _select_targets(output, index) if output.ndim > 1 else output
+        check_finite(f"scores of the model ({type(model).__name__})", score.detach())
+        gradient = _gradient(score, activation, layer) if needs.gradient else None
+
+    activation, output = activation.detach(), output.detach()
+    resume = None
+    if needs.resume_chunk:
+        resume = Resume(_rows(model, inputs, additional), head, activation, output, index, needs.resume_chunk)
+    return Seen(inputs, _wide(activation), output, index, _wide(score.detach()), gradient, classifier, resume)
+
+
+def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
+    torch.set_grad_enabled(True)
+    # A copy, because a layer that hands its input on would make the skip connection around it part of the gradient.
+    return output.clone() if isinstance(output, Tensor) else output
+
+
+def _begin_graph_at_input(module: nn.Module, args: Any) -> Any:
+    torch.set_grad_enabled(True)
+    return tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _check_activation(tensors: tuple[Any, ...], layer: nn.Module, samples: int) -> Tensor:
+    name = type(layer).__name__
+    if len(tensors) != 1 or not isinstance(tensors[0], Tensor):
+        kinds = ", ".join(type(tensor).__name__ for tensor in tensors)
+        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({kinds}); choose a layer inside it")
+    activation = tensors[0]
+    if activation.ndim != 4 or activation.shape[0] != samples:
+        raise CAMError(
+            f"layer {name} must give N×K×h×w with N = {samples}, got {shape_of(activation)}; "
+            "choose a layer with a spatial map"
+        )
+    check_finite(f"activations of layer {name}", activation.detach())
+    return activation
+
+
+def _gradient(score: Tensor, activation: Tensor, layer: nn.Module) -> Tensor:
+    name = type(layer).__name__
+    gradient = None
+    if score.requires_grad:
+        (gradient,) = torch.autograd.grad(score.sum(), activation, allow_unused=True)
+    if gradient is None:
+        raise CAMError(
+            f"the score must depend on layer {name}, got no gradient there; does the forward detach it, "
+            "or run the part behind it under no_grad?"
+        )
+    check_finite(f"gradients at layer {name}", gradient)
+    return _wide(gradient)
+
+
+def _rows(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[int, int], Tensor]:
+    samples = inputs[0].shape[0]
+    extra = _format_additional_forward_args(additional) or ()
+
+    def expand(value: Any, sample: int, rows: int) -> Any:
+        if isinstance(value, Tensor) and value.ndim and value.shape[0] == samples:
+            return value[sample : sample + 1].expand(rows, *value.shape[1:])
+        return value
+
+    def run(sample: int, rows: int) -> Tensor:
+        args = tuple(expand(value, sample, rows) for value in (*inputs, *extra))
+        return check_output(model(*args), rows)
+
+    return run

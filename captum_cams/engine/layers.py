@@ -1,0 +1,118 @@
+"""Find the layer to explain, by name or by watching one run."""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from captum_cams.errors import CAMError, near
+from captum_cams.engine.untouched import unwrap
+
+log = logging.getLogger("captum_cams")
+
+# Modules that hand a map on, resize it for the head, or only string other modules together.
+_NOT_FEATURES = (
+    nn.Identity,
+    nn.modules.dropout._DropoutNd,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module in a watched run; ``start`` and ``end`` number its entry and its exit."""
+
+    module: nn.Module
+    inputs: tuple[Any, ...]
+    output: Any
+    start: int
+    end: int
+
+
+def watch(run: Callable[[], Any]) -> tuple[Any, list[Call]]:
+    """The result of ``run()`` and every module call in it, in the order in which the calls ended."""
+    calls: list[Call] = []
+    entered: list[tuple[nn.Module, int]] = []
+    clock = iter(range(10**9))
+
+    def enter(module: nn.Module, args: Any) -> None:
+        entered.append((module, next(clock)))
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        while entered:
+            current, start = entered.pop()
+            if current is module:
+                calls.append(Call(module, args, output, start, next(clock)))
+                return
+
+    with ExitStack() as stack:
+        stack.callback(register_module_forward_pre_hook(enter).remove)
+        stack.callback(register_module_forward_hook(leave).remove)
+        result = run()
+    return result, calls
+
+
+def classifier_call(calls: list[Call]) -> Call | None:
+    """The last convolution or linear map of the run: the one that makes the class scores."""
+    for call in reversed(calls):
+        weight = getattr(call.module, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim >= 2:
+            return call
+    return None
+
+
+def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.Module:
+    """The last module with a map N×K×h×w, h·w > 1, that ends before the classifier begins.
+
+    Raises:
+        CAMError: ``forward_func`` is no module, or no such layer exists.
+    """
+    model = unwrap(forward_func)
+    if not isinstance(model, nn.Module):
+        raise CAMError(
+            f"layer=None needs a torch.nn.Module to search, got {type(forward_func).__name__}; "
+            "pass the layer as a module: layer=model.layer4"
+        )
+    _, calls = watch(run)
+    classifier = classifier_call(calls)
+    limit = classifier.start if classifier else calls[-1].start if calls else 0
+    names = {module: name for name, module in model.named_modules()}
+    for call in reversed(calls):
+        shape = call.output.shape if isinstance(call.output, Tensor) else ()
+        is_map = len(shape) == 4 and shape[-2] * shape[-1] > 1
+        if (
+            is_map
+            and call.end < limit
+            and type(call.module) is not nn.Sequential
+            and not isinstance(call.module, _NOT_FEATURES)
+            and names.get(call.module)
+        ):
+            log.info("layer %s (%s) is explained", names[call.module], "×".join(map(str, shape[1:])))
+            return call.module
+    raise CAMError(
+        "no layer with a spatial map (N×K×h×w, h·w > 1) was found before the classifier; "
+        "pass layer= as a module or a dotted name"
+    )
+
+
+def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.Module:
+    """The module itself, or the one with this dotted name.
+
+    Raises:
+        CAMError: no module has this name (near names are listed), or ``forward_func`` is no module.
+    """
+    if isinstance(layer, nn.Module):
+        return layer
+    model = unwrap(forward_func)
+    if not isinstance(model, nn.Module):
+        raise CAMError(f"a layer by name needs a torch.nn.Module, got {type(forward_func).__name__}; pass the module")
+    modules = dict(model.named_modules())
+    if not isinstance(layer, str) or layer not in modules:
+        hint = near(str(layer), modules) or f"; the last ones are {', '.join(list(modules)[-5:])}"
+        raise CAMError(f"layer must be a module or a dotted name of the model, got {layer!r}{hint}")
+    return modules[layer]

@@ -1,0 +1,97 @@
+"""FD-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.attribution import WeightedCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.errors import CAMError, check_at_least, check_choice
+from captum_cams.heatmap import minmax
+from captum_cams.registry import register
+
+_COMBINE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "product": lambda alpha, s, bias: alpha * s,
+    "exponential": lambda alpha, s, bias: alpha * s.exp(),
+    "biased exponential": lambda alpha, s, bias: alpha * s.exp() - bias,
+}
+
+
+@register
+class FDCAM(WeightedCAM):
+    """Weigh each channel by its mean gradient, scaled by what its group of similar channels does to the score.
+
+    Li et al., "FD-CAM: Improving Faithfulness and Discriminability of Visual Explanation for CNNs", ICPR 2022,
+    eq. 4 to 11: the group of k holds the channels whose cosine similarity with A_k exceeds the row's
+    percentile; s_k = ½[(y_c − y_c(group off)) + y_c(only the group on)]; w_k = α̂_k exp(ŝ_k) − b, where α is
+    Grad-CAM's weight and the hat scales to [0, 1] over the channels.
+
+    Args:
+        percentile: θ, the share of most similar channels in a group, in percent; None switches each channel
+            alone (the paper's ablation "no grouping").
+        bias: b.
+        switch_on: False scores by switching off alone (ablation).
+        combine: ρ; "biased exponential" as above, "exponential" without the bias, "product" α̂ ŝ (ablations).
+        score: "logit" as in the authors' code, or "probability".
+        perturbations_per_eval: rows in one run of the part behind the layer.
+    """
+
+    needs_gradient = True
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        percentile: float | None = 5.0,
+        bias: float = 0.5,
+        switch_on: bool = True,
+        combine: str = "biased exponential",
+        score: str = "logit",
+        perturbations_per_eval: int = 32,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        if percentile is not None and not 0 < percentile < 100:
+            raise CAMError(f"percentile must lie between 0 and 100, or be None for no grouping, got {percentile!r}")
+        check_choice("combine", combine, _COMBINE)
+        check_choice("score", score, ("logit", "probability"))
+        check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
+        self.percentile, self.bias, self.switch_on = percentile, bias, switch_on
+        self.combine, self.score, self.perturbations_per_eval = combine, score, perturbations_per_eval
+
+    def weights(self, seen: Seen) -> Tensor:
+        on = self.groups(seen.activation)
+        off_score = seen.resume.switched(~on, self.score)
+        change = seen.resume.switched(torch.ones_like(on[:, :1]), self.score) - off_score
+        if self.switch_on:
+            change = (change + seen.resume.switched(on, self.score)) / 2
+        alpha = seen.gradient.mean((2, 3))
+        return _COMBINE[self.combine](minmax(alpha, 1), minmax(change, 1), self.bias)
+
+    def groups(self, activation: Tensor) -> Tensor:
+        """Which channels are switched with which: N×K×K booleans, row k the group of channel k."""
+        samples, channels = activation.shape[:2]
+        if self.percentile is None:
+            return torch.eye(channels, dtype=torch.bool, device=activation.device).expand(samples, -1, -1)
+        similarity = cosine_similarity(activation)
+        return similarity > row_quantile(similarity, 1 - self.percentile / 100)
+
+
+def cosine_similarity(activation: Tensor) -> Tensor:
+    """Cosine of every pair of flattened channels, N×K×K; a dead channel has 0 with all, itself included."""
+    rows = activation.flatten(2)
+    norm = rows.norm(dim=2, keepdim=True)
+    unit = rows / norm.where(norm > 0, 1)
+    return unit @ unit.mT
+
+
+def row_quantile(values: Tensor, q: float) -> Tensor:
+    """The q-quantile of every row with linear interpolation, ...×1: ``torch.quantile`` without sorting rows."""
+    position = q * (values.shape[-1] - 1)
+    below = int(position)
+    highest = values.topk(values.shape[-1] - below, sorted=True).values
+    low, high = highest[..., -1:], highest[..., -2:-1] if highest.shape[-1] > 1 else highest[..., -1:]
+    return torch.lerp(low, high, position - below)

@@ -1,0 +1,21 @@
+"""HiResCAM."""
+
+from torch import Tensor
+
+from captum_cams.attribution import SpatialCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.registry import register
+
+
+@register
+class HiResCAM(SpatialCAM):
+    """Multiply gradient and activation position by position, without averaging.
+
+    Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+    networks", arXiv:2011.08891, eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
+    """
+
+    needs_gradient = True
+
+    def maps(self, seen: Seen) -> Tensor:
+        return seen.gradient * seen.activation

@@ -1,0 +1,21 @@
+"""Layer-CAM."""
+
+from torch import Tensor
+
+from captum_cams.attribution import SpatialCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.registry import register
+
+
+@register
+class LayerCAM(SpatialCAM):
+    """Weigh each position of each channel by its positive gradient, which also suits shallow layers.
+
+    Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", IEEE TIP 2021,
+    eq. 5 to 7: map = ReLU(Σ_k ReLU(G_k) ∘ A_k).
+    """
+
+    needs_gradient = True
+
+    def maps(self, seen: Seen) -> Tensor:
+        return seen.gradient.relu() * seen.activation

@@ -1,0 +1,23 @@
+"""XGrad-CAM."""
+
+from torch import Tensor
+
+from captum_cams.attribution import WeightedCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.registry import register
+
+
+@register
+class XGradCAM(WeightedCAM):
+    """Weigh each channel by its gradient, averaged in proportion to the activation.
+
+    Fu et al., "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", BMVC 2020, eq. 8:
+    w_k = Σ_ij A_k G_k / Σ_ij A_k, 0 where the sum of the activations is 0.
+    """
+
+    needs_gradient = True
+
+    def weights(self, seen: Seen) -> Tensor:
+        total = seen.activation.sum((2, 3))
+        product = (seen.activation * seen.gradient).sum((2, 3))
+        return (product / total.where(total != 0, 1)).where(total != 0, 0)

@@ -1,0 +1,152 @@
+"""Runs of the part behind a layer against full runs with a replacing hook."""
+
+import time
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.untouched import untouched
+from tests.networks import NETWORKS, images
+
+
+def full_run(model: nn.Module, layer: nn.Module, x: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """The definition: the whole model on copies of one image, the layer's output replaced at its last use."""
+    uses = []
+    count = layer.register_forward_hook(lambda *_: uses.append(1))
+    model(x)
+    count.remove()
+    calls = iter(range(1, len(uses) + 1))
+    hook = layer.register_forward_hook(lambda *_: activations.clone() if next(calls) == len(uses) else None)
+    out = model(x.expand(len(activations), *x.shape[1:]))
+    hook.remove()
+    return out
+
+
+def seen_at(model, layer, x, chunk=64, at_input=False):
+    return capture(model, layer, as_tuple(x), 0, None, at_input, Needs(resume_chunk=chunk))
+
+
+def layers_of(model: nn.Module, x: torch.Tensor) -> list[str]:
+    """Every module with a map as its output, in the order of the run."""
+    found, hooks = [], []
+    for name, module in model.named_modules():
+        hooks.append(
+            module.register_forward_hook(
+                lambda m, a, out, name=name: found.append(name) if name and out.ndim == 4 else None
+            )
+        )
+    model(x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+@torch.no_grad()
+def test_every_layer_resumes_as_the_full_run(net):
+    model, x = NETWORKS[net](), images(3)
+    for name in layers_of(model, x):
+        layer = model.get_submodule(name)
+        with untouched(model):
+            seen = seen_at(model, layer, x, chunk=4)
+            rows = seen.activation[1] * torch.rand(5, seen.activation.shape[1], 1, 1)
+            found = seen.resume(rows, 1)
+        expected = full_run(model, layer, x[1:2], rows)
+        # Chunks of another size may use another kernel: equal to rounding, not to the bit.
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * float(expected.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+@torch.no_grad()
+def test_the_layers_input_resumes_too(net):
+    model, x = NETWORKS[net](), images(2)
+    for name in layers_of(model, x)[1:]:
+        layer = model.get_submodule(name)
+        with untouched(model):
+            seen = seen_at(model, layer, x, at_input=True)
+            rows = seen.activation[0] * torch.rand(5, seen.activation.shape[1], 1, 1)
+            found = seen.resume(rows, 0)
+        uses = []
+        count = layer.register_forward_hook(lambda *_, uses=uses: uses.append(1))
+        model(x)
+        count.remove()
+        calls = iter(range(1, len(uses) + 1))
+        hook = layer.register_forward_pre_hook(
+            lambda m, a, rows=rows, calls=calls, last=len(uses): rows.clone() if next(calls) == last else None
+        )
+        expected = model(x[:1].expand(5, -1, -1, -1))
+        hook.remove()
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * float(expected.abs().max()) + 1e-7)
+
+
+class Hidden(nn.Module):
+    """What the remembered head cannot see: a tensor kept outside modules, and an in-place function on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+        self.first.register_forward_hook(lambda m, a, out: setattr(self, "kept", out.mean((2, 3))))
+
+    def forward(self, x):
+        x = self.first(x)
+        x.mul_(2.0)
+        return self.fc(self.second(x).mean((2, 3)) + self.kept)
+
+
+@torch.no_grad()
+def test_a_head_that_cannot_be_remembered_runs_in_full():
+    model, x = Hidden().eval(), images(2)
+    with untouched(model):
+        seen = seen_at(model, model.second, x)
+        rows = seen.activation[1] * torch.rand(5, 4, 1, 1)
+        found = seen.resume(rows, 1)
+    assert seen.resume._outputs == {}
+    torch.testing.assert_close(found, full_run(model, model.second, x[1:2], rows), rtol=1e-6, atol=1e-6)
+
+
+PAIRS = [
+    ("resnet50", "layer4"),
+    ("resnet50", "layer3"),
+    ("resnet50", "layer4.2.conv2"),
+    ("resnet18", "layer4.1.relu"),
+    ("densenet121", "features.norm5"),
+    ("densenet121", "features.denseblock4.denselayer8.conv2"),
+    ("inception_v3", "Mixed_7c"),
+    ("inception_v3", "Mixed_7b.branch3x3_2a"),
+    ("googlenet", "inception5b.branch2"),
+    ("vgg16", "features.30"),
+    ("vgg16_bn", "features.33"),
+    ("mobilenet_v2", "features.18"),
+    ("efficientnet_b0", "features.7"),
+    ("convnext_tiny", "features.7.2"),
+    ("regnet_y_400mf", "trunk_output.block4"),
+    ("shufflenet_v2_x1_0", "stage4.2.branch2"),
+    ("swin_t", "permute"),
+    ("squeezenet1_0", "features.12"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("net", "name"), PAIRS)
+@torch.no_grad()
+def test_torchvision_networks_resume_to_the_bit_and_save_the_head(net, name):
+    torch.manual_seed(0)
+    options = {"init_weights": False} if net in ("googlenet", "inception_v3") else {}
+    model = getattr(torchvision.models, net)(weights=None, **options).eval()
+    layer, x = model.get_submodule(name), torch.randn(1, 3, 224, 224)
+    with untouched(model):
+        seen = seen_at(model, layer, x)
+        rows = seen.activation[0] * (torch.rand(2, seen.activation.shape[1], 1, 1) > 0.5)
+        found = seen.resume(rows, 0)
+        start = time.perf_counter()
+        seen.resume(rows, 0)
+        resumed = time.perf_counter() - start
+    assert seen.resume._outputs, "fell back to full runs"
+    start = time.perf_counter()
+    expected = full_run(model, layer, x, rows)
+    full = time.perf_counter() - start
+    assert torch.equal(found, expected)
+    print(f"{net} {name}: {100 * resumed / full:.1f} % of the time")
