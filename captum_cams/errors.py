@@ -18,8 +18,8 @@ def shape_of(tensor: Tensor) -> str:
 
 def near(name: str, known: Iterable[str]) -> str:
     """``; did you mean "fdcam"?`` for a misspelt name, or nothing."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    return "; did you mean " + " or ".join(f'"{one}"' for one in close) + "?" if close else ""
 
 
 def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:

@@ -112,12 +112,12 @@ class InPlaceReLU(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(inplace=True))
-        self.conv, self.bn, self.relu = nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+        self.conv, self.bn = nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8)
         self.fc = nn.Linear(8, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         skip = self.stem(x)
-        x = self.relu(self.bn(self.conv(skip)))
+        x = self.bn(self.conv(skip))
         x += skip
         return self.fc(F.relu_(x).mean((2, 3)))
 

@@ -19,7 +19,7 @@ from captum._utils.gradient import _forward_layer_distributed_eval
 from torch import Tensor, nn
 
 from captum_cams.engine.layers import Call, classifier_call, watch
-from captum_cams.engine.resume import Head, Resume
+from captum_cams.engine.resume import Head, Resume, RunRows
 from captum_cams.engine.targets import Index, check_output, resolve_target
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
@@ -70,20 +70,25 @@ class Seen:
 
 
 def as_tuple(inputs: Any) -> tuple[Tensor, ...]:
-    """Inputs as Captum takes them, as fresh tensors: a model may write to them, and inference tensors have no graph.
+    """Inputs as Captum takes them, as fresh tensors: inference tensors cannot be part of a graph.
 
     Raises:
         CAMError: no tensor, an empty batch, or unequal batch sizes.
     """
     inputs = _format_tensor_into_tuples(inputs) if isinstance(inputs, Tensor | tuple) else (inputs,)
     check_batch(inputs)
+    return _copies(inputs)
+
+
+def _copies(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    # One for every run: a model may write to its inputs.
     return tuple(tensor.detach().clone() for tensor in inputs)
 
 
 def runner(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[], Any]:
-    """A call of the eager network on these inputs, additional arguments passed on as Captum does."""
+    """A call of the eager network on copies of these inputs, additional arguments passed on as Captum does."""
     model = unwrap(forward_func)
-    return lambda: _run_forward(model, inputs, None, additional)
+    return lambda: _run_forward(model, _copies(inputs), None, additional)
 
 
 def capture(
@@ -111,7 +116,7 @@ def capture(
     def run() -> tuple[dict[Any, Any], Any]:
         return _forward_layer_distributed_eval(
             model,
-            inputs,
+            _copies(inputs),
             layer,
             additional_forward_args=additional,
             attribute_to_layer_input=at_input,
@@ -159,7 +164,7 @@ def capture(
 def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
     torch.set_grad_enabled(True)
     # A copy, because a layer that hands its input on would make the skip connection around it part of the gradient.
-    return output.clone() if isinstance(output, Tensor) else output
+    return _one_tensor((output,) if isinstance(output, Tensor) else output, module).clone()
 
 
 def _begin_graph_at_input(module: nn.Module, args: Any) -> Any:
@@ -171,12 +176,18 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def _one_tensor(given: Any, layer: nn.Module) -> Tensor:
+    kinds = [type(one).__name__ for one in given] if isinstance(given, tuple | list) else [type(given).__name__]
+    if isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor):
+        return given[0]
+    raise CAMError(
+        f"layer {type(layer).__name__} must give one tensor N×K×h×w, got ({', '.join(kinds)}); "
+        "choose a layer inside it"
+    )
+
+
 def _check_activation(tensors: tuple[Any, ...], layer: nn.Module, samples: int) -> Tensor:
-    name = type(layer).__name__
-    if len(tensors) != 1 or not isinstance(tensors[0], Tensor):
-        kinds = ", ".join(type(tensor).__name__ for tensor in tensors)
-        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({kinds}); choose a layer inside it")
-    activation = tensors[0]
+    activation, name = _one_tensor(tensors, layer), type(layer).__name__
     if activation.ndim != 4 or activation.shape[0] != samples:
         raise CAMError(
             f"layer {name} must give N×K×h×w with N = {samples}, got {shape_of(activation)}; "
@@ -200,7 +211,7 @@ def _gradient(score: Tensor, activation: Tensor, layer: nn.Module) -> Tensor:
     return _wide(gradient)
 
 
-def _rows(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[int, int], Tensor]:
+def _rows(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> RunRows:
     samples = inputs[0].shape[0]
     extra = _format_additional_forward_args(additional) or ()
 
@@ -209,8 +220,10 @@ def _rows(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any
             return value[sample : sample + 1].expand(rows, *value.shape[1:])
         return value
 
-    def run(sample: int, rows: int) -> Tensor:
-        args = tuple(expand(value, sample, rows) for value in (*inputs, *extra))
+    def run(sample: int, rows: int, whole: bool) -> Tensor:
+        args = [expand(value, sample, rows) for value in (*inputs, *extra)]
+        if whole:  # the network really reads them, and may write to them
+            args = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
         return check_output(model(*args), rows)
 
     return run

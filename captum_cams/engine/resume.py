@@ -20,6 +20,9 @@ from captum_cams.engine.targets import Index, select
 
 log = logging.getLogger("captum_cams")
 
+RunRows = Callable[[int, int, bool], Tensor]
+"""(sample, rows, whether the whole network runs) → the output for so many copies of the sample."""
+
 
 @dataclass
 class _Remembered:
@@ -85,7 +88,7 @@ class Resume:
 
     def __init__(
         self,
-        run: Callable[[int, int], Tensor],
+        run: RunRows,
         head: Head,
         activation: Tensor,
         output: Tensor,
@@ -139,7 +142,7 @@ class Resume:
 
     def _rows(self, activations: Tensor, sample: int) -> Tensor:
         with self._replaying(activations, sample):
-            return self._run(sample, len(activations))
+            return self._run(sample, len(activations), not self._outputs)
 
     @contextmanager
     def _replaying(self, activations: Tensor, sample: int) -> Iterator[None]:

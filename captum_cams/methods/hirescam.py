@@ -12,7 +12,7 @@ class HiResCAM(SpatialCAM):
     """Multiply gradient and activation position by position, without averaging.
 
     Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
-    networks", arXiv:2011.08891, eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
+    networks", 2020 (arXiv:2011.08891), eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
     """
 
     needs_gradient = True

@@ -1,0 +1,129 @@
+"""The functions of :mod:`captum_cams.metrics.functional` as torchmetrics: sums and counts only.
+
+Each ``update(forward_func, inputs, maps, target)`` takes one batch, and ``compute()`` gives the mean over all
+images seen, on all ranks, however uneven the batches were. Keyword arguments that are not named below go to
+``torchmetrics.Metric``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from captum_cams.errors import check_choice
+from captum_cams.metrics.functional import (
+    average_drop,
+    average_increase,
+    curve_area,
+    deletion_curve,
+    insertion_curve,
+)
+from captum_cams.metrics.presets import Preset, find_preset
+
+
+class _ImageMean(Metric, ABC):
+    full_state_update = False
+    is_differentiable = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    @abstractmethod
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        """One value per image, N."""
+
+    def update(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any = None) -> None:
+        values = self.values(forward_func, inputs, maps, target)
+        self.total += values.sum(dtype=self.total.dtype)
+        self.count += values.numel()
+
+    def compute(self) -> Tensor:
+        return (self.total / self.count).float()
+
+
+class _CurveMetric(_ImageMean):
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def __init__(self, preset: str | Preset = "rise", perturbations_per_eval: int = 16, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.options: dict[str, Any] = {
+            "preset": find_preset(preset),
+            "perturbations_per_eval": perturbations_per_eval,
+        }
+
+
+class DeletionAUC(_CurveMetric):
+    """Mean area under the deletion curve, 0 to 1, lower is better; see ``deletion_curve``.
+
+    Args:
+        preset: steps and replacement of a paper by name, or a :class:`Preset`.
+        perturbations_per_eval: changed images in one run of the model.
+    """
+
+    higher_is_better = False
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return curve_area(deletion_curve(forward_func, inputs, maps, target, **self.options))
+
+
+class InsertionAUC(_CurveMetric):
+    """Mean area under the insertion curve, 0 to 1, higher is better; arguments as :class:`DeletionAUC`."""
+
+    higher_is_better = True
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return curve_area(insertion_curve(forward_func, inputs, maps, target, **self.options))
+
+
+class OverAll(_CurveMetric):
+    """Mean of insertion minus deletion area, −1 to 1, higher is better (Zhang et al., "Group-CAM", 2021)."""
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        insertion = curve_area(insertion_curve(forward_func, inputs, maps, target, **self.options))
+        return insertion - curve_area(deletion_curve(forward_func, inputs, maps, target, **self.options))
+
+
+class _MaskingMetric(_ImageMean):
+    plot_lower_bound = 0.0
+    plot_upper_bound = 100.0
+
+    def __init__(self, masking: str = "multiply", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_choice("masking", masking, ("multiply", "fgcam"))
+        self.masking = masking
+
+
+class AverageDrop(_MaskingMetric):
+    """Mean loss of probability when only the explained part is shown, 0 to 100 %, lower is better.
+
+    Args:
+        masking: "multiply" or "fgcam", see ``average_drop``.
+    """
+
+    higher_is_better = False
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return average_drop(forward_func, inputs, maps, target, masking=self.masking)
+
+
+class AverageIncrease(_MaskingMetric):
+    """Share of images whose explained part alone has a higher probability, 0 to 100 %, higher is better.
+
+    Arguments as :class:`AverageDrop`.
+    """
+
+    higher_is_better = True
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return average_increase(forward_func, inputs, maps, target, masking=self.masking)

@@ -1,0 +1,171 @@
+"""Faithfulness as pure functions on tensors.
+
+Shared by all of them:
+
+Args:
+    forward_func: the model, returning logits (or log-probabilities), N×classes; its state is left as it was.
+    inputs: N×C×H×W.
+    maps: the explanations, N×h×w or N×1×h×w, resized to H×W with bilinear interpolation.
+    target: the explained classes in any of Captum's forms; None is the class predicted for the unchanged inputs.
+    perturbations_per_eval: changed images in one run of the model.
+
+Raises:
+    CAMError: shapes or target do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_cams.engine.targets import check_output, resolve_target
+from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.errors import CAMError, check_at_least, check_batch, check_choice, check_finite, shape_of
+from captum_cams.heatmap import minmax, upsample
+from captum_cams.metrics.presets import Preset, blur, find_preset
+
+Forward = Callable[..., Any]
+
+
+def deletion_curve(
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any = None,
+    *,
+    preset: str | Preset = "rise",
+    perturbations_per_eval: int = 16,
+) -> Tensor:
+    """The target's probability while pixels are deleted in decreasing order of the map: N×(steps + 1), 0 to 1.
+
+    Petsiuk et al., "RISE", BMVC 2018, section 4.2. Ties are broken by position, row by row.
+    """
+    protocol = find_preset(preset)
+    return _curve(
+        forward_func, inputs, maps, target, protocol.steps, protocol.deleted, False, perturbations_per_eval
+    )
+
+
+def insertion_curve(
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any = None,
+    *,
+    preset: str | Preset = "rise",
+    perturbations_per_eval: int = 16,
+) -> Tensor:
+    """The target's probability while pixels are inserted in decreasing order of the map: N×(steps + 1), 0 to 1.
+
+    Source and order as in :func:`deletion_curve`.
+    """
+    protocol = find_preset(preset)
+    return _curve(
+        forward_func, inputs, maps, target, protocol.steps, protocol.inserted_into, True, perturbations_per_eval
+    )
+
+
+def curve_area(curve: Tensor) -> Tensor:
+    """Area under curves N×(steps + 1) over the fraction of pixels, by the trapezoidal rule: N, 0 to 1."""
+    return torch.trapezoid(curve, dim=-1) / (curve.shape[-1] - 1)
+
+
+def average_drop(
+    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any = None, *, masking: str = "multiply"
+) -> Tensor:
+    """100 · max(0, p − o) / p per image, N, in percent: what the explained part alone loses of the probability.
+
+    Chattopadhay et al., "Grad-CAM++", WACV 2018, section 4.1. p is the probability of the image, o that of its
+    explained part: the image times the map scaled to [0, 1] (``masking="multiply"``), or the half of the pixels
+    with the highest, positive map values over a blurred image (``"fgcam"``; Qiu et al., AAAI 2024). The mean over
+    images is the average drop.
+    """
+    before, after = _explained(forward_func, inputs, maps, target, masking)
+    return 100 * (before - after).clamp(min=0) / before.clamp(min=torch.finfo(before.dtype).tiny)
+
+
+def average_increase(
+    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any = None, *, masking: str = "multiply"
+) -> Tensor:
+    """100 where the explained part alone has a higher probability than the image, else 0: N, in percent.
+
+    Source and ``masking`` as in :func:`average_drop`.
+    """
+    before, after = _explained(forward_func, inputs, maps, target, masking)
+    return 100 * (before < after).to(before.dtype)
+
+
+def _curve(
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any,
+    steps: int,
+    replacement: Callable[[Tensor], Tensor],
+    insert: bool,
+    chunk: int,
+) -> Tensor:
+    check_at_least("steps", steps, 1)
+    check_at_least("perturbations_per_eval", chunk, 1)
+    maps = _full_size(inputs, maps)
+    with untouched(forward_func):
+        images = inputs.detach().clone()
+        rank = _rank(maps)
+        counts = torch.linspace(0, rank[0].numel(), steps + 1, device=images.device).round()
+        first, second = (images, replacement(images)) if insert else (replacement(images), images)
+        which = torch.arange(len(images), device=images.device).repeat_interleave(steps + 1)
+        parts = zip(which.split(chunk), counts.repeat(len(images)).split(chunk), strict=True)
+        changed = (torch.where(rank[i] < count[:, None, None, None], first[i], second[i]) for i, count in parts)
+        scores = torch.cat([_probabilities(forward_func, rows) for rows in changed])
+        scores = scores.view(len(images), steps + 1, -1)
+        classes = _classes(target, scores[:, -1 if insert else 0])  # where the image is unchanged
+        return scores[torch.arange(len(images)), :, classes]
+
+
+def _rank(maps: Tensor) -> Tensor:
+    """The place of each pixel in the decreasing order of its map, N×1×H×W."""
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    return rank.view_as(maps)
+
+
+def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: str) -> tuple[Tensor, Tensor]:
+    check_choice("masking", masking, ("multiply", "fgcam"))
+    maps = _full_size(inputs, maps)
+    with untouched(forward_func):
+        images = inputs.detach().clone()
+        if masking == "multiply":
+            part = images * minmax(maps)
+        else:
+            kept = (_rank(maps) < maps[0].numel() // 2) & (maps > 0)
+            part = torch.where(kept, images, blur(images))
+        before, after = _probabilities(forward_func, images), _probabilities(forward_func, part)
+        classes = _classes(target, before)[:, None]
+    return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
+
+
+def _full_size(inputs: Tensor, maps: Tensor) -> Tensor:
+    samples = check_batch((inputs,))
+    if maps.ndim == 3:
+        maps = maps[:, None]
+    if inputs.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (samples, 1):
+        raise CAMError(
+            f"inputs must be N×C×H×W and maps N×h×w or N×1×h×w, got {shape_of(inputs)} and {shape_of(maps)}; "
+            "sum contributions over channels first"
+        )
+    check_finite("maps", maps)
+    return upsample(maps.detach().to(inputs.device, torch.float32), inputs.shape[-2:])
+
+
+def _probabilities(forward_func: Forward, images: Tensor) -> Tensor:
+    output = check_output(unwrap(forward_func)(images), len(images))
+    if output.ndim != 2:
+        raise CAMError(f"the model must return N×classes for a probability, got {shape_of(output)}")
+    check_finite("scores of the model", output)
+    return output.float().softmax(1)
+
+
+def _classes(target: Any, unchanged: Tensor) -> Tensor:
+    return torch.tensor([index[0] for index in resolve_target(target, unchanged)], device=unchanged.device)

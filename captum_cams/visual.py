@@ -1,0 +1,102 @@
+"""Pictures: a heat map over an image, and a panel of many. The only file with numpy and matplotlib."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_cams.errors import CAMError, shape_of
+from captum_cams.heatmap import minmax, upsample
+
+_CELL = 224  # pixels of one picture in a panel: legible at TensorBoard's default size
+_CAPTION = 26
+
+
+def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
+    """Images N×C×H×W as colours in [0, 1], N×3×H×W.
+
+    Args:
+        images: one or three channels; of any other number the mean over channels is shown.
+        mean: of the normalisation that is undone, per channel, together with ``std``; without them each image is
+            scaled to its own range.
+        std: as ``mean``.
+
+    Raises:
+        CAMError: not four axes, or one of ``mean`` and ``std`` without the other.
+    """
+    if images.ndim != 4:
+        raise CAMError(f"images must be N×C×H×W, got {shape_of(images)}")
+    if (mean is None) != (std is None):
+        raise CAMError("mean and std undo the normalisation together; pass both or neither")
+    images = images.detach().float().cpu()
+    if mean is not None and std is not None:
+        shape = (1, -1, 1, 1)
+        images = (images * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)).clamp(0, 1)
+    else:
+        images = minmax(images, (1, 2, 3))
+    if images.shape[1] != 3:
+        images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    return images
+
+
+def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "turbo") -> Tensor:
+    """Heat maps over displayable images: N×3×H×W in [0, 1].
+
+    Args:
+        images: N×3×H×W in [0, 1].
+        maps: N×h×w or N×1×h×w, resized and scaled to [0, 1] one by one.
+        alpha: weight of the colours against the image.
+        colormap: any of matplotlib's.
+    """
+    maps = maps[:, None] if maps.ndim == 3 else maps
+    heat = minmax(upsample(maps.detach().float().cpu(), images.shape[-2:]))[:, 0]
+    colours = torch.from_numpy(colormaps[colormap](heat.numpy())[..., :3]).float().permute(0, 3, 1, 2)
+    return (1 - alpha) * images + alpha * colours
+
+
+def panel(
+    images: Tensor,
+    maps: Mapping[str, Tensor],
+    captions: Sequence[str],
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> np.ndarray:
+    """One row per image: the image, one overlay per method, a caption below. H×W×3, uint8.
+
+    Args:
+        images: N×C×H×W as the model saw them.
+        maps: method → maps, N×h×w or N×1×h×w.
+        captions: N lines.
+        mean: see :func:`displayable`.
+        std: see :func:`displayable`.
+    """
+    shown = displayable(images, mean, std)
+    columns = {"input": shown} | {name: overlay(shown, map_) for name, map_ in maps.items()}
+    height, width = shown.shape[-2:]
+    cell_height = round(_CELL * height / width)
+    total = (_CAPTION + len(shown) * (cell_height + _CAPTION), len(columns) * _CELL)
+    figure = Figure(figsize=(total[1] / 100, total[0] / 100), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+
+    def place(row: int, column: int) -> list[float]:
+        top = _CAPTION + row * (cell_height + _CAPTION)
+        y = 1 - (top + cell_height) / total[0]
+        return [column / len(columns), y, 0.99 / len(columns), cell_height / total[0]]
+
+    for column, (name, pictures) in enumerate(columns.items()):
+        x = (column + 0.5) / len(columns)
+        figure.text(x, 1 - _CAPTION / 2 / total[0], name, ha="center", va="center", fontsize=11, weight="bold")
+        for row, picture in enumerate(pictures):
+            axes = figure.add_axes(place(row, column))
+            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
+            axes.axis("off")
+    for row, caption in enumerate(captions):
+        y = place(row, 0)[1] - _CAPTION / 2 / total[0]
+        figure.text(0.01, y, caption, ha="left", va="center", fontsize=11, parse_math=False)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

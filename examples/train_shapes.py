@@ -1,0 +1,95 @@
+"""Train a small network with explanations switched on, and see them change in TensorBoard.
+
+    python examples/train_shapes.py                      # images it draws itself, about a minute on two cores
+    python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
+    python examples/train_shapes.py --data DIR           # DIR/train and DIR/val, one folder per class
+"""
+
+import argparse
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from shapes import CLASSES, Shapes
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassAccuracy
+from torchvision import datasets, transforms
+
+from lightning_callbacks import CAMCallback
+
+
+class SmallCNN(pl.LightningModule):
+    """Four convolutional blocks, global average pooling, one linear layer."""
+
+    def __init__(self, classes: int, steps: int) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for inside, outside in ((3, 24), (24, 48), (48, 96), (96, 128)):
+            blocks += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+            if outside < 128:
+                blocks.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(128, classes)
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.steps = steps
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images).mean((2, 3)))
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        loss = F.cross_entropy(self(batch[0]), batch[1])
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        scores = self(batch[0])
+        self.accuracy(scores, batch[1])
+        self.log("val_loss", F.cross_entropy(scores, batch[1]))
+        self.log("val_accuracy", self.accuracy, prog_bar=True)
+
+    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=3e-3)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ...] | list[str]]:
+    """Training set, validation set and class names."""
+    if args.data:
+        prepare = transforms.Compose([transforms.Resize((args.size, args.size)), transforms.ToTensor()])
+        train = datasets.ImageFolder(args.data / "train", prepare)
+        return train, datasets.ImageFolder(args.data / "val", prepare), train.classes
+    if args.dataset == "cifar10":
+        train = datasets.CIFAR10("cifar10", train=True, download=True, transform=transforms.ToTensor())
+        val = datasets.CIFAR10("cifar10", train=False, download=True, transform=transforms.ToTensor())
+        return train, val, train.classes
+    return Shapes(3000, args.size, seed=0), Shapes(600, args.size, seed=1), CLASSES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=("shapes", "cifar10"), default="shapes")
+    parser.add_argument("--data", type=Path, help="a folder with train/ and val/, each with one folder per class")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
+    parser.add_argument("--epochs", type=int, default=6)
+    args = parser.parse_args()
+
+    pl.seed_everything(0)
+    train, val, classes = data_sets(args)
+    loader = DataLoader(train, batch_size=64, shuffle=True, drop_last=True)
+    model = SmallCNN(len(classes), args.epochs * len(loader))
+    trainer = pl.Trainer(
+        max_epochs=args.epochs,
+        accelerator="auto",
+        devices=1,
+        callbacks=[CAMCallback(["gradcam", "fdcam"], class_names=classes)],
+    )
+    trainer.fit(model, loader, DataLoader(val, batch_size=200))
+    print(f"validation accuracy {float(trainer.callback_metrics['val_accuracy']):.1%}")
+    print(f"tensorboard --logdir {trainer.log_dir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Every method against a loop written from its paper, sample by sample, by full runs of the network."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import captum_cams as cc
+from tests.networks import NETWORKS, images
+
+LAYERS = {
+    "plain": "features.10",
+    "batch norm": "features.14",
+    "residual": "layer4",
+    "dense": "norm",
+    "functional ReLU": "conv2",
+    "in-place ReLU": "bn",
+}
+
+
+def run(model, layer, x, replacement=None):
+    """Logits of one image, the layer's output, and its gradient's source; optionally with another output there."""
+    kept = []
+
+    def hook(module, args, out):
+        kept.append(out if replacement is None else replacement)
+        return kept[-1].clone()
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    logits = model(x[None])
+    handle.remove()
+    return logits[0], kept[0]
+
+
+def score(model, layer, x, c, activation):
+    with torch.no_grad():
+        return float(run(model, layer, x, activation)[0][c])
+
+
+def gradient(model, layer, x, c):
+    logits, activation = run(model, layer, x)
+    (g,) = torch.autograd.grad(logits[c], activation)
+    return activation[0].detach().double(), g[0].double()
+
+
+def gradcam(a, g, **_):
+    return sum(g[k].mean() * a[k] for k in range(len(a)))
+
+
+def gradcamplusplus(a, g, **_):
+    total = torch.zeros_like(a[0])
+    for k in range(len(a)):
+        weight = 0.0
+        for i in range(a.shape[1]):
+            for j in range(a.shape[2]):
+                d = g[k, i, j]
+                denominator = 2 * d**2 + d**3 * a[k].sum()
+                if denominator != 0:
+                    weight += d**2 / denominator * max(d, 0)
+        total += weight * a[k]
+    return total
+
+
+def xgradcam(a, g, **_):
+    weights = [(a[k] * g[k]).sum() / a[k].sum() if a[k].sum() != 0 else 0 for k in range(len(a))]
+    return sum(w * a[k] for k, w in enumerate(weights))
+
+
+def layercam(a, g, **_):
+    return sum(g[k].clamp(min=0) * a[k] for k in range(len(a)))
+
+
+def hirescam(a, g, **_):
+    return sum(g[k] * a[k] for k in range(len(a)))
+
+
+def fdcam(a, g, model, layer, x, c):
+    channels = len(a)
+    on_scores, off_scores = [], []
+    y = score(model, layer, x, c, a[None].float())
+    rows = [a[k].flatten().numpy() for k in range(channels)]
+    for k in range(channels):
+        cos = []
+        for other in range(channels):
+            norm = np.linalg.norm(rows[k]) * np.linalg.norm(rows[other])
+            cos.append(rows[k] @ rows[other] / norm if norm > 0 else 0.0)
+        group = np.array(cos) > np.quantile(cos, 0.95)
+        on, off = a.clone().float(), a.clone().float()
+        on[torch.from_numpy(~group)] = 0
+        off[torch.from_numpy(group)] = 0
+        on_scores.append(score(model, layer, x, c, on[None]))
+        off_scores.append(y - score(model, layer, x, c, off[None]))
+    s = [(p + q) / 2 for p, q in zip(on_scores, off_scores, strict=True)]
+    alpha = [float(g[k].mean()) for k in range(channels)]
+    scaled = [[(v - min(values)) / (max(values) - min(values)) for v in values] for values in (s, alpha)]
+    return sum((scaled[1][k] * math.exp(scaled[0][k]) - 0.5) * a[k] for k in range(channels))
+
+
+FORMULAS = {f.__name__: f for f in (gradcam, gradcamplusplus, xgradcam, layercam, hirescam, fdcam)}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("net", NETWORKS)
+def test_method_is_its_formula(name, net):
+    model, x, layer = NETWORKS[net](), images(2), LAYERS[net]
+    target = [3, 7]
+    found = cc.create(name, model, layer).attribute(x, target, relu_attributions=False)[:, 0]
+    for n, c in enumerate(target):
+        a, g = gradient(model, layer, x[n], c)
+        expected = FORMULAS[name](a, g, model=model, layer=layer, x=x[n], c=c).float()
+        torch.testing.assert_close(found[n], expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
+        rectified = cc.create(name, model, layer).attribute(x, target)[n, 0]
+        assert torch.equal(rectified, found[n].clamp(min=0))
+
+
+@pytest.mark.parametrize("net", ["residual", "in-place ReLU"])
+def test_gradcam_is_cam_over_the_number_of_positions(net):
+    model, x = NETWORKS[net](), images(2)
+    layer = {"residual": "layer4", "in-place ReLU": "bn"}[net]
+    if net == "in-place ReLU":
+        with pytest.raises(cc.CAMError, match="Grad-CAM"):
+            cc.CAM(model, layer).attribute(x, 4)
+        return
+    cam = cc.CAM(model, layer).attribute(x, 4)
+    expected = sum(model.fc.weight[4, k] * run(model, layer, x[1])[1][0, k] for k in range(32))
+    torch.testing.assert_close(cam[1, 0], expected)
+    gradcam = cc.GradCAM(model, layer).attribute(x, 4)
+    torch.testing.assert_close(gradcam, cam.relu() / cam[0].numel(), rtol=1e-4, atol=1e-7)
+
+
+class ConvolutionalHead(torch.nn.Module):
+    """SqueezeNet's head: a 1×1 convolution, a ReLU, then pooling."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.drop = torch.nn.Conv2d(3, 6, 3), torch.nn.Dropout()
+        self.classifier = torch.nn.Conv2d(6, 10, 1)
+
+    def forward(self, x):
+        return F.relu(self.classifier(self.drop(F.relu(self.features(x))))).mean((2, 3))
+
+
+def test_cam_takes_a_convolution_before_the_pooling_as_the_classifier():
+    torch.manual_seed(0)
+    net = ConvolutionalHead().eval()
+    model = torch.nn.Sequential(net.features, torch.nn.ReLU(), net.classifier, torch.nn.ReLU()).eval()
+    pooled = torch.nn.Sequential(model, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    x = images(2)
+    cam = cc.CAM(pooled)
+    found = cam.attribute(x, 4)
+    assert cam.layer is model[1]
+    expected = net.classifier(model[:2](x))[:, 4] - net.classifier.bias[4]
+    torch.testing.assert_close(found[:, 0], expected)
+
+
+def test_a_constant_map_becomes_zeros_and_dead_channels_do_no_harm():
+    model, x = NETWORKS["residual"](), images(2)
+    with torch.no_grad():
+        model.layer4[0].bn2.weight[5] = 0
+        model.layer4[0].bn2.bias[5] = -10
+        model.layer4[0].downsample[1].weight[5] = 0
+        model.layer4[0].downsample[1].bias[5] = -10
+    for name in cc.names():
+        assert torch.isfinite(cc.create(name, model).attribute(x, 1)).all()
+    with torch.no_grad():
+        model.fc.weight.zero_()
+    for name in cc.names():
+        heat = cc.create(name, model).heatmap(x, 1)
+        assert torch.isfinite(heat).all()
+        assert heat.min() >= 0
+        assert heat.max() <= 1
+    assert not cc.GradCAM(model).heatmap(x, 1).any()
