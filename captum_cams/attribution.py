@@ -64,7 +64,13 @@ class CAMAttribution(LayerAttribution, ABC):
                 self.layer = find_layer(self.forward_func, run)
             needs = Needs(self.needs_gradient, self.needs_classifier, self.perturbations_per_eval)
             seen = capture(
-                self.forward_func, self.layer, tensors, target, additional_forward_args, attribute_to_layer_input, needs
+                self.forward_func,
+                self.layer,
+                tensors,
+                target,
+                additional_forward_args,
+                attribute_to_layer_input,
+                needs,
             )
             return self.maps(seen)
 

@@ -1,5 +1,7 @@
 """From a map at the layer's size to a heat map at the image's size."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,8 +14,8 @@ def minmax(values: Tensor, dims: int | tuple[int, ...] = (-2, -1)) -> Tensor:
     return torch.where(spread > 0, (values - low) / spread.where(spread > 0, 1), 0)
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize N×K×h×w maps to N×K×H×W, bilinear with ``align_corners=False``."""
     if maps.shape[-2:] == torch.Size(size):
         return maps
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)

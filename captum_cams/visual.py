@@ -12,8 +12,7 @@ from torch import Tensor
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.heatmap import minmax, upsample
 
-_CELL = 224  # pixels of one picture in a panel: legible at TensorBoard's default size
-_CAPTION = 26
+_CELL = 224  # pixels of one picture in a panel
 
 
 def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
@@ -78,25 +77,24 @@ def panel(
     shown = displayable(images, mean, std)
     columns = {"input": shown} | {name: overlay(shown, map_) for name, map_ in maps.items()}
     height, width = shown.shape[-2:]
-    cell_height = round(_CELL * height / width)
-    total = (_CAPTION + len(shown) * (cell_height + _CAPTION), len(columns) * _CELL)
-    figure = Figure(figsize=(total[1] / 100, total[0] / 100), dpi=100)
+    cell, whole = round(_CELL * height / width), len(columns) * _CELL
+    # TensorBoard shrinks every panel to one width, so the letters grow with the panel: 40 of them fill a line.
+    letter = whole / 24
+    line = round(1.3 * letter)
+    below = line * max((caption.count("\n") + 1 for caption in captions), default=0)
+    total = line + len(shown) * (cell + below)
+    figure = Figure(figsize=(whole / 100, total / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
-
-    def place(row: int, column: int) -> list[float]:
-        top = _CAPTION + row * (cell_height + _CAPTION)
-        y = 1 - (top + cell_height) / total[0]
-        return [column / len(columns), y, 0.99 / len(columns), cell_height / total[0]]
-
     for column, (name, pictures) in enumerate(columns.items()):
-        x = (column + 0.5) / len(columns)
-        figure.text(x, 1 - _CAPTION / 2 / total[0], name, ha="center", va="center", fontsize=11, weight="bold")
+        x, size = (column + 0.5) / len(columns), min(letter, 1.4 * _CELL / len(name)) * 0.72
+        figure.text(x, 1 - line / 2 / total, name, ha="center", va="center", fontsize=size, weight="bold")
         for row, picture in enumerate(pictures):
-            axes = figure.add_axes(place(row, column))
+            bottom = 1 - (line + row * (cell + below) + cell) / total
+            axes = figure.add_axes((column / len(columns), bottom, 0.99 / len(columns), cell / total))
             axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
             axes.axis("off")
     for row, caption in enumerate(captions):
-        y = place(row, 0)[1] - _CAPTION / 2 / total[0]
-        figure.text(0.01, y, caption, ha="left", va="center", fontsize=11, parse_math=False)
+        middle = 1 - (line + row * (cell + below) + cell + below / 2) / total
+        figure.text(0.01, middle, caption, va="center", fontsize=letter * 0.72, parse_math=False)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

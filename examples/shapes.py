@@ -1,6 +1,7 @@
 """A data set that draws itself: coloured shapes of several classes on textured backgrounds."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +29,14 @@ class Shapes(Dataset):
     """Three shapes of different classes an image; the label is the class of the largest.
 
     ``images`` N×3×S×S in [0, 1]; ``labels`` N; ``kinds`` N×3, largest first; ``masks`` N×3×S×S, what is
-    visible of each shape; ``boxes`` N×3×4, x0, y0, x1, y1 of the masks, ends excluded.
+    visible of each shape; ``boxes`` N×3×4, x0, y0, x1, y1 of the masks, ends excluded. ``transform`` is applied
+    to the image of an item.
     """
 
-    def __init__(self, count: int, size: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self, count: int, size: int = 64, seed: int = 0, transform: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.transform = transform or (lambda image: image)
         generator = torch.Generator().manual_seed(seed)
         drawn = [self._draw(size, generator) for _ in range(count)]
         images, kinds, masks = zip(*drawn, strict=True)
@@ -43,7 +48,7 @@ class Shapes(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.labels[index]
+        return self.transform(self.images[index]), self.labels[index]
 
     @staticmethod
     def _draw(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

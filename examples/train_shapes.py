@@ -1,8 +1,8 @@
 """Train a small network with explanations switched on, and see them change in TensorBoard.
 
-    python examples/train_shapes.py                      # images it draws itself, about a minute on two cores
-    python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
-    python examples/train_shapes.py --data DIR           # DIR/train and DIR/val, one folder per class
+python examples/train_shapes.py                      # images it draws itself, about a minute on two cores
+python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
+python examples/train_shapes.py --data DIR           # DIR/train and DIR/val, one folder per class
 """
 
 import argparse
@@ -19,6 +19,8 @@ from torchvision import datasets, transforms
 
 from lightning_callbacks import CAMCallback
 
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
 
 class SmallCNN(pl.LightningModule):
     """Four convolutional blocks, global average pooling, one linear layer."""
@@ -27,7 +29,11 @@ class SmallCNN(pl.LightningModule):
         super().__init__()
         blocks: list[nn.Module] = []
         for inside, outside in ((3, 24), (24, 48), (48, 96), (96, 128)):
-            blocks += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+            blocks += [
+                nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.ReLU(),
+            ]
             if outside < 128:
                 blocks.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*blocks)
@@ -57,15 +63,18 @@ class SmallCNN(pl.LightningModule):
 
 def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ...] | list[str]]:
     """Training set, validation set and class names."""
+    normalise = transforms.Normalize(MEAN, STD)
     if args.data:
-        prepare = transforms.Compose([transforms.Resize((args.size, args.size)), transforms.ToTensor()])
+        prepare = transforms.Compose([transforms.Resize((args.size, args.size)), transforms.ToTensor(), normalise])
         train = datasets.ImageFolder(args.data / "train", prepare)
         return train, datasets.ImageFolder(args.data / "val", prepare), train.classes
     if args.dataset == "cifar10":
-        train = datasets.CIFAR10("cifar10", train=True, download=True, transform=transforms.ToTensor())
-        val = datasets.CIFAR10("cifar10", train=False, download=True, transform=transforms.ToTensor())
+        prepare = transforms.Compose([transforms.ToTensor(), normalise])
+        train = datasets.CIFAR10("cifar10", train=True, download=True, transform=prepare)
+        val = datasets.CIFAR10("cifar10", train=False, download=True, transform=prepare)
         return train, val, train.classes
-    return Shapes(3000, args.size, seed=0), Shapes(600, args.size, seed=1), CLASSES
+    train = Shapes(3000, args.size, seed=0, transform=normalise)
+    return train, Shapes(600, args.size, seed=1, transform=normalise), CLASSES
 
 
 def main() -> None:
@@ -84,7 +93,7 @@ def main() -> None:
         max_epochs=args.epochs,
         accelerator="auto",
         devices=1,
-        callbacks=[CAMCallback(["gradcam", "fdcam"], class_names=classes)],
+        callbacks=[CAMCallback(["gradcam", "fdcam"], mean=MEAN, std=STD, class_names=classes)],
     )
     trainer.fit(model, loader, DataLoader(val, batch_size=200))
     print(f"validation accuracy {float(trainer.callback_metrics['val_accuracy']):.1%}")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -150,17 +150,19 @@ class CAMCallback(pl.Callback):
     def _see(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, split: str) -> None:
         if not self._due(trainer) or self._explained is not None:
             return
-        if not self._enough(split):
-            self._guarded(lambda: self._keep(batch, split))
-        if self._enough(split):
-            # Now and not at the epoch's end, where weight-averaging callbacks have swapped the weights back.
-            self._explain(trainer, pl_module, split)
+        with torch.inference_mode(False):  # what is kept must outlive the mode that validate and test run in
+            if not self._enough(split):
+                self._guarded(self._keep, batch, split)
+            if self._enough(split):
+                # Not at the epoch's end, where weight-averaging callbacks have swapped the weights back.
+                self._explain(trainer, pl_module, split)
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
         if not self._due(trainer):
             return
         if self._explained is None:  # fewer validation images than wished for
-            self._explain(trainer, pl_module, split)
+            with torch.inference_mode(False):
+                self._explain(trainer, pl_module, split)
         explained, self._explained = self._explained, None
         for name, mean in self._means.items():
             # Every rank computes, explained or not: the sum over ranks waits for all of them. Without any
@@ -168,14 +170,17 @@ class CAMCallback(pl.Callback):
             pl_module.log(name, mean.compute(), sync_dist=True)
         self._means = {}
         if explained is not None:
-            self._guarded(lambda: self._log_panel(trainer, split, explained))
+            self._guarded(self._log_panel, trainer, split, explained)
 
     def _enough(self, split: str) -> bool:
         return split in self._kept and len(self._kept[split][0]) >= self.num_images
 
     def _keep(self, batch: Any, split: str) -> None:
         images, labels = self.batch_fn(batch)
-        images, labels = images.detach().cpu().clone(), None if labels is None else labels.detach().cpu().clone()
+        images, labels = (
+            images.detach().cpu().clone(),
+            None if labels is None else labels.detach().cpu().clone(),
+        )
         if split in self._kept:
             before, known = self._kept[split]
             images = torch.cat([before, images])
@@ -191,20 +196,19 @@ class CAMCallback(pl.Callback):
         if split not in self._kept:
             return
         with ExitStack() as stack:
-            # Callbacks run outside autocast and inside inference mode; the network is explained as it is trained.
+            # Callbacks run outside autocast; the network is explained as it is trained.
             stack.enter_context(isolate_rng())
-            stack.enter_context(torch.inference_mode(False))
             stack.enter_context(trainer.precision_plugin.forward_context())
             images = self._kept[split][0].to(pl_module.device)
-            network = self._guarded(lambda: self._prepare(pl_module))
+            network = self._guarded(self._prepare, pl_module)
             if network is None:
                 return
-            probabilities = self._guarded(lambda: _probabilities(network, images))
+            probabilities = self._guarded(_probabilities, network, images)
             if probabilities is None:
                 return
             self._explained.probabilities = probabilities.cpu()
             for method, explainer in self._explainers.items():
-                self._guarded(lambda m=method, e=explainer: self._apply(m, e, network, images, probabilities), method)
+                self._guarded(self._apply, method, explainer, network, images, probabilities, method=method)
 
     def _prepare(self, pl_module: pl.LightningModule) -> Network:
         if self._network is None:
@@ -213,8 +217,8 @@ class CAMCallback(pl.Callback):
         layer = None if self.layer is None else f"network.{self.layer}"
         for name, method in self.methods.items():
             if name not in self._explainers:
-                ready = isinstance(method, CAMAttribution)
-                self._explainers[name] = method if ready else create(name, network, layer)  # type: ignore[assignment]
+                made = method if isinstance(method, CAMAttribution) else create(name, network, layer)
+                self._explainers[name] = made
         return network
 
     def _apply(
@@ -229,7 +233,10 @@ class CAMCallback(pl.Callback):
 
     def _measure(self, network: Network, images: Tensor, maps: Tensor, target: Tensor) -> dict[str, Tensor]:
         areas: dict[str, Tensor] = {}
-        curves: dict[str, Callable[..., Tensor]] = {"insertion_auc": insertion_curve, "deletion_auc": deletion_curve}
+        curves: dict[str, Callable[..., Tensor]] = {
+            "insertion_auc": insertion_curve,
+            "deletion_auc": deletion_curve,
+        }
         for name, curve in curves.items():
             if name in self.metrics or "over_all" in self.metrics:
                 areas[name] = curve_area(curve(network, images, maps, target, preset=self.preset))
@@ -254,17 +261,17 @@ class CAMCallback(pl.Callback):
             board.experiment.add_image(f"cam/{split}", np.ascontiguousarray(picture), step, dataformats="HWC")
 
     def _caption(self, labels: Tensor | None, i: int, probabilities: Tensor) -> str:
-        true = "" if labels is None else f"true {self._class(int(labels[i]))}  ·  "
+        true = "" if labels is None else f"true {self._class(int(labels[i]))}\n"
         best = int(probabilities.argmax())
-        return f"{true}predicted {self._class(best)}  ·  p = {probabilities[best]:.2f}"
+        return f"{true}predicted {self._class(best)}, p = {probabilities[best]:.2f}"
 
     def _class(self, index: int) -> str:
         names: Sequence[str] | Mapping[int, str] = self.class_names or ()
         return names[index] if 0 <= index < len(names) else str(index)
 
-    def _guarded(self, action: Callable[[], Any], method: str = "") -> Any:
+    def _guarded(self, action: Callable[..., Any], *args: Any, method: str = "") -> Any:
         try:
-            return action()
+            return action(*args)
         except Exception as error:
             if self.on_error == "raise":
                 raise

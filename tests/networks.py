@@ -29,7 +29,13 @@ class TinyVGG(nn.Module):
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d((3, 3))
         self.classifier = nn.Sequential(
-            nn.Linear(288, 48), nn.ReLU(), nn.Dropout(), nn.Linear(48, 40), nn.ReLU(), nn.Dropout(), nn.Linear(40, 10)
+            nn.Linear(288, 48),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(48, 40),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(40, 10),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,9 +51,7 @@ class Residual(nn.Module):
         self.bn2 = nn.BatchNorm2d(outside)
         self.downsample = None
         if stride != 1 or inside != outside:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
 
     def forward(self, x: Tensor) -> Tensor:
         skip = self.downsample(x) if self.downsample else x

@@ -35,7 +35,11 @@ def state(model: nn.Module) -> dict:
             len(getattr(nn.modules.module, name)) for name in ("_global_forward_hooks", "_global_forward_pre_hooks")
         ],
         "random": torch.get_rng_state(),
-        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_cache_enabled()),
+        "modes": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_cache_enabled(),
+        ),
     }
 
 

@@ -140,7 +140,13 @@ def test_unknown_option(model):
 
 @pytest.mark.parametrize(
     "options",
-    [{"percentile": 0}, {"percentile": 120}, {"combine": "sum"}, {"score": "loss"}, {"perturbations_per_eval": 0}],
+    [
+        {"percentile": 0},
+        {"percentile": 120},
+        {"combine": "sum"},
+        {"score": "loss"},
+        {"perturbations_per_eval": 0},
+    ],
 )
 def test_options_of_fdcam_are_checked_at_once(model, options):
     assert next(iter(options)) in message(lambda: cc.FDCAM(model, **options))

@@ -39,7 +39,8 @@ def test_torchvision_networks(net, caplog):
 
 
 @pytest.mark.parametrize(
-    ("net", "name"), [("plain", "features.10"), ("residual", "layer4.0"), ("dense", "norm"), ("functional ReLU", "conv2")]
+    ("net", "name"),
+    [("plain", "features.10"), ("residual", "layer4.0"), ("dense", "norm"), ("functional ReLU", "conv2")],
 )
 def test_small_networks(net, name):
     model = NETWORKS[net]()

@@ -127,9 +127,10 @@ def capture(
     with ExitStack() as stack:
         if needs.gradient:
             stack.enter_context(torch.no_grad())  # ends the gradient mode that the hook begins
-            hook = _begin_graph_at_input if at_input else _begin_graph
-            register = layer.register_forward_pre_hook if at_input else layer.register_forward_hook
-            stack.callback(register(hook).remove)
+            if at_input:
+                stack.callback(layer.register_forward_pre_hook(_begin_graph_at_input).remove)
+            else:
+                stack.callback(layer.register_forward_hook(_begin_graph).remove)
         if needs.resume_chunk:
             stack.enter_context(head.recording())
         classifier = None
@@ -181,8 +182,7 @@ def _one_tensor(given: Any, layer: nn.Module) -> Tensor:
     if isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor):
         return given[0]
     raise CAMError(
-        f"layer {type(layer).__name__} must give one tensor N×K×h×w, got ({', '.join(kinds)}); "
-        "choose a layer inside it"
+        f"layer {type(layer).__name__} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it"
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from captum_cams.errors import CAMError, near
 from captum_cams.engine.untouched import unwrap
+from captum_cams.errors import CAMError, near
 
 log = logging.getLogger("captum_cams")
 

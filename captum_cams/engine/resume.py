@@ -69,7 +69,7 @@ class Head:
         parent, first, token = self._entered[-1] if self._entered else (None, 0, None)
         self.calls[start:] = [_Remembered(module, output.detach(), token, is_layer)]
         row = self.calls[first:-1]
-        if type(parent).forward is nn.Sequential.forward and not any(call.is_layer for call in row):
+        if getattr(type(parent), "forward", None) is nn.Sequential.forward and not any(call.is_layer for call in row):
             for call in row:
                 if call.parent is token:  # read by the next in the row alone, which is remembered itself
                     call.output = None

@@ -72,4 +72,5 @@ def _check_index(target: Any, shape: torch.Size) -> Index:
 
 def select(output: Tensor, index: Index) -> Tensor:
     """The score of one sample's target in every row of ``output``."""
-    return output[(slice(None), *index)]
+    key: tuple[slice | int, ...] = (slice(None), *index)
+    return output[key]

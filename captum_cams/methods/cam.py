@@ -33,7 +33,10 @@ class CAM(WeightedCAM):
         scores, source = call.output, call.inputs[0]
         pooled = activation.mean((2, 3))
         if weight.ndim == 4 and weight.shape[2:] == (1, 1) and source.shape == activation.shape:
-            averaged = (scores.mean((2, 3)), scores.relu().mean((2, 3)))  # SqueezeNet rectifies before it pools
+            averaged = (
+                scores.mean((2, 3)),
+                scores.relu().mean((2, 3)),
+            )  # SqueezeNet rectifies before it pools
             fits = _equal(source, activation) and any(_equal(scores, seen.output) for scores in averaged)
         else:
             fits = _equal(source.flatten(1), pooled) and _equal(scores.flatten(1), seen.output)

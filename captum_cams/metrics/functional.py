@@ -42,9 +42,7 @@ def deletion_curve(
     Petsiuk et al., "RISE", BMVC 2018, section 4.2. Ties are broken by position, row by row.
     """
     protocol = find_preset(preset)
-    return _curve(
-        forward_func, inputs, maps, target, protocol.steps, protocol.deleted, False, perturbations_per_eval
-    )
+    return _curve(forward_func, inputs, maps, target, protocol.steps, protocol.deleted, False, perturbations_per_eval)
 
 
 def insertion_curve(
@@ -62,7 +60,14 @@ def insertion_curve(
     """
     protocol = find_preset(preset)
     return _curve(
-        forward_func, inputs, maps, target, protocol.steps, protocol.inserted_into, True, perturbations_per_eval
+        forward_func,
+        inputs,
+        maps,
+        target,
+        protocol.steps,
+        protocol.inserted_into,
+        True,
+        perturbations_per_eval,
     )
 
 

@@ -1,0 +1,72 @@
+"""Trained SqueezeNet weights on real photographs; runs where CAPTUM_CAMS_DATA names the folder."""
+
+import csv
+
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+import captum_cams as cc
+from captum_cams.heatmap import minmax, upsample
+from captum_cams.metrics import curve_area, deletion_curve, insertion_curve
+
+pytestmark = pytest.mark.slow
+PREPROCESS = torchvision.transforms.Compose(
+    [
+        torchvision.transforms.ToTensor(),
+        torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def squeezenet(data):
+    model = torchvision.models.squeezenet1_0(weights=None)
+    state = torch.load(data / "squeezenet1_0_imagenet.pt", map_location="cpu", weights_only=True)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def boxed(data):
+    """Whole images at 224×224, their class, and a mask of their boxes."""
+    images, labels, masks = {}, {}, {}
+    with open(data / "imagenet_boxes" / "labels.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            picture = Image.open(data / "imagenet_boxes" / row["file"]).convert("RGB")
+            images[row["file"]] = PREPROCESS(picture.resize((224, 224)))
+            labels[row["file"]] = int(row["class_index"])
+            mask = masks.setdefault(row["file"], torch.zeros(224, 224))
+            sx, sy = 224 / picture.width, 224 / picture.height
+            x0, y0, x1, y1 = (int(row[k]) for k in ("x0", "y0", "x1", "y1"))
+            mask[round(y0 * sy) : round(y1 * sy), round(x0 * sx) : round(x1 * sx)] = 1
+    return (
+        torch.stack(list(images.values())),
+        torch.tensor(list(labels.values())),
+        torch.stack(list(masks.values())),
+    )
+
+
+@pytest.mark.parametrize("name", ["cam", "gradcam", "gradcamplusplus", "xgradcam", "layercam", "hirescam", "fdcam"])
+def test_the_objects_are_lit(squeezenet, boxed, name):
+    """The energy of the map inside the boxes exceeds the boxes' share of the image."""
+    images, labels, masks = boxed
+    cam = cc.create(name, squeezenet)
+    heat = minmax(upsample(cam.attribute(images, labels, relu_attributions=True), (224, 224)))[:, 0]
+    assert cam.layer is squeezenet.features[12]
+    inside = (heat * masks).sum((1, 2)) / heat.sum((1, 2)).clamp(min=1e-9)
+    assert inside.mean() > masks.mean() + 0.1
+
+
+def test_explanations_are_more_faithful_than_chance(squeezenet, boxed):
+    images, labels, _ = boxed
+    images, labels = images[:8], labels[:8]
+    random = torch.rand(8, 1, 13, 13, generator=torch.Generator().manual_seed(0))
+    over_all = {}
+    for name, maps in {"random": random, "gradcam": cc.GradCAM(squeezenet).attribute(images, labels)}.items():
+        insertion = curve_area(insertion_curve(squeezenet, images, maps, labels, preset="quick"))
+        over_all[name] = (
+            insertion - curve_area(deletion_curve(squeezenet, images, maps, labels, preset="quick"))
+        ).mean()
+    assert over_all["gradcam"] > over_all["random"] + 0.1
