@@ -2,7 +2,7 @@
 
 python examples/train_shapes.py                      # images it draws itself, about a minute on two cores
 python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
-python examples/train_shapes.py --data DIR           # DIR/train and DIR/val, one folder per class
+    python examples/train_shapes.py --data DIR           # one folder per class, or DIR/train and DIR/val of such
 """
 
 import argparse
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from shapes import CLASSES, Shapes
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, random_split
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision import datasets, transforms
 
@@ -66,8 +66,12 @@ def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ..
     normalise = transforms.Normalize(MEAN, STD)
     if args.data:
         prepare = transforms.Compose([transforms.Resize((args.size, args.size)), transforms.ToTensor(), normalise])
-        train = datasets.ImageFolder(args.data / "train", prepare)
-        return train, datasets.ImageFolder(args.data / "val", prepare), train.classes
+        if (args.data / "train").is_dir():
+            train = datasets.ImageFolder(args.data / "train", prepare)
+            return train, datasets.ImageFolder(args.data / "val", prepare), train.classes
+        images = datasets.ImageFolder(args.data, prepare)
+        train, val = random_split(images, (0.8, 0.2), torch.Generator().manual_seed(0))
+        return train, val, images.classes
     if args.dataset == "cifar10":
         prepare = transforms.Compose([transforms.ToTensor(), normalise])
         train = datasets.CIFAR10("cifar10", train=True, download=True, transform=prepare)
@@ -80,14 +84,14 @@ def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ..
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=("shapes", "cifar10"), default="shapes")
-    parser.add_argument("--data", type=Path, help="a folder with train/ and val/, each with one folder per class")
+    parser.add_argument("--data", type=Path, help="an image folder: one folder per class, or train/ and val/")
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
     parser.add_argument("--epochs", type=int, default=6)
     args = parser.parse_args()
 
     pl.seed_everything(0)
     train, val, classes = data_sets(args)
-    loader = DataLoader(train, batch_size=64, shuffle=True, drop_last=True)
+    loader = DataLoader(train, batch_size=min(64, len(train)), shuffle=True, drop_last=True)
     model = SmallCNN(len(classes), args.epochs * len(loader))
     trainer = pl.Trainer(
         max_epochs=args.epochs,

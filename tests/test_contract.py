@@ -235,6 +235,15 @@ def test_compiled_and_parallel_models_are_explained_through_the_network_inside(w
     assert torch.equal(cc.GradCAM(wrap(model)).attribute(x), expected)
 
 
+def test_a_compiled_part_of_a_model_runs_eagerly_while_it_is_explained():
+    model, x = NETWORKS["residual"](), images(2)
+    expected = cc.FDCAM(model, "layer3.0.conv2").attribute(x, 1)
+    model.layer3.compile(backend="eager")
+    model.layer4 = torch.compile(model.layer4, backend="eager")
+    model(x)
+    assert torch.equal(cc.FDCAM(model, "layer3.0.conv2").attribute(x, 1), expected)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     name=st.sampled_from([n for n in cc.names() if n != "cam"]),

@@ -43,7 +43,7 @@ def message(action) -> str:
 
 def test_layer_never_reached(model):
     text = message(lambda: cc.GradCAM(Never(model), "unused").attribute(images()))
-    assert "Conv2d was never reached" in text
+    assert "layer unused (Conv2d) was never reached" in text
     assert "pass a layer" in text
 
 
@@ -99,7 +99,7 @@ def test_nan_and_inf_are_named_with_layer_and_sample(model, value, kind):
     x = images(3)
     x[1, 0, 0, 0] = value
     text = message(lambda: cc.GradCAM(model, "layer4").attribute(x))
-    assert "activations of layer Sequential" in text
+    assert "activations of layer layer4 (Sequential)" in text
     assert "in sample 1;" in text
     with torch.no_grad():
         model.fc.bias[2] = value
@@ -164,7 +164,7 @@ def test_no_map_at_all():
 
 def test_a_score_that_does_not_depend_on_the_layer():
     net = Detached().eval()
-    assert "must depend on layer Conv2d" in message(lambda: cc.GradCAM(net, "conv").attribute(images()))
+    assert "must depend on layer conv (Conv2d)" in message(lambda: cc.GradCAM(net, "conv").attribute(images()))
 
 
 def test_metrics_check_their_maps(model):

@@ -34,11 +34,6 @@ def run(model, layer, x, replacement=None):
     return logits[0], kept[0]
 
 
-def score(model, layer, x, c, activation):
-    with torch.no_grad():
-        return float(run(model, layer, x, activation)[0][c])
-
-
 def gradient(model, layer, x, c):
     logits, activation = run(model, layer, x)
     (g,) = torch.autograd.grad(logits[c], activation)
@@ -76,26 +71,31 @@ def hirescam(a, g, **_):
     return sum(g[k] * a[k] for k in range(len(a)))
 
 
-def fdcam(a, g, model, layer, x, c):
+def fdcam(a, g, model, layer, x, c, q=0.95, probability=False, combine=lambda alpha, s: alpha * math.exp(s) - 0.5):
+    def score(activation):
+        with torch.no_grad():
+            logits = run(model, layer, x, activation)[0]
+        return float(logits.softmax(0)[c] if probability else logits[c])
+
     channels = len(a)
     on_scores, off_scores = [], []
-    y = score(model, layer, x, c, a[None].float())
+    y = score(a[None].float())
     rows = [a[k].flatten().numpy() for k in range(channels)]
     for k in range(channels):
         cos = []
         for other in range(channels):
             norm = np.linalg.norm(rows[k]) * np.linalg.norm(rows[other])
             cos.append(rows[k] @ rows[other] / norm if norm > 0 else 0.0)
-        group = np.array(cos) > np.quantile(cos, 0.95)
+        group = np.array(cos) > np.quantile(cos, q)
         on, off = a.clone().float(), a.clone().float()
         on[torch.from_numpy(~group)] = 0
         off[torch.from_numpy(group)] = 0
-        on_scores.append(score(model, layer, x, c, on[None]))
-        off_scores.append(y - score(model, layer, x, c, off[None]))
+        on_scores.append(score(on[None]))
+        off_scores.append(y - score(off[None]))
     s = [(p + q) / 2 for p, q in zip(on_scores, off_scores, strict=True)]
     alpha = [float(g[k].mean()) for k in range(channels)]
     scaled = [[(v - min(values)) / (max(values) - min(values)) for v in values] for values in (s, alpha)]
-    return sum((scaled[1][k] * math.exp(scaled[0][k]) - 0.5) * a[k] for k in range(channels))
+    return sum(combine(scaled[1][k], scaled[0][k]) * a[k] for k in range(channels))
 
 
 FORMULAS = {f.__name__: f for f in (gradcam, gradcamplusplus, xgradcam, layercam, hirescam, fdcam)}
@@ -128,6 +128,45 @@ def test_gradcam_is_cam_over_the_number_of_positions(net):
     torch.testing.assert_close(cam[1, 0], expected)
     gradcam = cc.GradCAM(model, layer).attribute(x, 4)
     torch.testing.assert_close(gradcam, cam.relu() / cam[0].numel(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("net", ["plain", "residual", "in-place ReLU"])
+@pytest.mark.parametrize(
+    ("options", "loop"),
+    [
+        ({"score": "probability"}, {"probability": True}),
+        ({"percentile": 25.0}, {"q": 0.75}),
+        ({"bias": 0.2}, {"combine": lambda alpha, s: alpha * math.exp(s) - 0.2}),
+        ({"combine": "exponential"}, {"combine": lambda alpha, s: alpha * math.exp(s)}),
+        ({"combine": "product"}, {"combine": lambda alpha, s: alpha * s}),
+    ],
+)
+def test_options_of_fdcam_are_their_formulas(net, options, loop):
+    model, x, layer = NETWORKS[net](), images(1), LAYERS[net]
+    found = cc.FDCAM(model, layer, **options).attribute(x, 6, relu_attributions=False)[0, 0]
+    a, g = gradient(model, layer, x[0], 6)
+    expected = fdcam(a, g, model, layer, x[0], 6, **loop).float()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+class Skip(torch.nn.Module):
+    """A layer that hands its input on, with a connection around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.conv, self.fc = torch.nn.Identity(), torch.nn.Conv2d(3, 3, 3, 1, 1), torch.nn.Linear(3, 4)
+
+    def forward(self, x):
+        x = x * 1.0
+        return self.fc((x + self.conv(self.layer(x))).mean((2, 3)))
+
+
+def test_the_gradient_is_that_of_the_layers_output_alone():
+    torch.manual_seed(0)
+    model, x = Skip().eval(), images(1)
+    found = cc.GradCAM(model, "layer").attribute(x, 2, relu_attributions=False)[0, 0]
+    a, g = gradient(model, "layer", x[0], 2)
+    torch.testing.assert_close(found, gradcam(a, g).float())
 
 
 class ConvolutionalHead(torch.nn.Module):

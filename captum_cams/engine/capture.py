@@ -18,7 +18,7 @@ from captum._utils.common import (
 from captum._utils.gradient import _forward_layer_distributed_eval
 from torch import Tensor, nn
 
-from captum_cams.engine.layers import Call, classifier_call, watch
+from captum_cams.engine.layers import Call, classifier_call, describe, watch
 from captum_cams.engine.resume import Head, Resume, RunRows
 from captum_cams.engine.targets import Index, check_output, resolve_target
 from captum_cams.engine.untouched import unwrap
@@ -144,16 +144,17 @@ def capture(
             if "Forward hook did not obtain" not in str(error):
                 raise
             raise CAMError(
-                f"layer {type(layer).__name__} was never reached in the run of the model; "
+                f"layer {describe(model, layer)} was never reached in the run of the model; "
                 "pass a layer that its forward calls"
             ) from error
         tensors = next(iter(saved[layer].values()))
-        activation = _check_activation(tensors, layer, samples)
+        name = describe(model, layer)
+        activation = _check_activation(tensors, name, samples)
         output = check_output(output, samples)
         index = resolve_target(target, output)
         score = _select_targets(output, index) if output.ndim > 1 else output
         check_finite(f"scores of the model ({type(model).__name__})", score.detach())
-        gradient = _gradient(score, activation, layer) if needs.gradient else None
+        gradient = _gradient(score, activation, name) if needs.gradient else None
 
     activation, output = activation.detach(), output.detach()
     resume = None
@@ -165,7 +166,7 @@ def capture(
 def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
     torch.set_grad_enabled(True)
     # A copy, because a layer that hands its input on would make the skip connection around it part of the gradient.
-    return _one_tensor((output,) if isinstance(output, Tensor) else output, module).clone()
+    return _one_tensor((output,) if isinstance(output, Tensor) else output, type(module).__name__).clone()
 
 
 def _begin_graph_at_input(module: nn.Module, args: Any) -> Any:
@@ -177,17 +178,15 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _one_tensor(given: Any, layer: nn.Module) -> Tensor:
+def _one_tensor(given: Any, name: str) -> Tensor:
     kinds = [type(one).__name__ for one in given] if isinstance(given, tuple | list) else [type(given).__name__]
     if isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor):
         return given[0]
-    raise CAMError(
-        f"layer {type(layer).__name__} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it"
-    )
+    raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
 
 
-def _check_activation(tensors: tuple[Any, ...], layer: nn.Module, samples: int) -> Tensor:
-    activation, name = _one_tensor(tensors, layer), type(layer).__name__
+def _check_activation(tensors: tuple[Any, ...], name: str, samples: int) -> Tensor:
+    activation = _one_tensor(tensors, name)
     if activation.ndim != 4 or activation.shape[0] != samples:
         raise CAMError(
             f"layer {name} must give N×K×h×w with N = {samples}, got {shape_of(activation)}; "
@@ -197,8 +196,7 @@ def _check_activation(tensors: tuple[Any, ...], layer: nn.Module, samples: int) 
     return activation
 
 
-def _gradient(score: Tensor, activation: Tensor, layer: nn.Module) -> Tensor:
-    name = type(layer).__name__
+def _gradient(score: Tensor, activation: Tensor, name: str) -> Tensor:
     gradient = None
     if score.requires_grad:
         (gradient,) = torch.autograd.grad(score.sum(), activation, allow_unused=True)

@@ -100,6 +100,14 @@ def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.M
     )
 
 
+def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:
+    """The layer as messages name it: ``layer4.1 (BasicBlock)``."""
+    model = unwrap(forward_func)
+    names = {module: name for name, module in model.named_modules()} if isinstance(model, nn.Module) else {}
+    kind = type(layer).__name__
+    return f"{names[layer]} ({kind})" if names.get(layer) else kind
+
+
 def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.Module:
     """The module itself, or the one with this dotted name.
 
