@@ -235,6 +235,7 @@ def test_compiled_and_parallel_models_are_explained_through_the_network_inside(w
     assert torch.equal(cc.GradCAM(wrap(model)).attribute(x), expected)
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_a_compiled_part_of_a_model_runs_eagerly_while_it_is_explained():
     model, x = NETWORKS["residual"](), images(2)
     expected = cc.FDCAM(model, "layer3.0.conv2").attribute(x, 1)
