@@ -53,6 +53,11 @@ def same(left, right) -> bool:
     return left == right
 
 
+def rounding(cam: cc.CAMAttribution, x: torch.Tensor, target: int) -> float:
+    """1e-5 of the sizes that are added up: channels may cancel each other nearly."""
+    return 1e-5 * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
+
+
 def attempt(name: str, model: nn.Module, x: torch.Tensor, target=None) -> torch.Tensor | None:
     """The map, or None where the method says that it does not suit this network."""
     try:
@@ -77,7 +82,7 @@ def test_shape_dtype_and_batch_equal_to_singles(name, net):
     cam = explainer(name, model)
     for n in range(3):
         single = cam.attribute(x[n : n + 1], target[n])
-        torch.testing.assert_close(maps[n : n + 1], single, rtol=0, atol=1e-5 * float(maps.abs().max()) + 1e-12)
+        torch.testing.assert_close(maps[n : n + 1], single, rtol=0, atol=rounding(cam, x[n : n + 1], target[n]))
     heat = cam.heatmap(x, target)
     assert heat.shape == (3, SIDE, SIDE)
     assert heat.min() >= 0
@@ -159,7 +164,7 @@ def test_a_careless_model_is_left_as_it_was_too(name):
     expected = attempt(name, careful, 2 * x / 2)
     assert (maps is None) == (expected is None)
     if maps is not None:
-        assert torch.equal(maps, expected)
+        torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5 * float(expected.abs().max()) + 1e-10)
 
 
 @pytest.mark.parametrize("name", cc.names())
@@ -262,4 +267,4 @@ def test_batches_and_chunks_never_change_a_map(name, net, seed, batch, chunk):
         cam = cc.create(name, model, perturbations_per_eval=chunk)
     for n in range(batch):
         single = cam.attribute(x[n : n + 1], int(target[n]))
-        torch.testing.assert_close(single, whole[n : n + 1], rtol=0, atol=1e-5 * float(whole[n].abs().max()) + 1e-10)
+        torch.testing.assert_close(single, whole[n : n + 1], rtol=0, atol=rounding(cam, x[n : n + 1], int(target[n])))

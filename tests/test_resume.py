@@ -103,7 +103,7 @@ def test_a_head_that_cannot_be_remembered_runs_in_full():
         seen = seen_at(model, model.second, x)
         rows = seen.activation[1] * torch.rand(5, 4, 1, 1)
         found = seen.resume(rows, 1)
-    assert seen.resume._outputs == {}
+    assert seen.resume._replay.outputs == {}
     torch.testing.assert_close(found, full_run(model, model.second, x[1:2], rows), rtol=1e-6, atol=1e-6)
 
 
@@ -144,7 +144,7 @@ def test_torchvision_networks_resume_and_save_the_head(net, name):
         start = time.perf_counter()
         seen.resume(rows, 0)
         resumed = time.perf_counter() - start
-    assert seen.resume._outputs, "fell back to full runs"
+    assert seen.resume._replay.outputs, "fell back to full runs"
     start = time.perf_counter()
     expected = full_run(model, layer, x, rows)
     full = time.perf_counter() - start

@@ -18,8 +18,9 @@ from captum._utils.common import (
 from captum._utils.gradient import _forward_layer_distributed_eval
 from torch import Tensor, nn
 
+from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Call, classifier_call, describe, watch
-from captum_cams.engine.resume import Head, Resume, RunRows
+from captum_cams.engine.resume import Resume, RunRows, wide
 from captum_cams.engine.targets import Index, check_output, resolve_target
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
@@ -32,6 +33,7 @@ class Needs:
     gradient: bool = False
     classifier: bool = False
     resume_chunk: int | None = None
+    show_progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def capture(
     """
     model = unwrap(forward_func)
     samples = inputs[0].shape[0]
-    head = Head(layer, at_input)
+    recorder = Recorder(layer, at_input)
 
     def run() -> tuple[dict[Any, Any], Any]:
         return _forward_layer_distributed_eval(
@@ -132,7 +134,7 @@ def capture(
             else:
                 stack.callback(layer.register_forward_hook(_begin_graph).remove)
         if needs.resume_chunk:
-            stack.enter_context(head.recording())
+            stack.enter_context(recorder.recording())
         classifier = None
         try:
             if needs.classifier:
@@ -159,8 +161,9 @@ def capture(
     activation, output = activation.detach(), output.detach()
     resume = None
     if needs.resume_chunk:
-        resume = Resume(_rows(model, inputs, additional), head, activation, output, index, needs.resume_chunk)
-    return Seen(inputs, _wide(activation), output, index, _wide(score.detach()), gradient, classifier, resume)
+        rows, head, linear = _rows(model, inputs, additional), recorder.head(), recorder.first_linear()
+        resume = Resume(rows, head, linear, activation, output, index, needs.resume_chunk, needs.show_progress)
+    return Seen(inputs, wide(activation), output, index, wide(score.detach()), gradient, classifier, resume)
 
 
 def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
@@ -172,10 +175,6 @@ def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
 def _begin_graph_at_input(module: nn.Module, args: Any) -> Any:
     torch.set_grad_enabled(True)
     return tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _one_tensor(given: Any, name: str) -> Tensor:
@@ -206,7 +205,7 @@ def _gradient(score: Tensor, activation: Tensor, name: str) -> Tensor:
             "or run the part behind it under no_grad?"
         )
     check_finite(f"gradients at layer {name}", gradient)
-    return _wide(gradient)
+    return wide(gradient)
 
 
 def _rows(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> RunRows:

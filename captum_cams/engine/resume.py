@@ -1,21 +1,21 @@
 """Run only what lies behind a layer, by letting everything before it return what it returned the first time.
 
-During the first run the outputs of the outermost modules that ended before the layer are remembered. On later
-runs those modules return what they remember, and the layer returns the activations it is given. So any eager
-model works, skip connections included, without tracing, and what lies before the layer costs nothing.
+On later runs the modules before the layer return what :mod:`captum_cams.engine.head` remembers, and the layer
+returns the activations it is given. So any eager model works, skip connections included, without tracing.
+In-place functions on what a remembered module returned, and other state outside modules, are noticed by a run
+with a known answer; such models run in full.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from tqdm.auto import tqdm
 
+from captum_cams.engine.head import FirstLinear, Head
 from captum_cams.engine.targets import Index, select
 
 log = logging.getLogger("captum_cams")
@@ -23,138 +23,44 @@ log = logging.getLogger("captum_cams")
 RunRows = Callable[[int, int, bool], Tensor]
 """(sample, rows, whether the whole network runs) → the output for so many copies of the sample."""
 
-
-@dataclass
-class _Remembered:
-    module: nn.Module
-    output: Tensor | None  # None: nothing reads it, hand the input on
-    parent: object
-    is_layer: bool = False
+TOLERANCE = 1e-4
+"""How far a shortcut may be from the run it replaces, relative to the largest score, in float32 and float64."""
 
 
-@dataclass
-class Head:
-    """What the modules before ``layer`` returned, recorded by hooks while the model runs once."""
-
-    layer: nn.Module
-    at_input: bool
-    calls: list[_Remembered] = field(default_factory=list)
-    uses: int = 0
-    _entered: list[tuple[nn.Module, int, object]] = field(default_factory=list)
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record the calls made inside; a layer used several times counts with its last use, as in Captum."""
-        with ExitStack() as stack:
-            stack.callback(register_module_forward_pre_hook(self._enter).remove)
-            stack.callback(register_module_forward_hook(self._leave).remove)
-            yield
-        last = max((i for i, call in enumerate(self.calls) if call.is_layer), default=-1)
-        self.calls = self.calls[: last + 1]
-        self.uses = sum(call.is_layer for call in self.calls)
-
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        if module is self.layer and self.at_input:
-            self.calls.append(_Remembered(module, None, None, is_layer=True))
-        self._entered.append((module, len(self.calls), object()))
-
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        current, start, _ = self._entered.pop()
-        while current is not module:
-            current, start, _ = self._entered.pop()
-        is_layer = module is self.layer and not self.at_input
-        holds_layer = not is_layer and any(call.is_layer for call in self.calls[start:])
-        if holds_layer or not isinstance(output, Tensor):
-            return  # runs again, over what its own modules remember
-        parent, first, token = self._entered[-1] if self._entered else (None, 0, None)
-        self.calls[start:] = [_Remembered(module, output.detach(), token, is_layer)]
-        row = self.calls[first:-1]
-        if getattr(type(parent), "forward", None) is nn.Sequential.forward and not any(call.is_layer for call in row):
-            for call in row:
-                if call.parent is token:  # read by the next in the row alone, which is remembered itself
-                    call.output = None
-
-    def outputs(self) -> dict[nn.Module, list[Tensor | None]]:
-        """Each module with its remembered outputs, in the order of its calls."""
-        outputs: dict[nn.Module, list[Tensor | None]] = defaultdict(list)
-        for call in self.calls:
-            if not (call.is_layer and self.at_input):
-                outputs[call.module].append(call.output)
-        return outputs
+def _equal(found: Tensor, expected: Tensor) -> bool:
+    half = expected.dtype in (torch.float16, torch.bfloat16)
+    tolerance = (200 if half else 1) * TOLERANCE * float(expected.abs().max()) + 1e-6
+    return found.shape == expected.shape and torch.allclose(found.float(), expected.float(), rtol=0, atol=tolerance)
 
 
-class Resume:
-    """Activations of the layer → outputs of the model, sample by sample, in chunks."""
+def wide(tensor: Tensor) -> Tensor:
+    """Half precision as float32, everything else as it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
-    def __init__(
-        self,
-        run: RunRows,
-        head: Head,
-        activation: Tensor,
-        output: Tensor,
-        target: list[Index],
-        chunk: int,
-    ) -> None:
-        self._run, self._head, self._outputs = run, head, head.outputs()
-        self._activation, self._output, self._target, self._chunk = activation, output, target, chunk
-        self._verified = False
 
-    def __call__(self, activations: Tensor, sample: int) -> Tensor:
-        """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
-        if not self._verified:
-            self._verify()
-        return torch.cat([self._rows(chunk, sample) for chunk in activations.split(self._chunk)])
+class Replay:
+    """Values in the place of a layer's → outputs of the model, for copies of one sample."""
 
-    def switched(self, masks: Tensor, score: str = "logit") -> Tensor:
-        """The target's score with channels multiplied by ``masks``: N×M×K → N×M; equal masks are run once."""
-        scores = []
-        for sample, rows in enumerate(masks):
-            unique, which = torch.unique(rows, dim=0, return_inverse=True)
-            chunks = [
-                self._score(self(part[..., None, None] * self._activation[sample], sample), sample, score)
-                for part in unique.to(self._activation.dtype).split(self._chunk)
-            ]
-            scores.append(torch.cat(chunks)[which])
-        return torch.stack(scores)
+    def __init__(self, run: RunRows, head: Head, value: Tensor) -> None:
+        self.head, self.value = head, value
+        self.outputs = head.outputs
+        self._run = run
 
-    def _score(self, output: Tensor, sample: int, score: str) -> Tensor:
-        output = output.to(torch.promote_types(output.dtype, torch.float32))
-        return select(output.softmax(1) if score == "probability" else output, self._target[sample])
-
-    def _verify(self) -> None:
-        # State outside modules, in-place functions on remembered tensors or a batch axis that is not the first
-        # would make the shortcut wrong; two rows of the known activation show it, and the plain run remains.
-        self._verified = True
-        expected = self._output[:1].expand(2, *self._output.shape[1:])
-        try:
-            found = self._rows(self._activation[:1].expand(2, *self._activation.shape[1:]), 0)
-            tolerance = 1e-4 * float(expected.abs().max()) + 1e-6
-            if expected.dtype in (torch.float16, torch.bfloat16):
-                tolerance *= 100
-            reason = "" if torch.allclose(found, expected, rtol=0, atol=tolerance) else "another output"
-        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            reason = str(error)
-        if reason:
-            log.debug("the part before the layer cannot be remembered (%s): every run is a full one", reason)
-            self._outputs = {}
-
-    def _rows(self, activations: Tensor, sample: int) -> Tensor:
-        with self._replaying(activations, sample):
-            return self._run(sample, len(activations), not self._outputs)
+    def __call__(self, values: Tensor, sample: int) -> Tensor:
+        """The model's output, one row for each of ``values``."""
+        with self._replaying(values, sample):
+            return self._run(sample, len(values), not self.outputs)
 
     @contextmanager
-    def _replaying(self, activations: Tensor, sample: int) -> Iterator[None]:
-        count, batch, calls = len(activations), self._activation.shape[0], 0
-        last = self._head.uses
+    def _replaying(self, values: Tensor, sample: int) -> Iterator[None]:
+        count, batch, uses = len(values), self.value.shape[0], 0
 
         def replace(module: nn.Module, args: Any, output: Tensor | None = None) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls != last:
+            nonlocal uses
+            uses += 1
+            if uses != self.head.uses:
                 return None
-            fresh = activations.to(self._activation.dtype).clone()  # a following in-place ReLU writes to it
+            fresh = values.to(self.value.dtype).clone()  # a following in-place ReLU writes to it
             return (fresh, *args[1:]) if output is None else fresh
 
         def rows(tensor: Tensor) -> Tensor:
@@ -172,11 +78,11 @@ class Resume:
 
             return forward_remembered
 
-        layer, at_input = self._head.layer, self._head.at_input
+        layer = self.head.layer
         with ExitStack() as stack:
-            register = layer.register_forward_pre_hook if at_input else layer.register_forward_hook
+            register = layer.register_forward_pre_hook if self.head.at_input else layer.register_forward_hook
             stack.callback(register(replace).remove)
-            for module, outputs in self._outputs.items():
+            for module, outputs in self.outputs.items():
                 stack.callback(_restore_forward, module, module.__dict__.get("forward"))
                 module.__dict__["forward"] = remembered(module, outputs)
             yield
@@ -187,3 +93,142 @@ def _restore_forward(module: nn.Module, forward: Callable[..., Any] | None) -> N
         del module.__dict__["forward"]
     else:
         module.__dict__["forward"] = forward
+
+
+class Resume:
+    """The part of the model behind the layer: activations or channel masks → outputs or scores.
+
+    Args:
+        run: full runs of the model for copies of one sample.
+        head: what the first run remembers of the modules before the layer.
+        first_linear: the first Linear behind the layer, if there is one.
+        activation: N×K×h×w, the layer's own.
+        output: the model's output in the first run.
+        target: the explained entry of each sample's output.
+        chunk: rows of activations in one run.
+        show_progress: a bar over the chunks.
+    """
+
+    def __init__(
+        self,
+        run: RunRows,
+        head: Head,
+        first_linear: FirstLinear | None,
+        activation: Tensor,
+        output: Tensor,
+        target: list[Index],
+        chunk: int,
+        show_progress: bool = False,
+    ) -> None:
+        self._replay = Replay(run, head, activation)
+        self._channels = _ChannelSum.of(run, first_linear, activation, output)
+        self._activation, self._output, self._target = activation, output, target
+        self._chunk, self._show_progress = chunk, show_progress
+        self._verified = False
+
+    def __call__(self, activations: Tensor, sample: int) -> Tensor:
+        """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
+        self._verify()
+        return torch.cat([self._replay(part, sample) for part in self._bar(activations.split(self._chunk))])
+
+    def switched(self, masks: Tensor, score: str = "logit") -> Tensor:
+        """The target's score with channels switched on or off: boolean masks N×M×K → N×M.
+
+        Where the part behind the layer is a sum over channels up to its first Linear, no run of the layer's maps
+        is needed: one product with the masks gives that Linear's output, and only what follows it is run. Anything
+        else runs in chunks, equal masks once.
+        """
+        self._verify()
+        return torch.stack([self._switched(rows, sample, score) for sample, rows in enumerate(masks)])
+
+    def _switched(self, masks: Tensor, sample: int, score: str) -> Tensor:
+        if self._channels is not None:
+            column = self._target[sample] if score == "logit" else None
+            found = self._channels(masks, sample, column, self._chunk)
+            return found if found.ndim == 1 else self._score(found, sample, score)
+        unique, which = _unique_rows(masks)
+        scores = [
+            self._score(self._replay(part[..., None, None] * self._activation[sample], sample), sample, score)
+            for part in self._bar(unique.to(self._activation.dtype).split(self._chunk))
+        ]
+        return torch.cat(scores)[which]
+
+    def _score(self, output: Tensor, sample: int, score: str) -> Tensor:
+        output = wide(output)
+        return select(output.softmax(1) if score == "probability" else output, self._target[sample])
+
+    def _bar(self, chunks: tuple[Tensor, ...]) -> Any:
+        return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
+
+    def _verify(self) -> None:
+        # All channels on, two random halves, all off: the first row has a known answer, which shows whether the
+        # remembered head may be used; the others show whether channels add up as the shortcut says.
+        if self._verified:
+            return
+        self._verified = True
+        channels = self._activation.shape[1]
+        generator = torch.Generator().manual_seed(0)
+        masks = torch.rand(4, channels, generator=generator).to(self._activation.device) < 0.5
+        masks[0], masks[-1] = True, False
+        try:
+            found = self._replay(masks.to(self._activation.dtype)[..., None, None] * self._activation[0], 0)
+            reason = "" if _equal(found[0], self._output[0]) else "another output"
+        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = str(error)
+        if reason:
+            log.debug("the part before the layer cannot be remembered (%s): every run is a full one", reason)
+            self._replay.outputs, self._channels = {}, None
+        elif self._channels is not None and not _equal(self._channels(masks, 0, None, self._chunk), found):
+            log.debug("channels do not add up before the first Linear: masks are run one by one")
+            self._channels = None
+
+
+class _ChannelSum:
+    """Masks → outputs, where the first Linear behind the layer reads every channel on its own.
+
+    Pooling, ReLU, dropout and flattening keep channels apart and zero at zero, so the Linear's output is its bias
+    plus the products of the channels that are on: U_k = Σ_j W_·j z_j over the entries z_j that channel k fills.
+    """
+
+    def __init__(self, linear: nn.Linear, source: Tensor, behind: Replay | None, channels: int, row: int) -> None:
+        self._linear, self._source, self._behind = linear, source, behind
+        self._channels, self._row = channels, row
+
+    @staticmethod
+    def of(run: RunRows, first: FirstLinear | None, activation: Tensor, output: Tensor) -> "_ChannelSum | None":
+        """The shortcut, if the first Linear's input splits evenly into channels."""
+        if first is None or first.source.shape[1] % activation.shape[1] or len(first.source) != len(activation):
+            return None
+        is_output = first.output.shape == output.shape and torch.equal(first.output, output)
+        behind = None if is_output else Replay(run, first.head, first.output)
+        return _ChannelSum(first.module, first.source, behind, activation.shape[1], activation[0].numel())
+
+    def __call__(self, masks: Tensor, sample: int, column: Index | None, chunk: int) -> Tensor:
+        """The model's outputs for M×K masks; M scores if the Linear is the last and a column is given."""
+        source = wide(self._source[sample]).view(self._channels, -1)
+        weight = wide(self._linear.weight.detach())
+        bias = weight.new_zeros(len(weight)) if self._linear.bias is None else wide(self._linear.bias.detach())
+        last = self._behind is None and column is not None and len(column) == 1
+        if last and column is not None:
+            weight, bias = weight[column[0], None], bias[column[0], None]
+        products = torch.einsum("okq,kq->ko", weight.view(len(weight), *source.shape), source)
+        outputs = masks.to(products.dtype) @ products + bias
+        if self._behind is None:
+            return outputs[:, 0] if last else outputs
+        # As many rows as fit into the memory of a chunk of maps.
+        rows = max(chunk, chunk * self._row // max(outputs.shape[1], 1))
+        return torch.cat([self._behind(part, sample) for part in outputs.split(rows)])
+
+
+def _unique_rows(masks: Tensor) -> tuple[Tensor, Tensor]:
+    # Sorting numbers is far cheaper than sorting rows; should two rows share a number, nothing is merged.
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(masks.shape[1], generator=generator, dtype=torch.float64).to(masks.device)
+    _, which = torch.unique((masks.double() @ weights), return_inverse=True)
+    first = torch.full((int(which.max()) + 1,), len(masks), device=masks.device)
+    first = first.scatter_reduce(0, which, torch.arange(len(masks), device=masks.device), "amin")
+    if torch.equal(masks[first][which], masks):
+        return masks[first], which
+    return masks, torch.arange(len(masks), device=masks.device)
