@@ -64,10 +64,12 @@ class FDCAM(WeightedCAM):
 
     def weights(self, seen: Seen) -> Tensor:
         on = self.groups(seen.activation)
-        off_score = seen.resume.switched(~on, self.score)
-        change = seen.resume.switched(torch.ones_like(on[:, :1]), self.score) - off_score
+        # y_c and the factor ½ are the same for all k and drop out of ŝ.
         if self.switch_on:
-            change = (change + seen.resume.switched(on, self.score)) / 2
+            score_on, score_off = seen.resume.switched(torch.cat((on, ~on), 1), self.score).chunk(2, 1)
+            change = score_on - score_off
+        else:
+            change = -seen.resume.switched(~on, self.score)
         alpha = seen.gradient.mean((2, 3))
         return _COMBINE[self.combine](minmax(alpha, 1), minmax(change, 1), self.bias)
 
