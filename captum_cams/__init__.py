@@ -1,14 +1,28 @@
 """Class activation maps as Captum layer attributions."""
 
 from captum_cams import methods
-from captum_cams.attribution import CAMAttribution, SpatialCAM, WeightedCAM
+from captum_cams.attribution import CAMAttribution, PerturbedCAM, SpatialCAM, WeightedCAM
 from captum_cams.errors import CAMError
+from captum_cams.masking import InputMaskCAM
+from captum_cams.methods.ablationcam import AblationCAM
 from captum_cams.methods.cam import CAM
+from captum_cams.methods.centre import Centre
+from captum_cams.methods.constant import Constant
+from captum_cams.methods.eigencam import EigenCAM
 from captum_cams.methods.fdcam import FDCAM
 from captum_cams.methods.gradcam import GradCAM
 from captum_cams.methods.gradcamplusplus import GradCAMPlusPlus
+from captum_cams.methods.groupcam import GroupCAM
 from captum_cams.methods.hirescam import HiResCAM
+from captum_cams.methods.iscam import ISCAM
 from captum_cams.methods.layercam import LayerCAM
+from captum_cams.methods.liftcam import LIFTCAM
+from captum_cams.methods.lrpcam import LRPCAM
+from captum_cams.methods.random import Random
+from captum_cams.methods.reciprocam import ReciproCAM
+from captum_cams.methods.rise import RISE
+from captum_cams.methods.scorecam import ScoreCAM
+from captum_cams.methods.sscam import SSCAM
 from captum_cams.methods.xgradcam import XGradCAM
 from captum_cams.registry import create, names, register
 
@@ -17,12 +31,27 @@ __version__ = "0.1.0"
 __all__ = [
     "CAM",
     "FDCAM",
+    "ISCAM",
+    "LIFTCAM",
+    "LRPCAM",
+    "RISE",
+    "SSCAM",
+    "AblationCAM",
     "CAMAttribution",
     "CAMError",
+    "Centre",
+    "Constant",
+    "EigenCAM",
     "GradCAM",
     "GradCAMPlusPlus",
+    "GroupCAM",
     "HiResCAM",
+    "InputMaskCAM",
     "LayerCAM",
+    "PerturbedCAM",
+    "Random",
+    "ReciproCAM",
+    "ScoreCAM",
     "SpatialCAM",
     "WeightedCAM",
     "XGradCAM",

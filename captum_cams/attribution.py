@@ -1,16 +1,19 @@
 """The abstract classes that every method extends, and the arguments that all of them share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, runner
 from captum_cams.engine.layers import find_layer, named_layer
 from captum_cams.engine.untouched import untouched
+from captum_cams.errors import check_at_least
 from captum_cams.heatmap import minmax, upsample
 
 
@@ -30,11 +33,9 @@ class CAMAttribution(LayerAttribution, ABC):
 
     needs_gradient: ClassVar[bool] = False
     needs_classifier: ClassVar[bool] = False
+    needs_resume: ClassVar[bool] = False
     rectifies: ClassVar[bool] = True
     """Whether Φ is ReLU (otherwise the identity)."""
-    perturbations_per_eval: int | None = None
-    """Rows per run of the part behind the layer, for methods that need such runs."""
-
     layer: nn.Module | None
 
     def __init__(
@@ -44,6 +45,11 @@ class CAMAttribution(LayerAttribution, ABC):
         device_ids: list[int] | None = None,
     ) -> None:
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
+
+    @property
+    def needs(self) -> Needs:
+        """What one run has to show."""
+        return Needs(self.needs_gradient, self.needs_classifier, self.needs_resume)
 
     @abstractmethod
     def maps(self, seen: Seen) -> Tensor:
@@ -62,7 +68,6 @@ class CAMAttribution(LayerAttribution, ABC):
             if self.layer is None:
                 run = runner(self.forward_func, tensors, additional_forward_args)
                 self.layer = find_layer(self.forward_func, run)
-            needs = Needs(self.needs_gradient, self.needs_classifier, self.perturbations_per_eval)
             seen = capture(
                 self.forward_func,
                 self.layer,
@@ -70,7 +75,7 @@ class CAMAttribution(LayerAttribution, ABC):
                 target,
                 additional_forward_args,
                 attribute_to_layer_input,
-                needs,
+                self.needs,
             )
             return self.maps(seen)
 
@@ -109,6 +114,40 @@ class CAMAttribution(LayerAttribution, ABC):
         maps = self.attribute(inputs, target, additional_forward_args)
         first = inputs[0] if isinstance(inputs, tuple) else inputs
         return minmax(upsample(maps, first.shape[-2:]))[:, 0]
+
+
+class PerturbedCAM(CAMAttribution):
+    """A method that scores many changed inputs or activations, in chunks; combined with one of the two below.
+
+    Args:
+        perturbations_per_eval: changed inputs or activations in one run; memory grows with it, and with nothing
+            else. None is 64 for activations and 16 for images.
+        show_progress: a bar over the chunks.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        if perturbations_per_eval is None:
+            perturbations_per_eval = 64 if self.needs_resume else 16
+        check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
+        self.perturbations_per_eval, self.show_progress = perturbations_per_eval, show_progress
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, chunk=self.perturbations_per_eval, show_progress=self.show_progress)
+
+    def chunks(self, rows: Tensor) -> Iterable[Tensor]:
+        """``rows`` in parts of ``perturbations_per_eval``, under a bar if one is wished for."""
+        parts = rows.split(self.perturbations_per_eval)
+        return tqdm(parts, desc=type(self).__name__, leave=False, disable=not self.show_progress)
 
 
 class SpatialCAM(CAMAttribution):

@@ -14,8 +14,8 @@ def minmax(values: Tensor, dims: int | tuple[int, ...] = (-2, -1)) -> Tensor:
     return torch.where(spread > 0, (values - low) / spread.where(spread > 0, 1), 0)
 
 
-def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize N×K×h×w maps to N×K×H×W, bilinear with ``align_corners=False``."""
+def upsample(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Resize N×K×h×w maps to N×K×H×W, bilinear."""
     if maps.shape[-2:] == torch.Size(size):
         return maps
-    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)

@@ -132,6 +132,8 @@ def seeded(build, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         net = build()
         for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):  # so that scores differ by more than rounding
+                nn.init.kaiming_normal_(module.weight)
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.running_mean, -0.3, 0.3)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)

@@ -9,6 +9,7 @@ from captum.attr import visualization as viz
 from captum.metrics import infidelity, sensitivity_max
 
 import captum_cams as cc
+from tests.explainers import explainer
 from tests.networks import NETWORKS, SIDE, images
 
 mpl.use("Agg")
@@ -33,17 +34,19 @@ def test_gradcam_is_captums_layergradcam(model):
 @pytest.mark.parametrize("name", SUITED)
 def test_noise_tunnel(model, name):
     torch.manual_seed(0)
-    tunnel = NoiseTunnel(cc.create(name, model))
+    tunnel = NoiseTunnel(explainer(name, model))
     smooth = tunnel.attribute(images(2), nt_samples=4, nt_samples_batch_size=2, stdevs=0.1, target=3)
-    assert smooth.shape == (2, 1, 5, 5)
+    plain = explainer(name, model).attribute(images(2), 3)
+    assert smooth.shape == plain.shape
     assert torch.isfinite(smooth).all()
-    assert not torch.equal(smooth, cc.create(name, model).attribute(images(2), 3))
+    if name not in ("centre", "constant"):
+        assert not torch.equal(smooth, plain)
 
 
 @pytest.mark.parametrize("name", SUITED)
 def test_infidelity(model, name):
     x = images(2)
-    attributions = cc.create(name, model).heatmap(x, 3)[:, None].expand_as(x)
+    attributions = explainer(name, model).heatmap(x, 3)[:, None].expand_as(x)
 
     def perturb(inputs):
         noise = 0.1 * torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
@@ -56,7 +59,7 @@ def test_infidelity(model, name):
 
 @pytest.mark.parametrize("name", SUITED)
 def test_sensitivity_max(model, name):
-    cam = cc.create(name, model)
+    cam = explainer(name, model)
     score = sensitivity_max(cam.attribute, images(1), target=3, n_perturb_samples=2)
     assert score.shape == (1,)
     assert torch.isfinite(score).all()

@@ -16,8 +16,10 @@ ALLOWED = {
     "engine": {"errors", "engine"},
     "attribution": {"errors", "engine", "heatmap"},
     "registry": {"errors", "attribution"},
-    "methods": {"errors", "engine", "heatmap", "attribution", "registry"},
-    "metrics": {"errors", "engine", "heatmap", "metrics"},
+    "blur": set(),
+    "masking": {"errors", "engine", "heatmap", "attribution"},
+    "methods": {"errors", "engine", "heatmap", "blur", "attribution", "masking", "registry"},
+    "metrics": {"errors", "engine", "heatmap", "blur", "metrics"},
     "visual": {"errors", "heatmap"},
 }
 FILES = sorted((ROOT / "captum_cams").rglob("*.py"))

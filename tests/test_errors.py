@@ -9,6 +9,7 @@ from torch import nn
 import captum_cams as cc
 from captum_cams.metrics import InsertionAUC, deletion_curve
 from captum_cams.visual import displayable
+from tests.explainers import explainer
 from tests.networks import NETWORKS, images
 
 
@@ -110,7 +111,7 @@ def test_nan_and_inf_are_named_with_layer_and_sample(model, value, kind):
 
 @pytest.mark.parametrize("name", cc.names())
 def test_empty_batch(model, name):
-    assert "at least one sample" in message(lambda: cc.create(name, model).attribute(torch.empty(0, 3, 40, 40)))
+    assert "at least one sample" in message(lambda: explainer(name, model).attribute(torch.empty(0, 3, 40, 40)))
 
 
 def test_inputs_that_are_no_tensor(model):
@@ -125,7 +126,7 @@ def test_cam_on_a_head_that_is_not_pooling_and_linear():
 
 def test_unknown_names(model):
     assert message(lambda: cc.create("fdcan", model)) == 'unknown CAM "fdcan"; did you mean "fdcam"?'
-    assert "there are cam, fdcam" in message(lambda: cc.create("zzz", model))
+    assert "there are ablationcam, cam" in message(lambda: cc.create("zzz", model))
     assert '"layer4"' in message(lambda: cc.GradCAM(model, "layer5"))
     assert 'did you mean "rise"' in message(lambda: InsertionAUC(preset="risee"))
 

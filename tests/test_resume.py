@@ -26,7 +26,7 @@ def full_run(model: nn.Module, layer: nn.Module, x: torch.Tensor, activations: t
 
 
 def seen_at(model, layer, x, chunk=64, at_input=False):
-    return capture(model, layer, as_tuple(x), 0, None, at_input, Needs(resume_chunk=chunk))
+    return capture(model, layer, as_tuple(x), 0, None, at_input, Needs(resume=True, chunk=chunk))
 
 
 def layers_of(model: nn.Module, x: torch.Tensor) -> list[str]:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Call, classifier_call, describe, watch
-from captum_cams.engine.resume import Resume, RunRows, wide
-from captum_cams.engine.targets import Index, check_output, resolve_target
+from captum_cams.engine.rerun import Rerun
+from captum_cams.engine.resume import Resume
+from captum_cams.engine.targets import Index, check_output, resolve_target, wide
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
 
@@ -32,7 +33,8 @@ class Needs:
 
     gradient: bool = False
     classifier: bool = False
-    resume_chunk: int | None = None
+    resume: bool = False
+    chunk: int = 1
     show_progress: bool = False
 
 
@@ -49,6 +51,8 @@ class Seen:
     """The explained entry of each sample's output."""
     score: Tensor
     """N, the explained entries themselves."""
+    rerun: Rerun
+    """Runs of the whole model on changed inputs."""
     _gradient: Tensor | None
     _classifier: Call | None
     _resume: Resume | None
@@ -66,7 +70,7 @@ class Seen:
 
     @property
     def resume(self) -> Resume:
-        """Runs of the part behind the layer (``Needs.resume_chunk``)."""
+        """Runs of the part behind the layer (``Needs.resume``)."""
         assert self._resume is not None, "declare needs_resume"
         return self._resume
 
@@ -133,7 +137,7 @@ def capture(
                 stack.callback(layer.register_forward_pre_hook(_begin_graph_at_input).remove)
             else:
                 stack.callback(layer.register_forward_hook(_begin_graph).remove)
-        if needs.resume_chunk:
+        if needs.resume:
             stack.enter_context(recorder.recording())
         classifier = None
         try:
@@ -159,11 +163,12 @@ def capture(
         gradient = _gradient(score, activation, name) if needs.gradient else None
 
     activation, output = activation.detach(), output.detach()
+    rerun = Rerun(model, inputs, _format_additional_forward_args(additional) or (), index)
     resume = None
-    if needs.resume_chunk:
-        rows, head, linear = _rows(model, inputs, additional), recorder.head(), recorder.first_linear()
-        resume = Resume(rows, head, linear, activation, output, index, needs.resume_chunk, needs.show_progress)
-    return Seen(inputs, wide(activation), output, index, wide(score.detach()), gradient, classifier, resume)
+    if needs.resume:
+        head, linear = recorder.head(), recorder.first_linear()
+        resume = Resume(rerun, head, linear, activation, output, index, needs.chunk, needs.show_progress)
+    return Seen(inputs, wide(activation), output, index, wide(score.detach()), rerun, gradient, classifier, resume)
 
 
 def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
@@ -206,21 +211,3 @@ def _gradient(score: Tensor, activation: Tensor, name: str) -> Tensor:
         )
     check_finite(f"gradients at layer {name}", gradient)
     return wide(gradient)
-
-
-def _rows(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> RunRows:
-    samples = inputs[0].shape[0]
-    extra = _format_additional_forward_args(additional) or ()
-
-    def expand(value: Any, sample: int, rows: int) -> Any:
-        if isinstance(value, Tensor) and value.ndim and value.shape[0] == samples:
-            return value[sample : sample + 1].expand(rows, *value.shape[1:])
-        return value
-
-    def run(sample: int, rows: int, whole: bool) -> Tensor:
-        args = [expand(value, sample, rows) for value in (*inputs, *extra)]
-        if whole:  # the network really reads them, and may write to them
-            args = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
-        return check_output(model(*args), rows)
-
-    return run

@@ -27,12 +27,14 @@ class Head:
         layer: the module whose output (or, ``at_input``, input) later runs replace.
         uses: how often it is called in a run; the last use counts, as in Captum.
         outputs: module → what it returned, in the order of its calls; None stands for its input.
+        behind: the outermost modules that run after the layer and not before it.
     """
 
     layer: nn.Module
     at_input: bool
     uses: int
     outputs: dict[nn.Module, list[Tensor | None]]
+    behind: tuple[nn.Module, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,11 @@ class Recorder:
 
     def head(self) -> Head:
         """What came before the layer."""
-        calls = self._calls[: self._last_use() + 1]
-        uses = sum(call.mark == "layer" for call in calls)
-        return Head(self._layer, self._at_input, uses, _outputs(calls))
+        last = self._last_use() + 1
+        outputs = _outputs(self._calls[:last])
+        uses = sum(call.mark == "layer" for call in self._calls[:last])
+        behind = dict.fromkeys(call.module for call in self._calls[last:] if call.module not in outputs)
+        return Head(self._layer, self._at_input, uses, outputs, tuple(behind))
 
     def first_linear(self) -> FirstLinear | None:
         """The first Linear behind the layer, if it read and returned one row per sample."""

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.engine.head import FirstLinear, Head
-from captum_cams.engine.targets import Index, select
+from captum_cams.engine.rerun import Rerun
+from captum_cams.engine.targets import Index, score_of, wide
+from captum_cams.engine.unique import unique_rows
 
 log = logging.getLogger("captum_cams")
-
-RunRows = Callable[[int, int, bool], Tensor]
-"""(sample, rows, whether the whole network runs) → the output for so many copies of the sample."""
 
 TOLERANCE = 1e-4
 """How far a shortcut may be from the run it replaces, relative to the largest score, in float32 and float64."""
@@ -33,23 +32,17 @@ def _equal(found: Tensor, expected: Tensor) -> bool:
     return found.shape == expected.shape and torch.allclose(found.float(), expected.float(), rtol=0, atol=tolerance)
 
 
-def wide(tensor: Tensor) -> Tensor:
-    """Half precision as float32, everything else as it is."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
 class Replay:
     """Values in the place of a layer's → outputs of the model, for copies of one sample."""
 
-    def __init__(self, run: RunRows, head: Head, value: Tensor) -> None:
-        self.head, self.value = head, value
+    def __init__(self, rerun: Rerun, head: Head, value: Tensor) -> None:
+        self.head, self.value, self.rerun = head, value, rerun
         self.outputs = head.outputs
-        self._run = run
 
     def __call__(self, values: Tensor, sample: int) -> Tensor:
         """The model's output, one row for each of ``values``."""
         with self._replaying(values, sample):
-            return self._run(sample, len(values), not self.outputs)
+            return self.rerun.copies(sample, len(values), not self.outputs)
 
     @contextmanager
     def _replaying(self, values: Tensor, sample: int) -> Iterator[None]:
@@ -95,11 +88,21 @@ def _restore_forward(module: nn.Module, forward: Callable[..., Any] | None) -> N
         module.__dict__["forward"] = forward
 
 
+class _Behind(nn.Module):
+    def __init__(self, replay: Replay, sample: int) -> None:
+        super().__init__()
+        self.part = nn.ModuleList(replay.head.behind)
+        self._replay, self._sample = replay, sample
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return self._replay(activations, self._sample)
+
+
 class Resume:
     """The part of the model behind the layer: activations or channel masks → outputs or scores.
 
     Args:
-        run: full runs of the model for copies of one sample.
+        rerun: runs of the whole model.
         head: what the first run remembers of the modules before the layer.
         first_linear: the first Linear behind the layer, if there is one.
         activation: N×K×h×w, the layer's own.
@@ -111,7 +114,7 @@ class Resume:
 
     def __init__(
         self,
-        run: RunRows,
+        rerun: Rerun,
         head: Head,
         first_linear: FirstLinear | None,
         activation: Tensor,
@@ -120,8 +123,8 @@ class Resume:
         chunk: int,
         show_progress: bool = False,
     ) -> None:
-        self._replay = Replay(run, head, activation)
-        self._channels = _ChannelSum.of(run, first_linear, activation, output)
+        self._replay = Replay(rerun, head, activation)
+        self._channels = _ChannelSum.of(rerun, first_linear, activation, output)
         self._activation, self._output, self._target = activation, output, target
         self._chunk, self._show_progress = chunk, show_progress
         self._verified = False
@@ -145,17 +148,18 @@ class Resume:
         if self._channels is not None:
             column = self._target[sample] if score == "logit" else None
             found = self._channels(masks, sample, column, self._chunk)
-            return found if found.ndim == 1 else self._score(found, sample, score)
-        unique, which = _unique_rows(masks)
-        scores = [
-            self._score(self._replay(part[..., None, None] * self._activation[sample], sample), sample, score)
-            for part in self._bar(unique.to(self._activation.dtype).split(self._chunk))
+            return found if found.ndim == 1 else score_of(found, self._target[sample], score)
+        first, which = unique_rows(masks)
+        outputs = [
+            self._replay(part[..., None, None] * self._activation[sample], sample)
+            for part in self._bar(masks[first].to(self._activation.dtype).split(self._chunk))
         ]
-        return torch.cat(scores)[which]
+        return score_of(torch.cat(outputs), self._target[sample], score)[which]
 
-    def _score(self, output: Tensor, sample: int, score: str) -> Tensor:
-        output = wide(output)
-        return select(output.softmax(1) if score == "probability" else output, self._target[sample])
+    def behind(self, sample: int) -> nn.Module:
+        """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""
+        self._verify()
+        return _Behind(self._replay, sample)
 
     def _bar(self, chunks: tuple[Tensor, ...]) -> Any:
         return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
@@ -198,12 +202,12 @@ class _ChannelSum:
         self._last: tuple[tuple[int, Index | None], Tensor, Tensor] | None = None
 
     @staticmethod
-    def of(run: RunRows, first: FirstLinear | None, activation: Tensor, output: Tensor) -> "_ChannelSum | None":
+    def of(rerun: Rerun, first: FirstLinear | None, activation: Tensor, output: Tensor) -> "_ChannelSum | None":
         """The shortcut, if the first Linear's input splits evenly into channels."""
         if first is None or first.source.shape[1] % activation.shape[1] or len(first.source) != len(activation):
             return None
         is_output = first.output.shape == output.shape and torch.equal(first.output, output)
-        behind = None if is_output else Replay(run, first.head, first.output)
+        behind = None if is_output else Replay(rerun, first.head, first.output)
         return _ChannelSum(first.module, first.source, behind, activation.shape[1], activation[0].numel())
 
     def __call__(self, masks: Tensor, sample: int, column: Index | None, chunk: int) -> Tensor:
@@ -230,15 +234,3 @@ class _ChannelSum:
         products = torch.cat([(part * source).sum(-1) for part in parts]).T
         self._last = (sample, column), products, bias
         return products, bias
-
-
-def _unique_rows(masks: Tensor) -> tuple[Tensor, Tensor]:
-    # Sorting numbers is far cheaper than sorting rows; should two rows share a number, nothing is merged.
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.rand(masks.shape[1], generator=generator, dtype=torch.float64).to(masks.device)
-    _, which = torch.unique((masks.double() @ weights), return_inverse=True)
-    first = torch.full((int(which.max()) + 1,), len(masks), device=masks.device)
-    first = first.scatter_reduce(0, which, torch.arange(len(masks), device=masks.device), "amin")
-    if torch.equal(masks[first][which], masks):
-        return masks[first], which
-    return masks, torch.arange(len(masks), device=masks.device)

@@ -70,7 +70,13 @@ def _check_index(target: Any, shape: torch.Size) -> Index:
     return tuple(i % size for i, size in zip(index, shape, strict=True))
 
 
-def select(output: Tensor, index: Index) -> Tensor:
-    """The score of one sample's target in every row of ``output``."""
+def score_of(output: Tensor, index: Index, score: str = "logit") -> Tensor:
+    """One sample's target in every row of ``output``, as it is ("logit") or after softmax ("probability")."""
+    output = wide(output)
     key: tuple[slice | int, ...] = (slice(None), *index)
-    return output[key]
+    return (output.softmax(1) if score == "probability" else output)[key]
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Half precision as float32, everything else as it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import WeightedCAM
+from captum_cams.attribution import PerturbedCAM, WeightedCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.errors import CAMError, check_at_least, check_choice
+from captum_cams.errors import CAMError, check_choice
 from captum_cams.heatmap import minmax
 from captum_cams.registry import register
 
@@ -20,7 +20,7 @@ _COMBINE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 
 
 @register
-class FDCAM(WeightedCAM):
+class FDCAM(PerturbedCAM, WeightedCAM):
     """Weigh each channel by its mean gradient, scaled by what its group of similar channels does to the score.
 
     Li et al., "FD-CAM: Improving Faithfulness and Discriminability of Visual Explanation for CNNs", ICPR 2022,
@@ -35,10 +35,11 @@ class FDCAM(WeightedCAM):
         switch_on: False scores by switching off alone (ablation).
         combine: ρ; "biased exponential" as above, "exponential" without the bias, "product" α̂ ŝ (ablations).
         score: "logit" as in the authors' code, or "probability".
-        perturbations_per_eval: rows in one run of the part behind the layer.
+        **options: see :class:`PerturbedCAM`.
     """
 
     needs_gradient = True
+    needs_resume = True
 
     def __init__(
         self,
@@ -51,16 +52,15 @@ class FDCAM(WeightedCAM):
         switch_on: bool = True,
         combine: str = "biased exponential",
         score: str = "logit",
-        perturbations_per_eval: int = 32,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
+        super().__init__(forward_func, layer, device_ids, **options)
         if percentile is not None and not 0 < percentile < 100:
             raise CAMError(f"percentile must lie between 0 and 100, or be None for no grouping, got {percentile!r}")
         check_choice("combine", combine, _COMBINE)
         check_choice("score", score, ("logit", "probability"))
-        check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
         self.percentile, self.bias, self.switch_on = percentile, bias, switch_on
-        self.combine, self.score, self.perturbations_per_eval = combine, score, perturbations_per_eval
+        self.combine, self.score = combine, score
 
     def weights(self, seen: Seen) -> Tensor:
         on = self.groups(seen.activation)

@@ -1,5 +1,6 @@
 """How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
 
+from captum_cams.blur import blur
 from captum_cams.metrics.faithfulness import AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional import (
     average_drop,
@@ -8,7 +9,7 @@ from captum_cams.metrics.functional import (
     deletion_curve,
     insertion_curve,
 )
-from captum_cams.metrics.presets import PRESETS, Preset, blur
+from captum_cams.metrics.presets import PRESETS, Preset
 
 __all__ = [
     "PRESETS",

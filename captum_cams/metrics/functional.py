@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_cams.blur import blur
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, check_at_least, check_batch, check_choice, check_finite, shape_of
 from captum_cams.heatmap import minmax, upsample
-from captum_cams.metrics.presets import Preset, blur, find_preset
+from captum_cams.metrics.presets import Preset, find_preset
 
 Forward = Callable[..., Any]
 

@@ -1,0 +1,43 @@
+"""Run the whole model again, on copies of one sample or on changed versions of its first input."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from captum_cams.engine.targets import Index, check_output, score_of
+
+
+class Rerun:
+    """The model with everything but the batch fixed.
+
+    Args:
+        model: called with the inputs, then the additional arguments.
+        inputs: N rows each.
+        extra: additional arguments; tensors with N rows belong to the samples.
+        target: the explained entry of each sample's output.
+    """
+
+    def __init__(
+        self, model: Callable[..., Any], inputs: tuple[Tensor, ...], extra: tuple[Any, ...], target: list[Index]
+    ) -> None:
+        self.model, self._inputs, self._extra, self._target = model, inputs, extra, target
+
+    def copies(self, sample: int, rows: int, whole: bool) -> Tensor:
+        """The output for ``rows`` copies of a sample; ``whole`` if the network really reads its inputs."""
+        args = [self._expand(value, sample, rows) for value in (*self._inputs, *self._extra)]
+        if whole:  # and may write to them
+            args = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
+        return check_output(self.model(*args), rows)
+
+    def scores(self, images: Tensor, sample: int, score: str = "logit") -> Tensor:
+        """The target's score for R×C×H×W in the place of a sample's first input: R."""
+        others = (*self._inputs[1:], *self._extra)
+        args = [self._expand(value, sample, len(images)) for value in others]
+        output = check_output(self.model(images.clone(), *args), len(images))  # it may write to its input
+        return score_of(output, self._target[sample], score)
+
+    def _expand(self, value: Any, sample: int, rows: int) -> Any:
+        if isinstance(value, Tensor) and value.ndim and value.shape[0] == self._inputs[0].shape[0]:
+            return value[sample : sample + 1].expand(rows, *value.shape[1:])
+        return value

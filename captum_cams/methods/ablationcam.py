@@ -1,0 +1,27 @@
+"""Ablation-CAM."""
+
+import torch
+from torch import Tensor
+
+from captum_cams.attribution import PerturbedCAM, WeightedCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.registry import register
+
+
+@register
+class AblationCAM(PerturbedCAM, WeightedCAM):
+    """Weigh each channel by the share of the score that is lost without it.
+
+    Desai and Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
+    Localization", WACV 2020, eq. 2: w_k = (y_c − y_c(k off)) / |y_c|. The absolute value keeps the map from being
+    turned over by a negative logit; a score of 0 is not divided by.
+    """
+
+    needs_resume = True
+
+    def weights(self, seen: Seen) -> Tensor:
+        samples, channels = seen.activation.shape[:2]
+        off = ~torch.eye(channels, dtype=torch.bool, device=seen.activation.device)
+        score = seen.score[:, None]
+        drop = score - seen.resume.switched(off.expand(samples, -1, -1))
+        return drop / score.abs().where(score != 0, 1)

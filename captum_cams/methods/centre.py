@@ -1,0 +1,24 @@
+"""The centre baseline."""
+
+import torch
+from torch import Tensor
+
+from captum_cams.attribution import SpatialCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.registry import register
+
+
+@register
+class Centre(SpatialCAM):
+    """A Gaussian around the middle of the image, σ a quarter of each side: photographers centre their objects.
+
+    The baseline of Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018, section 4:
+    map = exp(−8 (u² + v²)), u and v from −½ to ½ over the layer's map.
+    """
+
+    def maps(self, seen: Seen) -> Tensor:
+        height, width = seen.activation.shape[2:]
+        v = (torch.arange(height).to(seen.activation) + 0.5) / height - 0.5
+        u = (torch.arange(width).to(seen.activation) + 0.5) / width - 0.5
+        bump = torch.exp(-8 * (v[:, None] ** 2 + u**2))
+        return bump.expand(len(seen.activation), 1, height, width)

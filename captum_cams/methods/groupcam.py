@@ -1,0 +1,61 @@
+"""Group-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.attribution import PerturbedCAM, SpatialCAM
+from captum_cams.blur import blur
+from captum_cams.engine.capture import Seen
+from captum_cams.errors import check_at_least
+from captum_cams.heatmap import minmax, upsample
+from captum_cams.registry import register
+
+
+@register
+class GroupCAM(PerturbedCAM, SpatialCAM):
+    """Weigh the Grad-CAM maps of groups of channels by what each shows of the class over a blurred image.
+
+    Zhang et al., "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional Networks", 2021
+    (arXiv:2103.13859), eq. 3 to 8: R_g = ReLU(Σ_{k∈g} ⟨G_k⟩ A_k), m_g = norm(up(R_g)),
+    s_g = ReLU(p_c(x ∘ m_g + blur(x) ∘ (1 − m_g)) − p_c(blur(x))), map = Σ_g s_g R_g.
+
+    Args:
+        groups: number of groups of consecutive channels, at most one per channel.
+        **options: see :class:`PerturbedCAM`.
+    """
+
+    needs_gradient = True
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        groups: int = 32,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, **options)
+        check_at_least("groups", groups, 1)
+        self.groups = groups
+
+    def maps(self, seen: Seen) -> Tensor:
+        weighted = seen.gradient.mean((2, 3), keepdim=True) * seen.activation
+        parts = weighted.tensor_split(min(self.groups, weighted.shape[1]), 1)
+        groups = torch.stack([part.sum(1).relu() for part in parts], 1)
+        blurred = blur(seen.inputs[0])
+        scores = [self._gains(seen, sample, groups[sample], blurred[sample]) for sample in range(len(groups))]
+        return torch.stack(scores)[..., None, None] * groups
+
+    def _gains(self, seen: Seen, sample: int, groups: Tensor, blurred: Tensor) -> Tensor:
+        image = seen.inputs[0][sample]
+
+        def shown(part: Tensor) -> Tensor:
+            masks = minmax(upsample(part[:, None], image.shape[-2:])).to(image.dtype)
+            return seen.rerun.scores(blurred + masks * (image - blurred), sample, "probability")
+
+        base = seen.rerun.scores(blurred[None], sample, "probability")
+        return (torch.cat([shown(part) for part in self.chunks(groups)]) - base).relu()

@@ -1,0 +1,44 @@
+"""IS-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.errors import check_at_least
+from captum_cams.masking import InputMaskCAM
+from captum_cams.registry import register
+
+
+@register
+class ISCAM(InputMaskCAM):
+    """Score-CAM with the score averaged over masks of growing strength.
+
+    Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations", 2020 (arXiv:2010.03023), eq. 5:
+    w_k = softmax_k(1/n Σ_t f_c(x ∘ norm(up(A_k)) · t/n)), t = 1..n.
+
+    Args:
+        steps: n; every live channel costs as many runs.
+        cumulative: add the factors up, 1/n, 3/n, 6/n, ..., as TorchCAM does; most masks are amplified then.
+        **options: see :class:`InputMaskCAM`.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        steps: int = 10,
+        cumulative: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, **options)
+        check_at_least("steps", steps, 1)
+        self.steps, self.cumulative = steps, cumulative
+
+    def score_masks(self, masks: Tensor, channels: Tensor, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        factors = torch.arange(1, self.steps + 1) / self.steps
+        factors = factors.cumsum(0) if self.cumulative else factors
+        return torch.stack([run(image * masks * factor) for factor in factors.tolist()]).mean(0)

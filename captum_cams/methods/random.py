@@ -1,0 +1,42 @@
+"""The random baseline."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.attribution import SpatialCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.registry import register
+
+
+@register
+class Random(SpatialCAM):
+    """A map of uniform noise at the layer's size: what an explanation has to beat.
+
+    The baseline of Petsiuk et al., BMVC 2018, table 1: map_ij ~ U(0, 1), drawn from the image itself and the seed.
+
+    Args:
+        seed: another one gives other maps.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self.seed = seed
+
+    def maps(self, seen: Seen) -> Tensor:
+        return torch.stack([self._noise(image, seen.activation) for image in seen.inputs[0]])
+
+    def _noise(self, image: Tensor, activation: Tensor) -> Tensor:
+        mantissa, exponent = math.frexp(float(image.double().sum()))
+        generator = torch.Generator().manual_seed(hash((self.seed, int(mantissa * 2**53), exponent)) % 2**63)
+        return torch.rand(1, *activation.shape[2:], generator=generator).to(activation)

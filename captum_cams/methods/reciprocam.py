@@ -1,0 +1,61 @@
+"""Recipro-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captum_cams.attribution import PerturbedCAM, SpatialCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.engine.targets import score_of
+from captum_cams.errors import check_choice
+from captum_cams.heatmap import minmax
+from captum_cams.registry import register
+
+
+@register
+class ReciproCAM(PerturbedCAM, SpatialCAM):
+    """Score each position of the layer by what the network says when it sees that position alone.
+
+    Byun and Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks", 2022
+    (arXiv:2209.14074), eq. 1 to 4: map_ij = norm(y_c(A ∘ M_ij)), M_ij being 1 at (i, j) and 0 elsewhere. No ReLU.
+
+    Args:
+        gaussian: M_ij is a 3×3 binomial window around (i, j) instead, which the paper prefers for deep networks.
+        score: "logit" or "probability".
+        **options: see :class:`PerturbedCAM`.
+    """
+
+    needs_resume = True
+    rectifies = False
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        gaussian: bool = False,
+        score: str = "logit",
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, **options)
+        check_choice("score", score, ("logit", "probability"))
+        self.gaussian, self.score = gaussian, score
+
+    def maps(self, seen: Seen) -> Tensor:
+        height, width = seen.activation.shape[2:]
+        masks = torch.eye(height * width, device=seen.activation.device).view(-1, 1, height, width)
+        if self.gaussian:
+            window = torch.tensor([1.0, 2.0, 1.0], device=masks.device) / 4
+            masks = F.conv2d(masks, torch.outer(window, window)[None, None], padding=1)
+        scores = [self._scores(seen, sample, masks) for sample in range(len(seen.activation))]
+        return minmax(torch.stack(scores).view(-1, 1, height, width))
+
+    def _scores(self, seen: Seen, sample: int, masks: Tensor) -> Tensor:
+        outputs = [
+            seen.resume(part.to(seen.activation.dtype) * seen.activation[sample], sample) for part in self.chunks(masks)
+        ]
+        return score_of(torch.cat(outputs), seen.target[sample], self.score)

@@ -1,0 +1,20 @@
+"""Score-CAM."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from captum_cams.masking import InputMaskCAM
+from captum_cams.registry import register
+
+
+@register
+class ScoreCAM(InputMaskCAM):
+    """Weigh each channel by the score of the input seen through it.
+
+    Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", CVPRW 2020,
+    eq. 4 to 8: w_k = softmax_k(f_c(x ∘ norm(up(A_k))) − f_c(0)).
+    """
+
+    def score_masks(self, masks: Tensor, channels: Tensor, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        return run(image * masks)

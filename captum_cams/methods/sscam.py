@@ -1,0 +1,55 @@
+"""SS-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.errors import check_at_least
+from captum_cams.masking import InputMaskCAM
+from captum_cams.registry import register
+
+
+@register
+class SSCAM(InputMaskCAM):
+    """Score-CAM with the score averaged over noisy masks.
+
+    Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020 (arXiv:2006.14255),
+    eq. 4: w_k = softmax_k(1/n Σ_i f_c(x ∘ (norm(up(A_k)) + ε_i))) with ε_i ~ N(0, σ²).
+
+    Args:
+        samples: n; every channel costs as many runs.
+        sigma: σ, in units of the masks' range.
+        seed: of the noise, which is the same for every image and differs from channel to channel.
+        **options: see :class:`InputMaskCAM`.
+    """
+
+    shares_masks = False
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        samples: int = 35,
+        sigma: float = 2.0,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, **options)
+        check_at_least("samples", samples, 1)
+        self.samples, self.sigma, self.seed = samples, sigma, seed
+
+    def score_masks(self, masks: Tensor, channels: Tensor, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        scores = [run(image * (masks + self.noise(masks, channels, sample))) for sample in range(self.samples)]
+        return torch.stack(scores).mean(0)
+
+    def noise(self, masks: Tensor, channels: Tensor, sample: int) -> Tensor:
+        """Noise for the masks of ``channels`` in one of the ``samples``: one seed each, whatever the chunks."""
+        rows = []
+        for channel in channels.tolist():
+            generator = torch.Generator().manual_seed(hash((self.seed, sample, channel)) % 2**63)
+            rows.append(torch.randn(masks.shape[1:], generator=generator))
+        return self.sigma * torch.stack(rows).to(masks)
