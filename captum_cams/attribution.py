@@ -121,7 +121,7 @@ class PerturbedCAM(CAMAttribution):
 
     Args:
         perturbations_per_eval: changed inputs or activations in one run; memory grows with it, and with nothing
-            else. None is 64 for activations and 16 for images.
+            else. None is 64 for activations and 8 for images.
         show_progress: a bar over the chunks.
     """
 
@@ -136,7 +136,7 @@ class PerturbedCAM(CAMAttribution):
     ) -> None:
         super().__init__(forward_func, layer, device_ids)
         if perturbations_per_eval is None:
-            perturbations_per_eval = 64 if self.needs_resume else 16
+            perturbations_per_eval = 64 if self.needs_resume else 8
         check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
         self.perturbations_per_eval, self.show_progress = perturbations_per_eval, show_progress
 

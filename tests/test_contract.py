@@ -54,7 +54,8 @@ def rounding(cam: cc.CAMAttribution, x: torch.Tensor, target: int) -> float:
     """1e-5 of the sizes that are added up: channels may cancel each other nearly."""
     if isinstance(cam, cc.ReciproCAM):
         return 1e-4  # scaled to the spread of scores that differ little
-    return 1e-5 * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
+    relative = 5e-5 if isinstance(cam, cc.PerturbedCAM) else 1e-5  # differences of scores lose digits
+    return relative * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
 
 
 def attempt(name: str, model: nn.Module, x: torch.Tensor, target=None) -> torch.Tensor | None:
@@ -221,7 +222,7 @@ def test_half_precision_and_autocast_give_the_float_map(name):
     assert float((under_autocast - expected).abs().max()) <= 0.2 * scale
     half = explainer(name, model.bfloat16()).attribute(x.bfloat16(), 2)
     assert half.dtype == torch.float32
-    assert float((half - expected).abs().max()) < 0.2 * scale
+    assert float((half - expected).abs().max()) <= 0.2 * scale
 
 
 def test_a_call_under_autocast_does_not_cost_the_training_step_its_gradients():

@@ -100,3 +100,57 @@ def test_gradcamplusplus_differs_from_the_peer_by_its_epsilon_alone(net):
     assert_close(weights(1e-6), arrays["pgc/GradCAMPlusPlus/weights"])
     found, _ = weights_and_map(cc.GradCAMPlusPlus(model), x, target)
     assert_close(found, weights(0))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_ablationcam_is_the_peer_but_for_the_sign_of_a_negative_logit(net):
+    """pytorch-grad-cam divides by the logit itself, which turns the map of a negative one over."""
+    model, arrays = golden(f"peers_{net}")
+    x, target = cases(arrays)
+    weights, signed = weights_and_map(cc.AblationCAM(model), x, target)
+    logit = arrays["input/logits"][arrays["case/input"], arrays["case/target"]]
+    assert (logit < 0).any()
+    for n, sign in enumerate(np.sign(logit)):
+        assert_close(weights[n], sign * arrays["pgc/AblationCAM/weights"][n])
+        assert_close(signed[n], sign * arrays["pgc/AblationCAM/map_signed"][n])
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(
+    ("stored", "options"),
+    [
+        ("torchcam/ScoreCAM", {"mask_order": "normalise first"}),
+        ("pgc/ScoreCAM", {"align_corners": True}),
+    ],
+)
+def test_scorecam_is_both_libraries_by_its_options(net, stored, options):
+    model, arrays = golden(f"peers_{net}")
+    x, target = cases(arrays)
+    cam = cc.ScoreCAM(model, **options)
+    weights, _ = weights_and_map(cam, x, target)
+    assert_close(weights, arrays[f"{stored}/weights"])
+    assert_close(cam.attribute(x, target)[:, 0], arrays[f"{stored}/map"])
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_sscam_and_iscam_are_torchcams(net):
+    model, arrays = golden(f"peers_{net}")
+    x, target = cases(arrays)
+    noise = torch.from_numpy(arrays["torchcam/SSCAM/noise_q"]).float() * 2 / 16
+    smooth = cc.SSCAM(model, samples=2, mask_order="normalise first")
+    smooth.noise = lambda masks, channels, sample: noise[sample][channels][:, None]
+    integrated = cc.ISCAM(model, cumulative=True, mask_order="normalise first")
+    for cam, stored in ((smooth, "torchcam/SSCAM"), (integrated, "torchcam/ISCAM")):
+        weights, _ = weights_and_map(cam, x, target)
+        assert_close(weights, arrays[f"{stored}/weights"])
+        assert_close(cam.attribute(x, target)[:, 0], arrays[f"{stored}/map"])
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_eigencam_is_the_peer_up_to_sign(net):
+    model, arrays = golden(f"peers_{net}")
+    x, target = cases(arrays)
+    found = cc.EigenCAM(model).attribute(x, target, relu_attributions=False)[:, 0]
+    for map_, stored in zip(found, arrays["pgc/EigenCAM/map_signed"], strict=True):
+        sign = np.sign((map_.numpy() * stored).sum())
+        assert_close(map_, sign * stored)

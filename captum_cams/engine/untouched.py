@@ -36,7 +36,7 @@ def untouched(forward_func: Callable[..., Any]) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         model = getattr(model, "__self__", model)
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())

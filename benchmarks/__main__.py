@@ -1,0 +1,129 @@
+"""python -m benchmarks [--networks resnet18 ...] [--methods ...] [--batches 1 8] [--device cuda --dtype bfloat16]
+
+Prints a Markdown table: median time of a call divided by the median time of a plain no_grad forward pass of the
+same batch, both taken in turns in the same run; and the peak memory beyond the network's on CUDA.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+import torchvision
+
+import captum_cams as cc
+from benchmarks import peers
+
+NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121", "mobilenet_v2")
+METHODS = (
+    *("cam", "gradcam", "gradcamplusplus", "xgradcam", "layercam", "hirescam", "eigencam"),
+    *("fdcam", "ablationcam", "liftcam", "lrpcam", "reciprocam"),
+)
+OTHERS = {"grad-cam": peers.grad_cam, "torchcam": peers.torchcam, "captum": peers.captum, "loop": peers.loop}
+
+
+def seconds(call: Callable[[], object], device: str) -> float:
+    """Wall-clock time of one call, the device's work included."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def ratio(call: Callable[[], object], forward: Callable[[], object], device: str, repeats: int) -> float:
+    """Median over ``repeats`` of the call over median of the forward pass, taken in turns; slow calls run once."""
+    forward()
+    first = seconds(call, device)
+    plain = [seconds(forward, device) for _ in range(3)]
+    if first > 60 * plain[-1]:
+        return first / statistics.median(plain)
+    pairs = [(seconds(call, device), seconds(forward, device)) for _ in range(repeats)]
+    calls, passes = zip(*pairs, strict=True)
+    return statistics.median(calls) / statistics.median(passes)
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+    return names[0] if names else platform.processor()
+
+
+def setting(args: argparse.Namespace) -> str:
+    """What the figures depend on."""
+    packages = []
+    for name in ("torch", "torchvision", "captum", "grad-cam", "torchcam"):
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    device = torch.cuda.get_device_name() if args.device == "cuda" else processor()
+    layout = ", channels_last" if args.channels_last else ""
+    threads = f"{torch.get_num_threads()} threads, {args.dtype}{layout}, 224², seeded weights"
+    return f"{device}; {threads}; {', '.join(packages)}; median of {args.repeats}"
+
+
+def measure(name: str, batch: int, args: argparse.Namespace) -> None:
+    """Print the rows of one network and batch size."""
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None).eval().to(args.device)
+    images = torch.randn(batch, 3, 224, 224, device=args.device)
+    if args.channels_last:
+        model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+    layer = cc.GradCAM(model)
+    layer.attribute(images[:1])
+    dtype = getattr(torch, args.dtype)
+    with nullcontext() if dtype is torch.float32 else torch.autocast(args.device, dtype):
+
+        def forward() -> object:
+            with torch.no_grad():
+                return model(images)
+
+        for method in args.methods:
+            cam = cc.create(method, model, layer.layer)
+            try:
+                cam.attribute(images, 3)
+            except cc.CAMError:  # CAM on another head than pooling and one Linear
+                continue
+            cells = [f"{ratio(lambda c=cam: c.attribute(images, 3), forward, args.device, args.repeats):.2f}"]
+            for make in OTHERS.values() if args.peers else ():
+                call = make(method, model, layer.layer, images, 3)
+                cells.append("" if call is None else f"{ratio(call, forward, args.device, args.repeats):.2f}")
+            if args.device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
+                cam.attribute(images, 3)
+                cells.append(f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB")
+            print(f"| {name} | {batch} | {method} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {name} | {batch} | *forward pass, ms* | {1e3 * seconds(forward, args.device):.1f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--batches", nargs="+", type=int, default=(1, 8))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other libraries out")
+    args = parser.parse_args()
+    columns = ["network", "batch", "method", "captum-cams", *(OTHERS if args.peers else ())]
+    columns += ["peak memory"] if args.device == "cuda" else []
+    print(f"{setting(args)}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for name in args.networks:
+        for batch in args.batches:
+            measure(name, batch, args)
+
+
+if __name__ == "__main__":
+    main()
