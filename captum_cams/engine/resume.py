@@ -127,7 +127,7 @@ class Resume:
         self._channels = _ChannelSum.of(rerun, first_linear, activation, output)
         self._activation, self._output, self._target = activation, output, target
         self._chunk, self._show_progress = chunk, show_progress
-        self._verified = self._channels_verified = False
+        self._verified = False
 
     def __call__(self, activations: Tensor, sample: int) -> Tensor:
         """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
@@ -142,7 +142,6 @@ class Resume:
         else runs in chunks, equal masks once.
         """
         self._verify()
-        self._verify_channels()
         return torch.stack([self._switched(rows, sample, score) for sample, rows in enumerate(masks)])
 
     def _switched(self, masks: Tensor, sample: int, score: str) -> Tensor:
@@ -166,14 +165,19 @@ class Resume:
         return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
 
     def _verify(self) -> None:
-        # All channels on has a known answer, which shows whether the remembered head may be used.
+        # All channels on, a random half of the live ones, the other half: the first row has a known answer, which
+        # shows whether the remembered head may be used; the others show whether channels add up as the shortcut says.
         if self._verified:
             return
         self._verified = True
-        known = self._activation[:1].expand(2, *self._activation.shape[1:])
+        live = self._activation[0].flatten(1).any(1).cpu()
+        order = torch.randperm(len(live), generator=torch.Generator().manual_seed(0))
+        half = torch.zeros_like(live)
+        half[order[live[order]][::2]] = True
+        masks = torch.stack((torch.ones_like(live), half, live & ~half)).to(self._activation.device)
         try:
-            found = self._replay(known, 0)
-            reason = "" if _equal(found, self._output[:1].expand_as(found)) else "another output"
+            found = self._replay(masks.to(self._activation.dtype)[..., None, None] * self._activation[0], 0)
+            reason = "" if _equal(found[0], self._output[0]) else "another output"
         except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -181,21 +185,7 @@ class Resume:
         if reason:
             log.debug("the part before the layer cannot be remembered (%s): every run is a full one", reason)
             self._replay.outputs, self._channels = {}, None
-
-    def _verify_channels(self) -> None:
-        # A random half of the live channels on, the other half on, none on: do channels add up as the shortcut says?
-        if self._channels_verified:
-            return
-        self._channels_verified = True
-        if self._channels is None:
-            return
-        live = self._activation[0].flatten(1).any(1).cpu()
-        order = torch.randperm(len(live), generator=torch.Generator().manual_seed(0))
-        half = torch.zeros_like(live)
-        half[order[live[order]][::2]] = True
-        masks = torch.stack((half, live & ~half, torch.zeros_like(live))).to(self._activation.device)
-        found = self._replay(masks.to(self._activation.dtype)[..., None, None] * self._activation[0], 0)
-        if not _equal(self._channels(masks, 0, None, self._chunk), found):
+        elif self._channels is not None and not _equal(self._channels(masks, 0, None, self._chunk), found):
             log.debug("channels do not add up before the first Linear: masks are run one by one")
             self._channels = None
 
