@@ -1,12 +1,14 @@
 """python -m benchmarks [--networks resnet18 ...] [--methods ...] [--batches 1 8] [--device cuda --dtype bfloat16]
 
 Prints a Markdown table: median time of a call divided by the median time of a plain no_grad forward pass of the
-same batch, both taken in turns in the same run; and the peak memory beyond the network's on CUDA.
+same batch, both taken in turns in the same run; and the peak memory of a call beyond what was in use before it.
 """
 
 import argparse
 import platform
+import resource
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -48,6 +50,31 @@ def ratio(call: Callable[[], object], forward: Callable[[], object], device: str
     pairs = [(seconds(call, device), seconds(forward, device)) for _ in range(repeats)]
     calls, passes = zip(*pairs, strict=True)
     return statistics.median(calls) / statistics.median(passes)
+
+
+def peak_memory(call: Callable[[], object], device: str) -> float:
+    """MiB that a call needs beyond what was in use: the allocator's on CUDA, resident pages on a CPU."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    pages, done = [_resident()], threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.001):
+            pages.append(_resident())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    call()
+    done.set()
+    thread.join()
+    return (max(pages) - pages[0]) * resource.getpagesize() / 2**20
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def processor() -> str:
@@ -97,11 +124,7 @@ def measure(name: str, batch: int, args: argparse.Namespace) -> None:
             for make in OTHERS.values() if args.peers else ():
                 call = make(method, model, layer.layer, images, 3)
                 cells.append("" if call is None else f"{ratio(call, forward, args.device, args.repeats):.2f}")
-            if args.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-                before = torch.cuda.memory_allocated()
-                cam.attribute(images, 3)
-                cells.append(f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB")
+            cells.append(f"{peak_memory(lambda c=cam: c.attribute(images, 3), args.device):.0f} MiB")
             print(f"| {name} | {batch} | {method} | " + " | ".join(cells) + " |", flush=True)
         print(f"| {name} | {batch} | *forward pass, ms* | {1e3 * seconds(forward, args.device):.1f} |", flush=True)
 
@@ -118,7 +141,7 @@ def main() -> None:
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other libraries out")
     args = parser.parse_args()
     columns = ["network", "batch", "method", "captum-cams", *(OTHERS if args.peers else ())]
-    columns += ["peak memory"] if args.device == "cuda" else []
+    columns.append("peak memory")
     print(f"{setting(args)}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name in args.networks:
         for batch in args.batches:

@@ -127,11 +127,29 @@ class Resume:
         self._channels = _ChannelSum.of(rerun, first_linear, activation, output)
         self._activation, self._output, self._target = activation, output, target
         self._chunk, self._show_progress = chunk, show_progress
-        self._verified = False
+        self._verified = self._channels_verified = False
 
     def __call__(self, activations: Tensor, sample: int) -> Tensor:
         """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
-        self._verify()
+        if self._verified:
+            return self._rows(activations, sample)
+        # The layer's own activation goes first: its answer is known, and shows whether the head may be remembered.
+        self._verified = True
+        known = self._activation[sample : sample + 1]
+        try:
+            found = self._rows(torch.cat((known, activations.to(known.dtype))), sample)
+            reason = "" if _equal(found[0], self._output[sample]) else "another output"
+        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = str(error)
+        if not reason:
+            return found[1:]
+        log.debug("the part before the layer cannot be remembered (%s): every run is a full one", reason)
+        self._replay.outputs, self._channels = {}, None
+        return self._rows(activations, sample)
+
+    def _rows(self, activations: Tensor, sample: int) -> Tensor:
         return torch.cat([self._replay(part, sample) for part in self._bar(activations.split(self._chunk))])
 
     def switched(self, masks: Tensor, score: str = "logit") -> Tensor:
@@ -141,7 +159,7 @@ class Resume:
         is needed: one product with the masks gives that Linear's output, and only what follows it is run. Anything
         else runs in chunks, equal masks once.
         """
-        self._verify()
+        self._verify_channels()
         return torch.stack([self._switched(rows, sample, score) for sample, rows in enumerate(masks)])
 
     def _switched(self, masks: Tensor, sample: int, score: str) -> Tensor:
@@ -151,41 +169,32 @@ class Resume:
             return found if found.ndim == 1 else score_of(found, self._target[sample], score)
         first, which = unique_rows(masks)
         outputs = [
-            self._replay(part[..., None, None] * self._activation[sample], sample)
+            self(part[..., None, None] * self._activation[sample], sample)
             for part in self._bar(masks[first].to(self._activation.dtype).split(self._chunk))
         ]
         return score_of(torch.cat(outputs), self._target[sample], score)[which]
 
     def behind(self, sample: int) -> nn.Module:
         """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""
-        self._verify()
+        if not self._verified:
+            self(self._activation[:1], 0)
         return _Behind(self._replay, sample)
 
     def _bar(self, chunks: tuple[Tensor, ...]) -> Any:
         return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
 
-    def _verify(self) -> None:
-        # All channels on, a random half of the live ones, the other half: the first row has a known answer, which
-        # shows whether the remembered head may be used; the others show whether channels add up as the shortcut says.
-        if self._verified:
+    def _verify_channels(self) -> None:
+        # A random half of the live channels on, then the other half: do they add up as the shortcut says?
+        if self._channels is None or self._channels_verified:
             return
-        self._verified = True
+        self._channels_verified = True
         live = self._activation[0].flatten(1).any(1).cpu()
         order = torch.randperm(len(live), generator=torch.Generator().manual_seed(0))
         half = torch.zeros_like(live)
         half[order[live[order]][::2]] = True
-        masks = torch.stack((torch.ones_like(live), half, live & ~half)).to(self._activation.device)
-        try:
-            found = self._replay(masks.to(self._activation.dtype)[..., None, None] * self._activation[0], 0)
-            reason = "" if _equal(found[0], self._output[0]) else "another output"
-        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            reason = str(error)
-        if reason:
-            log.debug("the part before the layer cannot be remembered (%s): every run is a full one", reason)
-            self._replay.outputs, self._channels = {}, None
-        elif self._channels is not None and not _equal(self._channels(masks, 0, None, self._chunk), found):
+        masks = torch.stack((half, live & ~half)).to(self._activation.device)
+        found = self(masks.to(self._activation.dtype)[..., None, None] * self._activation[0], 0)
+        if self._channels is not None and not _equal(self._channels(masks, 0, None, self._chunk), found):
             log.debug("channels do not add up before the first Linear: masks are run one by one")
             self._channels = None
 
