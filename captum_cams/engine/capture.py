@@ -34,7 +34,7 @@ class Needs:
     gradient: bool = False
     classifier: bool = False
     resume: bool = False
-    chunk: int = 1
+    chunk: int = 2
     show_progress: bool = False
 
 
