@@ -19,7 +19,7 @@ from captum._utils.gradient import _forward_layer_distributed_eval
 from torch import Tensor, nn
 
 from captum_cams.engine.head import Recorder
-from captum_cams.engine.layers import Call, classifier_call, describe, watch
+from captum_cams.engine.layers import Classifier, describe, watch
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Resume
 from captum_cams.engine.targets import Index, check_output, resolve_target, wide
@@ -54,7 +54,7 @@ class Seen:
     rerun: Rerun
     """Runs of the whole model on changed inputs."""
     _gradient: Tensor | None
-    _classifier: Call | None
+    _classifier: Classifier | None
     _resume: Resume | None
 
     @property
@@ -64,7 +64,7 @@ class Seen:
         return self._gradient
 
     @property
-    def classifier(self) -> Call | None:
+    def classifier(self) -> Classifier | None:
         """The call of the last convolution or Linear (``Needs.classifier``)."""
         return self._classifier
 
@@ -142,8 +142,7 @@ def capture(
         classifier = None
         try:
             if needs.classifier:
-                (saved, output), calls = watch(run)
-                classifier = classifier_call(calls)
+                (saved, output), _, classifier = watch(run)
             else:
                 saved, output = run()
         except AssertionError as error:

@@ -28,42 +28,49 @@ class Call:
     """One call of a module in a watched run; ``start`` and ``end`` number its entry and its exit."""
 
     module: nn.Module
-    inputs: tuple[Any, ...]
-    output: Any
+    shape: tuple[int, ...]
+    """Of the output; empty where that is no tensor."""
     start: int
     end: int
 
 
-def watch(run: Callable[[], Any]) -> tuple[Any, list[Call]]:
-    """The result of ``run()`` and every module call in it, in the order in which the calls ended."""
+@dataclass(frozen=True)
+class Classifier:
+    """The last convolution or linear map of a run, which makes the class scores."""
+
+    module: nn.Module
+    weight: Tensor
+    source: Tensor
+    output: Tensor
+    start: int
+
+
+def watch(run: Callable[[], Any]) -> tuple[Any, list[Call], Classifier | None]:
+    """The result of ``run()``, every module call in it in the order in which they ended, and the classifier."""
     calls: list[Call] = []
     entered: list[tuple[nn.Module, int]] = []
     clock = iter(range(10**9))
+    last: Classifier | None = None
 
     def enter(module: nn.Module, args: Any) -> None:
         entered.append((module, next(clock)))
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        while entered:
+        nonlocal last
+        current, start = entered.pop()
+        while current is not module:
             current, start = entered.pop()
-            if current is module:
-                calls.append(Call(module, args, output, start, next(clock)))
-                return
+        calls.append(Call(module, tuple(output.shape) if isinstance(output, Tensor) else (), start, next(clock)))
+        weight = getattr(module, "weight", None)
+        tensors = isinstance(output, Tensor) and len(args) > 0 and isinstance(args[0], Tensor)
+        if isinstance(weight, Tensor) and weight.ndim >= 2 and tensors:
+            last = Classifier(module, weight.detach(), args[0].detach(), output.detach(), start)
 
     with ExitStack() as stack:
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave).remove)
         result = run()
-    return result, calls
-
-
-def classifier_call(calls: list[Call]) -> Call | None:
-    """The last convolution or linear map of the run: the one that makes the class scores."""
-    for call in reversed(calls):
-        weight = getattr(call.module, "weight", None)
-        if isinstance(weight, Tensor) and weight.ndim >= 2:
-            return call
-    return None
+    return result, calls, last
 
 
 def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.Module:
@@ -78,13 +85,11 @@ def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.M
             f"layer=None needs a torch.nn.Module to search, got {type(forward_func).__name__}; "
             "pass the layer as a module: layer=model.layer4"
         )
-    _, calls = watch(run)
-    classifier = classifier_call(calls)
+    _, calls, classifier = watch(run)
     limit = classifier.start if classifier else calls[-1].start if calls else 0
     names = {module: name for name, module in model.named_modules()}
     for call in reversed(calls):
-        shape = call.output.shape if isinstance(call.output, Tensor) else ()
-        is_map = len(shape) == 4 and shape[-2] * shape[-1] > 1
+        is_map = len(call.shape) == 4 and call.shape[-2] * call.shape[-1] > 1
         if (
             is_map
             and call.end < limit
@@ -92,7 +97,7 @@ def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.M
             and not isinstance(call.module, _NOT_FEATURES)
             and names.get(call.module)
         ):
-            log.info("layer %s (%s) is explained", names[call.module], "×".join(map(str, shape[1:])))
+            log.info("layer %s (%s) is explained", names[call.module], "×".join(map(str, call.shape[1:])))
             return call.module
     raise CAMError(
         "no layer with a spatial map (N×K×h×w, h·w > 1) was found before the classifier; "

@@ -27,10 +27,9 @@ class CAM(WeightedCAM):
 
     def weights(self, seen: Seen) -> Tensor:
         call, activation = seen.classifier, seen.activation
-        weight = None if call is None else call.module.weight
-        if call is None or not isinstance(weight, Tensor) or not isinstance(call.output, Tensor):
+        if call is None:
             raise _unfit("no classifier was found")
-        scores, source = call.output, call.inputs[0]
+        weight, scores, source = call.weight, call.output, call.source
         pooled = activation.mean((2, 3))
         if weight.ndim == 4 and weight.shape[2:] == (1, 1) and source.shape == activation.shape:
             averaged = (
