@@ -74,4 +74,5 @@ def test_methods_are_compared_on_real_images(tmp_path, data):
     args = ("--data", str(data.resolve()), "--limit", "4", "--methods", "gradcam", "--panel", "panel.png")
     out = run("compare_methods.py", *args, cwd=tmp_path)
     assert "4 images" in out
-    assert Image.open(tmp_path / "panel.png").size[0] == 2 * 224
+    with Image.open(tmp_path / "panel.png") as panel:
+        assert panel.size[0] == 2 * 224

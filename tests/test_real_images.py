@@ -34,7 +34,8 @@ def boxed(data):
     images, labels, masks = {}, {}, {}
     with open(data / "imagenet_boxes" / "labels.csv", newline="") as file:
         for row in csv.DictReader(file):
-            picture = Image.open(data / "imagenet_boxes" / row["file"]).convert("RGB")
+            with Image.open(data / "imagenet_boxes" / row["file"]) as file_:
+                picture = file_.convert("RGB")
             images[row["file"]] = PREPROCESS(picture.resize((224, 224)))
             labels[row["file"]] = int(row["class_index"])
             mask = masks.setdefault(row["file"], torch.zeros(224, 224))
