@@ -21,7 +21,7 @@ def test_method_is_its_formula(name, net):
     for n, c in enumerate(target):
         a, g = gradient(model, layer, x[n], c)
         expected = FORMULAS[name](a, g, model=model, layer=layer, x=x[n], c=c).float()
-        torch.testing.assert_close(found[n], expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+        torch.testing.assert_close(found[n], expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
         rectified = explainer(name, model, layer).attribute(x, target, relu_attributions=True)[n, 0]
         assert torch.equal(rectified, found[n].clamp(min=0))
 
