@@ -1,12 +1,15 @@
 """Class activation maps as Captum layer attributions."""
 
-from captum_cams import methods
+from captum_cams import methods, wrappers
 from captum_cams.attribution import CAMAttribution, PerturbedCAM, SpatialCAM, WeightedCAM
+from captum_cams.engine.relevance import Propagation
+from captum_cams.engine.rules import ZBetaRule, ZPlusRule
 from captum_cams.errors import CAMError
 from captum_cams.masking import InputMaskCAM
 from captum_cams.methods.ablationcam import AblationCAM
 from captum_cams.methods.cam import CAM
 from captum_cams.methods.centre import Centre
+from captum_cams.methods.clrp import CLRP
 from captum_cams.methods.constant import Constant
 from captum_cams.methods.eigencam import EigenCAM
 from captum_cams.methods.fdcam import FDCAM
@@ -17,24 +20,34 @@ from captum_cams.methods.hirescam import HiResCAM
 from captum_cams.methods.iscam import ISCAM
 from captum_cams.methods.layercam import LayerCAM
 from captum_cams.methods.liftcam import LIFTCAM
+from captum_cams.methods.lrp import LRP
 from captum_cams.methods.lrpcam import LRPCAM
 from captum_cams.methods.random import Random
 from captum_cams.methods.reciprocam import ReciproCAM
+from captum_cams.methods.relevancecam import RelevanceCAM
 from captum_cams.methods.rise import RISE
 from captum_cams.methods.scorecam import ScoreCAM
+from captum_cams.methods.sglrp import SGLRP
 from captum_cams.methods.sscam import SSCAM
 from captum_cams.methods.xgradcam import XGradCAM
+from captum_cams.output_relevance import OutputRelevance
 from captum_cams.registry import create, names, register
+from captum_cams.wrappers.fgcam import FGCAM
+from captum_cams.wrapping import WrappedCAM
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CAM",
+    "CLRP",
     "FDCAM",
+    "FGCAM",
     "ISCAM",
     "LIFTCAM",
+    "LRP",
     "LRPCAM",
     "RISE",
+    "SGLRP",
     "SSCAM",
     "AblationCAM",
     "CAMAttribution",
@@ -48,15 +61,22 @@ __all__ = [
     "HiResCAM",
     "InputMaskCAM",
     "LayerCAM",
+    "OutputRelevance",
     "PerturbedCAM",
+    "Propagation",
     "Random",
     "ReciproCAM",
+    "RelevanceCAM",
     "ScoreCAM",
     "SpatialCAM",
     "WeightedCAM",
+    "WrappedCAM",
     "XGradCAM",
+    "ZBetaRule",
+    "ZPlusRule",
     "create",
     "methods",
     "names",
     "register",
+    "wrappers",
 ]

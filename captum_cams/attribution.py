@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, runner
-from captum_cams.engine.layers import find_layer, named_layer
+from captum_cams.engine.layers import Place, find_layer, named_layer
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import check_at_least
 from captum_cams.heatmap import minmax, upsample
@@ -31,9 +31,6 @@ class CAMAttribution(LayerAttribution, ABC):
         device_ids: for Captum's order of arguments; not needed here.
     """
 
-    needs_gradient: ClassVar[bool] = False
-    needs_classifier: ClassVar[bool] = False
-    needs_resume: ClassVar[bool] = False
     rectifies: ClassVar[bool] = True
     """Whether Φ is ReLU (otherwise the identity)."""
     layer: nn.Module | None
@@ -46,15 +43,7 @@ class CAMAttribution(LayerAttribution, ABC):
     ) -> None:
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
 
-    @property
-    def needs(self) -> Needs:
-        """What one run has to show."""
-        return Needs(self.needs_gradient, self.needs_classifier, self.needs_resume)
-
     @abstractmethod
-    def maps(self, seen: Seen) -> Tensor:
-        """The contributions C of a run: N×K×h×w, or N×1×h×w where channels have no share of their own."""
-
     def contributions(
         self,
         inputs: Tensor | tuple[Tensor, ...],
@@ -63,21 +52,6 @@ class CAMAttribution(LayerAttribution, ABC):
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
         """The map before it is summed over channels and rectified, N×K×h×w; arguments as in :meth:`attribute`."""
-        with untouched(self.forward_func):
-            tensors = as_tuple(inputs)
-            if self.layer is None:
-                run = runner(self.forward_func, tensors, additional_forward_args)
-                self.layer = find_layer(self.forward_func, run)
-            seen = capture(
-                self.forward_func,
-                self.layer,
-                tensors,
-                target,
-                additional_forward_args,
-                attribute_to_layer_input,
-                self.needs,
-            )
-            return self.maps(seen)
 
     @log_usage()
     def attribute(
@@ -116,7 +90,42 @@ class CAMAttribution(LayerAttribution, ABC):
         return minmax(upsample(maps, first.shape[-2:]))[:, 0]
 
 
-class PerturbedCAM(CAMAttribution):
+class SpatialCAM(CAMAttribution):
+    """A method that reads one run of the model and gives a map per channel; subclasses write :meth:`maps`."""
+
+    needs_gradient: ClassVar[bool] = False
+    needs_classifier: ClassVar[bool] = False
+    needs_resume: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> Needs:
+        """What one run has to show."""
+        return Needs(self.needs_gradient, self.needs_classifier, self.needs_resume)
+
+    @abstractmethod
+    def maps(self, seen: Seen) -> Tensor:
+        """The contributions C of a run: N×K×h×w, or N×1×h×w where channels have no share of their own."""
+
+    def place(self, inputs: tuple[Tensor, ...], additional_forward_args: Any, attribute_to_layer_input: bool) -> Place:
+        """Where the model is looked at; the layer is searched for if none is set."""
+        if self.layer is None:
+            self.layer = find_layer(self.forward_func, runner(self.forward_func, inputs, additional_forward_args))
+        return Place(self.layer, attribute_to_layer_input)
+
+    def contributions(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Tensor:
+        with untouched(self.forward_func):
+            tensors = as_tuple(inputs)
+            place = self.place(tensors, additional_forward_args, attribute_to_layer_input)
+            return self.maps(capture(self.forward_func, place, tensors, target, additional_forward_args, self.needs))
+
+
+class PerturbedCAM(SpatialCAM):
     """A method that scores many changed inputs or activations, in chunks; combined with one of the two below.
 
     Args:
@@ -150,11 +159,7 @@ class PerturbedCAM(CAMAttribution):
         return tqdm(parts, desc=type(self).__name__, leave=False, disable=not self.show_progress)
 
 
-class SpatialCAM(CAMAttribution):
-    """A method with a weight per position; subclasses write :meth:`maps`."""
-
-
-class WeightedCAM(CAMAttribution):
+class WeightedCAM(SpatialCAM):
     """A method with one weight per channel, C_k = w_k A_k; subclasses write :meth:`weights`."""
 
     @abstractmethod

@@ -1,5 +1,7 @@
 """Explainers by name."""
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,6 +23,11 @@ def names() -> list[str]:
     return sorted(_classes)
 
 
+def wrappers() -> list[str]:
+    """The names of the explainers that are built on another one, as in ``fgcam(scorecam)``."""
+    return [name for name in names() if "base" in _options(_classes[name])]
+
+
 def lookup(name: str) -> type[CAMAttribution]:
     """The class with this name; ``Grad-CAM++`` is read as ``gradcamplusplus``.
 
@@ -36,11 +43,44 @@ def lookup(name: str) -> type[CAMAttribution]:
 def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **options: Any) -> CAMAttribution:
     """The explainer ``name`` for a model; ``options`` are the hyperparameters of its class.
 
+    ``fgcam(scorecam)`` is FG-CAM over Score-CAM; each option goes to every class in the name that has it.
+
     Raises:
-        CAMError: unknown name, or an option that the class does not have.
+        CAMError: unknown name, a base for a class that takes none, or an option that no class in the name has.
     """
-    cls = lookup(name)
-    try:
-        return cls(forward_func, layer, **options)
-    except TypeError as error:
-        raise CAMError(f"{cls.__name__}: {error}; see help(captum_cams.{cls.__name__})") from error
+    match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name.strip())
+    if match is None:
+        raise CAMError(f'a CAM\'s name must look like "gradcam" or "fgcam(gradcam)", got "{name}"')
+    cls, inner = lookup(match[1]), match[2]
+    known = _options(cls)
+    own = {key: value for key, value in options.items() if key in known}
+    rest = {key: value for key, value in options.items() if key not in known}
+    if inner is None:
+        if rest:
+            key = next(iter(rest))
+            hint = near(key, known) or f"; it has {', '.join(sorted(known)) or 'none'}"
+            raise CAMError(f'{cls.__name__} has no option "{key}"{hint}')
+        return _build(cls, forward_func, layer=layer, **own)
+    if "base" not in known:
+        raise CAMError(f'{cls.__name__} is built on no other CAM, got "{name}"; there are {", ".join(wrappers())}')
+    shared = {key: value for key, value in own.items() if key in _options_within(inner)}
+    return _build(cls, forward_func, base=create(inner, forward_func, layer, **shared, **rest), **own)
+
+
+def _build(cls: Callable[..., CAMAttribution], *args: Any, **options: Any) -> CAMAttribution:
+    return cls(*args, **options)  # a wrapper's constructor takes more than the abstract one
+
+
+def _options_within(name: str) -> set[str]:
+    return set().union(*(_options(lookup(part)) for part in re.findall(r"[^()]+", name)))
+
+
+def _options(cls: type[CAMAttribution]) -> set[str]:
+    """The hyperparameters: what the constructors take beside the model and the layer."""
+    return {
+        key
+        for base in cls.__mro__
+        if issubclass(base, CAMAttribution) and "__init__" in vars(base)
+        for key, parameter in inspect.signature(base).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    } - {"forward_func", "layer", "device_ids"}

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import captum_cams as cc
-from tests.explainers import explainer
+from tests.explainers import EVERY, explainer
 from tests.networks import NETWORKS, SIDE, images, seeded
 
-GRID = [(name, net) for name in cc.names() for net in NETWORKS]
+GRID = [(name, net) for name in EVERY for net in NETWORKS]
 
 
 def state(model: nn.Module) -> dict:
@@ -54,6 +54,9 @@ def rounding(cam: cc.CAMAttribution, x: torch.Tensor, target: int) -> float:
     """1e-5 of the sizes that are added up: channels may cancel each other nearly."""
     if isinstance(cam, cc.ReciproCAM):
         return 1e-4  # scaled to the spread of scores that differ little
+    if isinstance(cam, cc.OutputRelevance | cc.FGCAM):
+        # Ratios with small denominators, layer after layer; in float64 it is 1e-12.
+        return 5e-5 * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
     # y − y(k off) over a small |y| loses digits that no other method loses.
     relative = 5e-5 if isinstance(cam, cc.AblationCAM) else 1e-5
     return relative * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
@@ -112,7 +115,7 @@ def test_everything_is_left_as_it_was(name, net, mode):
         assert torch.equal(maps, explainer(name, model.eval()).attribute(x))
 
 
-@pytest.mark.parametrize("name", cc.names())
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("net", NETWORKS)
 def test_an_exception_leaves_everything_as_it_was(name, net):
     model, x = NETWORKS[net](), images(2)
@@ -154,7 +157,7 @@ class Careless(Careful):
         return super().forward(x.mul_(2).div_(2).mul_(2) / 2)
 
 
-@pytest.mark.parametrize("name", cc.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_careless_model_is_left_as_it_was_too(name):
     model, x = seeded(Careless), images(2)
     copy, before = x.clone(), state(model)
@@ -168,7 +171,7 @@ def test_a_careless_model_is_left_as_it_was_too(name):
         torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5 * float(expected.abs().max()) + 1e-10)
 
 
-@pytest.mark.parametrize("name", cc.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_plain_function_is_explained_in_eval_mode_too(name):
     model, x = NETWORKS["residual"](), images(2)
     expected = explainer(name, model, "layer4").attribute(x)
@@ -179,7 +182,7 @@ def test_a_plain_function_is_explained_in_eval_mode_too(name):
     assert same(before, state(model))
 
 
-@pytest.mark.parametrize("name", cc.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_an_instance_can_explain_the_input_of_a_layer(name):
     model, x = NETWORKS["residual"](), images(2)
     at_output = explainer(name, model, "layer4").attribute(x, 3)
@@ -193,14 +196,14 @@ def tensors_alive() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", cc.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_memory_is_flat_over_three_hundred_calls(name):
     model, x = NETWORKS["residual"](), images(1)
     cam = explainer(name, model)
-    for _ in range(20):
+    tracemalloc.start()
+    for _ in range(100):  # until Python's own free lists have settled
         cam.attribute(x, 1)
     tensors = tensors_alive()
-    tracemalloc.start()
     start = tracemalloc.get_traced_memory()[0]
     for _ in range(300):
         cam.attribute(x, 1)
@@ -212,14 +215,15 @@ def test_memory_is_flat_over_three_hundred_calls(name):
     assert not any(isinstance(value, torch.Tensor) for value in vars(cam).values())
 
 
-@pytest.mark.parametrize("name", [name for name in cc.names() if name != "random"])  # drawn from the image's bits
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])  # drawn from the image's bits
 def test_half_precision_and_autocast_give_the_float_map(name):
     model, x = NETWORKS["residual"](), images(2)
     expected = explainer(name, model).attribute(x, 2)
     with torch.autocast("cpu", torch.bfloat16):
         under_autocast = explainer(name, model).attribute(x, 2)
     assert under_autocast.dtype == torch.float32
-    scale = float(expected.abs().max())
+    # SGLRP's relevance adds up to zero: what is left of it is nearer to the rounding of the activations.
+    scale = float(expected.abs().max()) * (1.5 if name == "sglrp" else 1)
     assert float((under_autocast - expected).abs().max()) <= 0.2 * scale
     half = explainer(name, model.bfloat16()).attribute(x.bfloat16(), 2)
     assert half.dtype == torch.float32
@@ -253,7 +257,7 @@ def test_a_compiled_part_of_a_model_runs_eagerly_while_it_is_explained():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    name=st.sampled_from([n for n in cc.names() if n != "cam"]),
+    name=st.sampled_from([n for n in EVERY if n != "cam"]),
     net=st.sampled_from(list(NETWORKS)),
     seed=st.integers(0, 10_000),
     batch=st.integers(1, 4),

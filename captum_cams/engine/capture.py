@@ -19,7 +19,7 @@ from captum._utils.gradient import _forward_layer_distributed_eval
 from torch import Tensor, nn
 
 from captum_cams.engine.head import Recorder
-from captum_cams.engine.layers import Classifier, describe, watch
+from captum_cams.engine.layers import Classifier, Place, describe, watch
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Resume
 from captum_cams.engine.targets import Index, check_output, resolve_target, wide
@@ -51,6 +51,8 @@ class Seen:
     """The explained entry of each sample's output."""
     score: Tensor
     """N, the explained entries themselves."""
+    place: Place
+    """Where the activation was seen."""
     rerun: Rerun
     """Runs of the whole model on changed inputs."""
     _gradient: Tensor | None
@@ -99,11 +101,10 @@ def runner(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additio
 
 def capture(
     forward_func: Callable[..., Any],
-    layer: nn.Module,
+    place: Place,
     inputs: tuple[Tensor, ...],
     target: Any,
     additional: Any,
-    at_input: bool,
     needs: Needs,
 ) -> Seen:
     """Run the model once and see what ``needs`` asks for.
@@ -117,6 +118,7 @@ def capture(
     """
     model = unwrap(forward_func)
     samples = inputs[0].shape[0]
+    layer, at_input = place.layer, place.at_input
     recorder = Recorder(layer, at_input)
 
     def run() -> tuple[dict[Any, Any], Any]:
@@ -167,7 +169,8 @@ def capture(
     if needs.resume:
         head, linear = recorder.head(), recorder.first_linear()
         resume = Resume(rerun, head, linear, activation, output, index, needs.chunk, needs.show_progress)
-    return Seen(inputs, wide(activation), output, index, wide(score.detach()), rerun, gradient, classifier, resume)
+    score = wide(score.detach())
+    return Seen(inputs, wide(activation), output, index, score, place, rerun, gradient, classifier, resume)
 
 
 def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:

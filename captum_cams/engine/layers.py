@@ -45,6 +45,14 @@ class Classifier:
     start: int
 
 
+@dataclass(frozen=True)
+class Place:
+    """The output (or input) of a layer."""
+
+    layer: nn.Module
+    at_input: bool = False
+
+
 def watch(run: Callable[[], Any]) -> tuple[Any, list[Call], Classifier | None]:
     """The result of ``run()``, every module call in it in the order in which they ended, and the classifier."""
     calls: list[Call] = []

@@ -1,0 +1,168 @@
+"""Carry relevance from the output or a deep layer to a shallower layer or to the input."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from captum_cams.engine.layers import Place, describe
+from captum_cams.engine.operations import Operations, Path, mark, path_of
+from captum_cams.engine.rules import ZBetaRule
+from captum_cams.engine.targets import wide
+from captum_cams.errors import CAMError, check_choice, check_finite
+
+Range = tuple[float | Sequence[float], float | Sequence[float]]
+
+
+class Propagation:
+    """How relevance passes the layers: by z⁺, at the input by zβ.
+
+    Args:
+        batch_norm: "identity" passes relevance as it is (Qiu et al.'s code); "fold" multiplies the scale into the
+            weights of the layer before it.
+        pixel_range: l and h of zβ as the network's first layer sees them, numbers or one value per channel; None
+            is each sample's own minimum and maximum (Qiu et al.'s code).
+
+    Raises:
+        CAMError: another ``batch_norm``, or a range that is not (low, high) with low < high.
+    """
+
+    def __init__(self, batch_norm: str = "identity", pixel_range: Range | None = None) -> None:
+        check_choice("batch_norm", batch_norm, ("identity", "fold"))
+        low, high = (None, None) if pixel_range is None else _bounds(pixel_range)
+        self.batch_norm, self.pixel_range, self._pixels = batch_norm, pixel_range, ZBetaRule(low, high)
+
+    @contextmanager
+    def trail(self, model: Callable[..., Any], end: Place | None, start: Place | None = None) -> Iterator["Trail"]:
+        """Within it, a run of the model leaves a trail on which relevance goes back from ``start`` to ``end``.
+
+        Args:
+            model: for the names in messages.
+            end: where relevance goes; None is the input.
+            start: where it comes from; the run goes on behind it without a graph. None is the model's output.
+        """
+        operations = Operations(self.batch_norm == "fold", self._pixels, partial(describe, model))
+        trail = Trail(model, end, start, operations)
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())  # ends the gradient mode that the first mark begins
+            stack.enter_context(_running(operations.where))
+            stack.callback(trail.begin().remove)
+            if start is not None:
+                stack.callback(_watch(start, trail.stop).remove)
+            stack.enter_context(operations)
+            yield trail
+
+
+class Trail:
+    """The graph between two places in one run of a model."""
+
+    def __init__(
+        self, model: Callable[..., Any], end: Place | None, start: Place | None, operations: Operations
+    ) -> None:
+        self._model, self._end, self._start, self._operations = model, end, start, operations
+        self._leaf: Tensor | None = None
+        self._top: Tensor | None = None
+
+    def back(self, relevance: Callable[[Tensor], Tensor], output: Any = None) -> Tensor:
+        """The relevance at the end of the trail, or of the pixels that the first layer reads.
+
+        Args:
+            relevance: activation at the start to its relevance; where the activation is zero, relevance is lost.
+            output: of the model, where the trail starts at the output.
+
+        Raises:
+            CAMError: the start is not computed from the end, or the relevance holds NaN or Inf.
+        """
+        top = self._top if self._start else _tensor(output, "the model")
+        leaves = [leaf for _, leaf in self._operations.pixels] if self._leaf is None else [self._leaf]
+        if top is None or path_of(top) is None:
+            raise self._unconnected()
+        given = relevance(wide(top.detach())).to(top.dtype)
+        ratio = (given / top.detach()).nan_to_num_(0, 0, 0)
+        gradients = torch.autograd.grad(top, leaves, ratio)
+        # At the input zβ gives the relevance itself.
+        found = torch.stack(gradients).sum(0) if self._leaf is None else gradients[0] * self._leaf.detach()
+        check_finite("relevance", found)
+        return wide(found)
+
+    def begin(self) -> Any:
+        """The hook that begins the graph at the end of the trail."""
+        if self._end is not None:
+            return _watch(self._end, self._plant)
+
+        def mark_pixels(module: nn.Module, args: Any) -> None:
+            hook.remove()
+            for value in [value for value in args if isinstance(value, Tensor)][:1]:
+                mark(value, Path.PIXELS)
+
+        hook = register_module_forward_pre_hook(mark_pixels)
+        return hook
+
+    def _plant(self, value: Tensor) -> Tensor:
+        self._once(self._leaf, self._end)
+        if self._top is not None:
+            raise self._unconnected()
+        torch.set_grad_enabled(True)
+        self._leaf = value.detach().clone().requires_grad_()
+        return mark(self._leaf.clone(), Path.MAP)
+
+    def stop(self, value: Tensor) -> Tensor:
+        """Keep the activation at the start of the trail and send the run on without its graph."""
+        self._once(self._top, self._start)
+        torch.set_grad_enabled(False)
+        self._top = value
+        return value.detach().clone()
+
+    def _unconnected(self) -> CAMError:
+        start = describe(self._model, self._start.layer) if self._start else "the output"
+        end = describe(self._model, self._end.layer) if self._end else "the input"
+        return CAMError(f"relevance must flow from {start} to {end}, but the one is not computed from the other")
+
+    def _once(self, seen: Tensor | None, place: Place | None) -> None:
+        if seen is not None and place is not None:
+            name = describe(self._model, place.layer)
+            raise CAMError(f"relevance needs a layer that is called once, got {name}, called again; choose another")
+
+
+def _bounds(given: Range) -> tuple[Tensor, Tensor]:
+    try:
+        low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in given)
+        fits = bool((low < high).all())
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
+        raise CAMError(f"pixel_range must be (low, high) with low < high, got {given!r}")
+    return _column(low), _column(high)
+
+
+def _column(bound: Tensor) -> Tensor:
+    return bound.reshape(-1, 1, 1) if bound.ndim else bound
+
+
+@contextmanager
+def _running(where: list[nn.Module]) -> Iterator[None]:
+    """Keep the modules that are running in ``where``."""
+    with ExitStack() as stack:
+        stack.callback(register_module_forward_pre_hook(lambda module, args: where.append(module)).remove)
+        stack.callback(register_module_forward_hook(lambda module, args, output: (where.pop(), None)[1]).remove)
+        yield
+
+
+def _watch(place: Place, see: Callable[[Tensor], Tensor]) -> Any:
+    """The hook that puts ``see(value)`` in the place of the layer's output (or first input)."""
+    name = type(place.layer).__name__
+    if place.at_input:
+        return place.layer.register_forward_pre_hook(lambda module, args: (see(_tensor(args[0], name)), *args[1:]))
+    return place.layer.register_forward_hook(lambda module, args, output: see(_tensor(output, name)))
+
+
+def _tensor(output: Any, name: str) -> Tensor:
+    if isinstance(output, tuple | list) and len(output) == 1:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise CAMError(f"relevance needs one tensor from {name}, got {type(output).__name__}; choose a layer inside")
+    return output

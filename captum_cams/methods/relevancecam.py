@@ -1,0 +1,44 @@
+"""Relevance-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from captum_cams.attribution import WeightedCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.engine.relevance import Propagation
+from captum_cams.output_relevance import check_classes, chosen
+from captum_cams.registry import register
+
+
+@register
+class RelevanceCAM(WeightedCAM):
+    """Weigh each channel by its mean relevance.
+
+    Lee et al., "Relevance-CAM: Your Model Already Knows Where to Look", CVPR 2021, eq. 4 to 7: w_k = ⟨R_k⟩ with R
+    carried from the output to the layer by z⁺, starting from 1 at c and −1/classes elsewhere.
+
+    Args:
+        batch_norm: see :class:`Propagation`.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        batch_norm: str = "identity",
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self.propagation = Propagation(batch_norm)
+
+    def weights(self, seen: Seen) -> Tensor:
+        def start(output: Tensor) -> Tensor:
+            check_classes(output, "Relevance-CAM")
+            return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
+
+        with self.propagation.trail(seen.rerun.model, seen.place) as trail:
+            output = seen.rerun.again()
+        return trail.back(start, output).mean((2, 3))

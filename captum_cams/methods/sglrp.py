@@ -1,0 +1,21 @@
+"""SGLRP."""
+
+from torch import Tensor
+
+from captum_cams.output_relevance import OutputRelevance, check_classes
+from captum_cams.registry import register
+
+
+@register
+class SGLRP(OutputRelevance):
+    """Carry the gradient of the softmax back: the target against each class by its probability.
+
+    Iwana et al., "Explaining Convolutional Neural Networks using Softmax Gradient Layer-wise Relevance
+    Propagation", ICCVW 2019, eq. 6: R = p_c (1 − p_c) at c, −p_c p_j at j; the map is the sum of R over channels.
+    """
+
+    def start(self, output: Tensor, chosen: Tensor) -> Tensor:
+        check_classes(output, "SGLRP")
+        probabilities = output.softmax(1)
+        target = probabilities[chosen][:, None]
+        return target * (chosen.to(output.dtype) - probabilities)

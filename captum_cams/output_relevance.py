@@ -1,0 +1,81 @@
+"""What the methods share that carry relevance from the model's output."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.attribution import CAMAttribution
+from captum_cams.engine.capture import as_tuple, runner
+from captum_cams.engine.layers import Place
+from captum_cams.engine.relevance import Propagation, Range
+from captum_cams.engine.targets import Index, check_output, resolve_target
+from captum_cams.engine.untouched import untouched
+from captum_cams.errors import CAMError, shape_of
+
+
+class OutputRelevance(CAMAttribution):
+    """The relevance of a layer, or of the pixels, signed, carried from the output by z⁺ (zβ at the input).
+
+    Subclasses write :meth:`start`; nothing else tells them apart.
+
+    Args:
+        forward_func: as in :class:`CAMAttribution`.
+        layer: a module or its name; None is the input, N×1×H×W.
+        device_ids: as in :class:`CAMAttribution`.
+        batch_norm: see :class:`Propagation`.
+        pixel_range: see :class:`Propagation`.
+    """
+
+    rectifies = False
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        batch_norm: str = "identity",
+        pixel_range: Range | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self.propagation = Propagation(batch_norm, pixel_range)
+
+    @abstractmethod
+    def start(self, output: Tensor, chosen: Tensor) -> Tensor:
+        """The relevance at the output, of its shape; ``chosen`` is True at each sample's target."""
+
+    def contributions(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Tensor:
+        with untouched(self.forward_func):
+            tensors = as_tuple(inputs)
+
+            def relevance(output: Tensor) -> Tensor:
+                check_output(output, len(tensors[0]))
+                return self.start(output, chosen(output, resolve_target(target, output)))
+
+            end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else None
+            with self.propagation.trail(self.forward_func, end) as trail:
+                output = runner(self.forward_func, tensors, additional_forward_args)()
+            return trail.back(relevance, output)
+
+
+def chosen(output: Tensor, target: list[Index]) -> Tensor:
+    """True at each sample's target, False elsewhere."""
+    mask = torch.zeros_like(output, dtype=torch.bool)
+    for row, index in zip(mask, target, strict=True):
+        row[index] = True
+    return mask
+
+
+def check_classes(output: Tensor, method: str) -> None:
+    """Raise unless the output is N×classes with at least two of them."""
+    if output.ndim != 2 or output.shape[1] < 2:
+        raise CAMError(f"{method} sets classes against each other and needs N×classes scores, got {shape_of(output)}")

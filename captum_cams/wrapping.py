@@ -1,0 +1,51 @@
+"""What the methods share that make a map from another method's."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from captum_cams.attribution import CAMAttribution
+from captum_cams.errors import CAMError
+from captum_cams.registry import create
+
+
+class WrappedCAM(CAMAttribution):
+    """A map made with another explainer, which is kept in ``base``; subclasses write ``contributions``.
+
+    Args:
+        forward_func: as in :class:`CAMAttribution`.
+        base: an explainer of the same model, or its name, wrappers included.
+        layer: of the base, if that is given by name.
+        device_ids: as in :class:`CAMAttribution`.
+
+    Raises:
+        CAMError: unknown base, a base of another model, or a layer beside a base that has its own.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        base: str | CAMAttribution = "gradcam",
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+    ) -> None:
+        if isinstance(base, str):
+            base = create(base, forward_func, layer)
+        elif not isinstance(base, CAMAttribution):
+            raise CAMError(f"base must be an explainer or its name, got {base!r}")
+        elif base.forward_func is not forward_func:
+            raise CAMError("base must explain the model that its wrapper is given; build both with the same one")
+        elif layer is not None:
+            raise CAMError("layer must be None beside a base that has its own; pass it to the base")
+        self.base = base
+        super().__init__(forward_func, base.layer, device_ids)
+
+    @property
+    def layer(self) -> nn.Module | None:
+        """The layer of the base, which finds it in its first call if it was given none."""
+        return self.base.layer
+
+    @layer.setter
+    def layer(self, layer: nn.Module | None) -> None:
+        self.base.layer = layer
