@@ -21,10 +21,11 @@ import torchvision
 import captum_cams as cc
 from benchmarks import peers
 
-NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121", "mobilenet_v2")
+NETWORKS = ("resnet18", "resnet50", "vgg16", "vgg16_bn", "densenet121", "mobilenet_v2")
 METHODS = (
     *("cam", "gradcam", "gradcamplusplus", "xgradcam", "layercam", "hirescam", "eigencam"),
     *("fdcam", "ablationcam", "liftcam", "lrpcam", "reciprocam"),
+    *("relevancecam", "fgcam(gradcam)", "lrp"),
 )
 OTHERS = {"grad-cam": peers.grad_cam, "torchcam": peers.torchcam, "captum": peers.captum, "loop": peers.loop}
 
@@ -115,7 +116,7 @@ def measure(name: str, batch: int, args: argparse.Namespace) -> None:
                 return model(images)
 
         for method in args.methods:
-            cam = cc.create(method, model, layer.layer)
+            cam = cc.create(method, model, None if method == "lrp" else layer.layer)
             try:
                 cam.attribute(images, 3)
             except cc.CAMError:  # CAM on another head than pooling and one Linear

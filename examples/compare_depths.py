@@ -73,6 +73,7 @@ def main() -> None:
     args = parser.parse_args()
 
     model, images, _ = load(args.data, args.limit)
+    model = model.to(memory_format=torch.channels_last)  # a third faster on a CPU
     with torch.no_grad():
         target = torch.cat([model(batch) for batch in images.split(16)]).argmax(1)
     pictures, labels, masks = boxed(args.data / "imagenet_boxes")
