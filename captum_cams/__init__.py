@@ -2,12 +2,14 @@
 
 from captum_cams import methods, wrappers
 from captum_cams.attribution import CAMAttribution, PerturbedCAM, SpatialCAM, WeightedCAM
+from captum_cams.engine.layout import CHANNELS_LAST, Layout, tokens
 from captum_cams.engine.relevance import Propagation
 from captum_cams.engine.rules import ZBetaRule, ZPlusRule
 from captum_cams.errors import CAMError
 from captum_cams.masking import InputMaskCAM
 from captum_cams.methods.ablationcam import AblationCAM
 from captum_cams.methods.cam import CAM
+from captum_cams.methods.cameras import CAMERAS
 from captum_cams.methods.centre import Centre
 from captum_cams.methods.clrp import CLRP
 from captum_cams.methods.constant import Constant
@@ -17,6 +19,7 @@ from captum_cams.methods.gradcam import GradCAM
 from captum_cams.methods.gradcamplusplus import GradCAMPlusPlus
 from captum_cams.methods.groupcam import GroupCAM
 from captum_cams.methods.hirescam import HiResCAM
+from captum_cams.methods.integratedgradcam import IntegratedGradCAM
 from captum_cams.methods.iscam import ISCAM
 from captum_cams.methods.layercam import LayerCAM
 from captum_cams.methods.liftcam import LIFTCAM
@@ -28,17 +31,26 @@ from captum_cams.methods.relevancecam import RelevanceCAM
 from captum_cams.methods.rise import RISE
 from captum_cams.methods.scorecam import ScoreCAM
 from captum_cams.methods.sglrp import SGLRP
+from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus
 from captum_cams.methods.sscam import SSCAM
 from captum_cams.methods.xgradcam import XGradCAM
 from captum_cams.output_relevance import OutputRelevance
 from captum_cams.registry import create, names, register
+from captum_cams.variants import VariantsCAM
+from captum_cams.wrappers.augmentedcam import AugmentedCAM, Transformation
 from captum_cams.wrappers.fgcam import FGCAM
+from captum_cams.wrappers.guidedcam import GuidedCAM
+from captum_cams.wrappers.jittercam import JitterCAM
+from captum_cams.wrappers.multilayercam import MultiLayerCAM
+from captum_cams.wrappers.sess import SESS
 from captum_cams.wrapping import WrappedCAM
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CAM",
+    "CAMERAS",
+    "CHANNELS_LAST",
     "CLRP",
     "FDCAM",
     "FGCAM",
@@ -47,9 +59,11 @@ __all__ = [
     "LRP",
     "LRPCAM",
     "RISE",
+    "SESS",
     "SGLRP",
     "SSCAM",
     "AblationCAM",
+    "AugmentedCAM",
     "CAMAttribution",
     "CAMError",
     "Centre",
@@ -58,9 +72,14 @@ __all__ = [
     "GradCAM",
     "GradCAMPlusPlus",
     "GroupCAM",
+    "GuidedCAM",
     "HiResCAM",
     "InputMaskCAM",
+    "IntegratedGradCAM",
+    "JitterCAM",
     "LayerCAM",
+    "Layout",
+    "MultiLayerCAM",
     "OutputRelevance",
     "PerturbedCAM",
     "Propagation",
@@ -68,7 +87,10 @@ __all__ = [
     "ReciproCAM",
     "RelevanceCAM",
     "ScoreCAM",
+    "SmoothGradCAMPlusPlus",
     "SpatialCAM",
+    "Transformation",
+    "VariantsCAM",
     "WeightedCAM",
     "WrappedCAM",
     "XGradCAM",
@@ -78,5 +100,6 @@ __all__ = [
     "methods",
     "names",
     "register",
+    "tokens",
     "wrappers",
 ]

@@ -5,16 +5,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
 from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, runner
+from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, one_by_one, runner
 from captum_cams.engine.layers import Place, find_layer, named_layer
+from captum_cams.engine.layout import Layout, as_layout
 from captum_cams.engine.untouched import untouched
-from captum_cams.errors import check_at_least
+from captum_cams.errors import CAMError, check_at_least, shape_of
 from captum_cams.heatmap import minmax, upsample
+
+Reshape = str | Layout | Callable[[Tensor], Tensor] | None
 
 
 class CAMAttribution(LayerAttribution, ABC):
@@ -29,6 +33,8 @@ class CAMAttribution(LayerAttribution, ABC):
         layer: a module, its dotted name, or None for the last feature layer with a spatial map, found in the
             first call and named in a log line.
         device_ids: for Captum's order of arguments; not needed here.
+        reshape: what makes a map N×K×h×w of the layer's output where that is none: "tokens" for ViT, "channels_last"
+            for Swin, a function, or a :class:`Layout`.
     """
 
     rectifies: ClassVar[bool] = True
@@ -40,8 +46,11 @@ class CAMAttribution(LayerAttribution, ABC):
         forward_func: Callable[..., Any],
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
+        *,
+        reshape: Reshape = None,
     ) -> None:
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
+        self.layout = as_layout(reshape)
 
     @abstractmethod
     def contributions(
@@ -66,7 +75,8 @@ class CAMAttribution(LayerAttribution, ABC):
 
         Args:
             inputs: N×C×H×W, or a tuple of tensors with one batch size.
-            target: what to explain, in any of Captum's forms; None is the class with the highest score.
+            target: what to explain, in any of Captum's forms; None is the class with the highest score. A function
+                of the model's output gives one score per sample; a list of such functions has one for each sample.
             additional_forward_args: further arguments of the model; tensors with N rows belong to the samples.
             attribute_to_layer_input: explain the layer's input instead of its output.
             relu_attributions: True keeps positive values only, False gives the signed map, None is as the
@@ -76,6 +86,10 @@ class CAMAttribution(LayerAttribution, ABC):
             CAMError: the layer is not found or gives no N×K×h×w map, the target does not fit the output, the
                 batch is empty, or activations, scores or gradients hold NaN or Inf.
         """
+        if isinstance(target, list) and target and all(map(callable, target)):
+            options = (attribute_to_layer_input, relu_attributions)
+            singles = one_by_one(as_tuple(inputs), target, additional_forward_args)
+            return torch.cat([self.attribute(*single, *options) for single in singles])
         summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
         summed = summed.sum(1, keepdim=True)
         rectify = self.rectifies if relu_attributions is None else relu_attributions
@@ -87,7 +101,7 @@ class CAMAttribution(LayerAttribution, ABC):
         """The map at the size of the first input, N×H×W in [0, 1]; a constant map gives zeros."""
         maps = self.attribute(inputs, target, additional_forward_args)
         first = inputs[0] if isinstance(inputs, tuple) else inputs
-        return minmax(upsample(maps, first.shape[-2:]))[:, 0]
+        return minmax(upsample(maps, first.shape[2:]), tuple(range(2, maps.ndim)))[:, 0]
 
 
 class SpatialCAM(CAMAttribution):
@@ -96,6 +110,8 @@ class SpatialCAM(CAMAttribution):
     needs_gradient: ClassVar[bool] = False
     needs_classifier: ClassVar[bool] = False
     needs_resume: ClassVar[bool] = False
+    any_dimension: ClassVar[bool] = False
+    """Whether maps N×K×t and N×K×d×h×w are served beside N×K×h×w."""
 
     @property
     def needs(self) -> Needs:
@@ -108,9 +124,15 @@ class SpatialCAM(CAMAttribution):
 
     def place(self, inputs: tuple[Tensor, ...], additional_forward_args: Any, attribute_to_layer_input: bool) -> Place:
         """Where the model is looked at; the layer is searched for if none is set."""
+        kind = type(self).__name__
+        if inputs[0].ndim != 4 and not (self.any_dimension and inputs[0].ndim in (3, 5)):
+            raise CAMError(f"{kind} needs images N×C×H×W, got {shape_of(inputs[0])}; is the batch axis missing?")
         if self.layer is None:
-            self.layer = find_layer(self.forward_func, runner(self.forward_func, inputs, additional_forward_args))
-        return Place(self.layer, attribute_to_layer_input)
+            if self.layout is not None:
+                raise CAMError(f"{kind} with reshape= needs a layer; pass the first norm of the last block, say")
+            run = runner(self.forward_func, inputs, additional_forward_args)
+            self.layer = find_layer(self.forward_func, run, inputs[0].ndim)
+        return Place(self.layer, attribute_to_layer_input, self.layout)
 
     def contributions(
         self,
@@ -132,6 +154,7 @@ class PerturbedCAM(SpatialCAM):
         perturbations_per_eval: changed inputs or activations in one run; memory grows with it, and with nothing
             else. None is 64 for activations and 8 for images.
         show_progress: a bar over the chunks.
+        **options: see :class:`CAMAttribution`.
     """
 
     def __init__(
@@ -142,8 +165,9 @@ class PerturbedCAM(SpatialCAM):
         *,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
+        super().__init__(forward_func, layer, device_ids, **options)
         if perturbations_per_eval is None:
             perturbations_per_eval = 64 if self.needs_resume else 8
         check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
@@ -167,4 +191,5 @@ class WeightedCAM(SpatialCAM):
         """The weights w, N×K."""
 
     def maps(self, seen: Seen) -> Tensor:
-        return self.weights(seen)[..., None, None] * seen.activation
+        weights = self.weights(seen)
+        return weights.reshape(*weights.shape, *[1] * (seen.activation.ndim - 2)) * seen.activation

@@ -15,7 +15,8 @@ def minmax(values: Tensor, dims: int | tuple[int, ...] = (-2, -1)) -> Tensor:
 
 
 def upsample(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """Resize N×K×h×w maps to N×K×H×W, bilinear."""
-    if maps.shape[-2:] == torch.Size(size):
+    """Resize N×K×h×w maps to N×K×H×W, bilinear (N×K×t linear, N×K×d×h×w trilinear)."""
+    if maps.shape[2:] == torch.Size(size):
         return maps
-    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
+    mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[maps.ndim]
+    return F.interpolate(maps, tuple(size), mode=mode, align_corners=align_corners)

@@ -27,6 +27,7 @@ class OutputRelevance(CAMAttribution):
         device_ids: as in :class:`CAMAttribution`.
         batch_norm: see :class:`Propagation`.
         pixel_range: see :class:`Propagation`.
+        **options: see :class:`CAMAttribution`.
     """
 
     rectifies = False
@@ -39,8 +40,9 @@ class OutputRelevance(CAMAttribution):
         *,
         batch_norm: str = "identity",
         pixel_range: Range | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
+        super().__init__(forward_func, layer, device_ids, **options)
         self.propagation = Propagation(batch_norm, pixel_range)
 
     @abstractmethod
@@ -64,7 +66,10 @@ class OutputRelevance(CAMAttribution):
             end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else None
             with self.propagation.trail(self.forward_func, end) as trail:
                 output = runner(self.forward_func, tensors, additional_forward_args)()
-            return trail.back(relevance, output)
+                if callable(target):
+                    output, target = target(output), None
+            found = trail.back(relevance, output)
+            return found if self.layout is None else self.layout.to_map(found)
 
 
 def chosen(output: Tensor, target: list[Index]) -> Tensor:

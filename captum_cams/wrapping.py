@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.attribution import CAMAttribution, Reshape
 from captum_cams.errors import CAMError
 from captum_cams.registry import create
 
@@ -18,6 +18,7 @@ class WrappedCAM(CAMAttribution):
         base: an explainer of the same model, or its name, wrappers included.
         layer: of the base, if that is given by name.
         device_ids: as in :class:`CAMAttribution`.
+        reshape: of the base, if that is given by name.
 
     Raises:
         CAMError: unknown base, a base of another model, or a layer beside a base that has its own.
@@ -29,9 +30,11 @@ class WrappedCAM(CAMAttribution):
         base: str | CAMAttribution = "gradcam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
+        *,
+        reshape: Reshape = None,
     ) -> None:
         if isinstance(base, str):
-            base = create(base, forward_func, layer)
+            base = create(base, forward_func, layer, reshape=reshape)
         elif not isinstance(base, CAMAttribution):
             raise CAMError(f"base must be an explainer or its name, got {base!r}")
         elif base.forward_func is not forward_func:
@@ -39,7 +42,7 @@ class WrappedCAM(CAMAttribution):
         elif layer is not None:
             raise CAMError("layer must be None beside a base that has its own; pass it to the base")
         self.base = base
-        super().__init__(forward_func, base.layer, device_ids)
+        super().__init__(forward_func, base.layer, device_ids, reshape=base.layout)
 
     @property
     def layer(self) -> nn.Module | None:

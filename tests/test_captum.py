@@ -13,7 +13,7 @@ from tests.explainers import explainer
 from tests.networks import NETWORKS, SIDE, images
 
 mpl.use("Agg")
-SUITED = [name for name in cc.names() if name != "cam"]
+SUITED = [name for name in cc.names() if name != "cam"]  # the network's head is not linear
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import captum_cams as cc
-from tests.explainers import EVERY, explainer
+from tests.explainers import ANYWHERE, EVERY, explainer
 from tests.networks import NETWORKS, SIDE, images, seeded
 
 GRID = [(name, net) for name in EVERY for net in NETWORKS]
@@ -57,8 +57,11 @@ def rounding(cam: cc.CAMAttribution, x: torch.Tensor, target: int) -> float:
     if isinstance(cam, cc.OutputRelevance | cc.FGCAM):
         # Ratios with small denominators, layer after layer; in float64 it is 1e-12.
         return 5e-5 * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
-    # y − y(k off) over a small |y| loses digits that no other method loses.
-    relative = 5e-5 if isinstance(cam, cc.AblationCAM) else 1e-5
+    if isinstance(cam, cc.WrappedCAM) and not isinstance(cam, cc.GuidedCAM):
+        return 2 * rounding(cam.base, x, target)
+    # Differences of scores over a small score lose digits that no other method loses, as does a denominator near 0.
+    relative = 5e-5 if isinstance(cam, cc.AblationCAM | cc.GroupCAM) else 1e-5
+    relative = 1e-4 if isinstance(cam, cc.SmoothGradCAMPlusPlus) else relative
     return relative * float(cam.contributions(x, target).abs().sum(1).max()) + 1e-12
 
 
@@ -67,7 +70,8 @@ def attempt(name: str, model: nn.Module, x: torch.Tensor, target=None) -> torch.
     try:
         return explainer(name, model).attribute(x, target)
     except cc.CAMError as error:
-        assert "use Grad-CAM" in str(error)  # noqa: PT017 - only this refusal is allowed
+        refusals = ("use Grad-CAM", "replace it by nn.ReLU")
+        assert any(words in str(error) for words in refusals)  # noqa: PT017 - no other is allowed
         return None
 
 
@@ -115,7 +119,7 @@ def test_everything_is_left_as_it_was(name, net, mode):
         assert torch.equal(maps, explainer(name, model.eval()).attribute(x))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ANYWHERE)
 @pytest.mark.parametrize("net", NETWORKS)
 def test_an_exception_leaves_everything_as_it_was(name, net):
     model, x = NETWORKS[net](), images(2)
@@ -171,7 +175,7 @@ def test_a_careless_model_is_left_as_it_was_too(name):
         torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5 * float(expected.abs().max()) + 1e-10)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_a_plain_function_is_explained_in_eval_mode_too(name):
     model, x = NETWORKS["residual"](), images(2)
     expected = explainer(name, model, "layer4").attribute(x)
@@ -182,7 +186,7 @@ def test_a_plain_function_is_explained_in_eval_mode_too(name):
     assert same(before, state(model))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_an_instance_can_explain_the_input_of_a_layer(name):
     model, x = NETWORKS["residual"](), images(2)
     at_output = explainer(name, model, "layer4").attribute(x, 3)
@@ -196,7 +200,7 @@ def tensors_alive() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [name for name in ANYWHERE if "(" not in name])
 def test_memory_is_flat_over_three_hundred_calls(name):
     model, x = NETWORKS["residual"](), images(1)
     cam = explainer(name, model)
@@ -215,15 +219,16 @@ def test_memory_is_flat_over_three_hundred_calls(name):
     assert not any(isinstance(value, torch.Tensor) for value in vars(cam).values())
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])  # drawn from the image's bits
+@pytest.mark.parametrize("name", [n for n in ANYWHERE if not n.startswith(("random", "rise"))])
 def test_half_precision_and_autocast_give_the_float_map(name):
     model, x = NETWORKS["residual"](), images(2)
     expected = explainer(name, model).attribute(x, 2)
     with torch.autocast("cpu", torch.bfloat16):
         under_autocast = explainer(name, model).attribute(x, 2)
     assert under_autocast.dtype == torch.float32
-    # SGLRP's relevance adds up to zero: what is left of it is nearer to the rounding of the activations.
-    scale = float(expected.abs().max()) * (1.5 if name == "sglrp" else 1)
+    # SGLRP's relevance adds up to zero, so what is left is nearer to the rounding of the activations; and gradients at
+    # the first layers, which a fusion scales to [0, 1], have passed more of it.
+    scale = float(expected.abs().max()) * (1.5 if name.startswith(("sglrp", "multilayercam")) else 1)
     assert float((under_autocast - expected).abs().max()) <= 0.2 * scale
     half = explainer(name, model.bfloat16()).attribute(x.bfloat16(), 2)
     assert half.dtype == torch.float32
@@ -257,7 +262,7 @@ def test_a_compiled_part_of_a_model_runs_eagerly_while_it_is_explained():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    name=st.sampled_from([n for n in EVERY if n != "cam"]),
+    name=st.sampled_from([n for n in ANYWHERE if n != "cam"]),
     net=st.sampled_from(list(NETWORKS)),
     seed=st.integers(0, 10_000),
     batch=st.integers(1, 4),
@@ -268,7 +273,7 @@ def test_batches_and_chunks_never_change_a_map(name, net, seed, batch, chunk):
     cam = explainer(name, model)
     target = (torch.arange(batch) + seed) % 10
     whole = cam.attribute(x, target)
-    if isinstance(cam, cc.PerturbedCAM):
+    if isinstance(cam, cc.PerturbedCAM | cc.VariantsCAM):
         cam = explainer(name, model, perturbations_per_eval=chunk)
     for n in range(batch):
         single = cam.attribute(x[n : n + 1], int(target[n]))

@@ -22,7 +22,8 @@ ALLOWED = {
     "output_relevance": {"errors", "engine", "attribution"},
     "methods": {"errors", "engine", "heatmap", "blur", "attribution", "masking", "output_relevance", "registry"},
     "wrapping": {"errors", "attribution", "registry"},
-    "wrappers": {"errors", "engine", "heatmap", "blur", "attribution", "registry", "wrapping"},
+    "variants": {"errors", "engine", "attribution", "wrapping"},
+    "wrappers": {"errors", "engine", "heatmap", "blur", "attribution", "registry", "wrapping", "variants"},
     "metrics": {"errors", "engine", "heatmap", "blur", "metrics"},
     "visual": {"errors", "heatmap"},
 }

@@ -50,7 +50,7 @@ def test_layer_never_reached(model):
 
 def test_layer_output_without_a_map(model):
     text = message(lambda: cc.GradCAM(model, "fc").attribute(images(3)))
-    assert "N×K×h×w with N = 3, got 3×10" in text
+    assert "N×K×h×w with N = 3 for inputs 3×3×40×40, got 3×10" in text
 
 
 def test_layer_with_two_outputs():
@@ -126,7 +126,7 @@ def test_cam_on_a_head_that_is_not_pooling_and_linear():
 
 def test_unknown_names(model):
     assert message(lambda: cc.create("fdcan", model)) == 'unknown CAM "fdcan"; did you mean "fdcam"?'
-    assert "there are ablationcam, cam" in message(lambda: cc.create("zzz", model))
+    assert "there are ablationcam, augmentedcam, cam" in message(lambda: cc.create("zzz", model))
     assert '"layer4"' in message(lambda: cc.GradCAM(model, "layer5"))
     assert 'did you mean "rise"' in message(lambda: InsertionAUC(preset="risee"))
 

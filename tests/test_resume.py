@@ -8,6 +8,7 @@ import torchvision
 from torch import nn
 
 from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.layers import Place
 from captum_cams.engine.untouched import untouched
 from tests.networks import NETWORKS, images
 
@@ -26,7 +27,7 @@ def full_run(model: nn.Module, layer: nn.Module, x: torch.Tensor, activations: t
 
 
 def seen_at(model, layer, x, chunk=64, at_input=False):
-    return capture(model, layer, as_tuple(x), 0, None, at_input, Needs(resume=True, chunk=chunk))
+    return capture(model, Place(layer, at_input), as_tuple(x), 0, None, Needs(resume=True, chunk=chunk))
 
 
 def layers_of(model: nn.Module, x: torch.Tensor) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import captum_cams as cc
 from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.layers import Place
 from captum_cams.engine.unique import unique_rows
 from captum_cams.engine.untouched import untouched
 from tests.test_real_images import squeezenet  # noqa: F401 - a fixture
@@ -73,7 +74,7 @@ def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, sco
     masks[:, 4], masks[:, 5] = masks[:, 0], False
     target = [seed % 5, (seed + 1) % 5]
     with untouched(net):
-        seen = capture(net, net[1], as_tuple(x), target, None, False, Needs(resume=True, chunk=chunk))
+        seen = capture(net, Place(net[1]), as_tuple(x), target, None, Needs(resume=True, chunk=chunk))
         found = seen.resume.switched(masks, score)
     assert (seen.resume._channels is not None) == (tail == "channel by channel") or tail != "channel by channel"
     for n, c in enumerate(target):
@@ -97,7 +98,7 @@ def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):  # noqa: F
     masks = torch.rand(1, 5, 512, generator=torch.Generator().manual_seed(0)) < 0.5
     target = int(squeezenet(x).argmax())
     with untouched(squeezenet):
-        seen = capture(squeezenet, layer, as_tuple(x), target, None, False, Needs(resume=True, chunk=2))
+        seen = capture(squeezenet, Place(layer), as_tuple(x), target, None, Needs(resume=True, chunk=2))
         found = seen.resume.switched(masks)[0]
     for mask, score in zip(masks[0], found, strict=True):
         hook = layer.register_forward_hook(lambda m, a, out, mask=mask: out * mask[:, None, None])

@@ -3,7 +3,7 @@
 The only file that uses Captum's internal hooks and target selection.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Classifier, Place, describe, watch
+from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
-from captum_cams.engine.resume import Resume
-from captum_cams.engine.targets import Index, check_output, resolve_target, wide
+from captum_cams.engine.resume import Behind, Resume
+from captum_cams.engine.targets import Index, check_output, composed, resolve_target, wide
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
 
@@ -44,7 +45,7 @@ class Seen:
 
     inputs: tuple[Tensor, ...]
     activation: Tensor
-    """N×K×h×w, the output (or input) of the layer."""
+    """N×K×h×w (or N×K×t, N×K×d×h×w), the output or input of the layer."""
     output: Tensor
     """The model's output, N×classes for a classifier."""
     target: list[Index]
@@ -55,6 +56,8 @@ class Seen:
     """Where the activation was seen."""
     rerun: Rerun
     """Runs of the whole model on changed inputs."""
+    again: Callable[[Tensor, list[int]], "Seen"]
+    """A look with a gradient at changed first inputs R×C×H×W, each with the index of its sample."""
     _gradient: Tensor | None
     _classifier: Classifier | None
     _resume: Resume | None
@@ -93,6 +96,33 @@ def _copies(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(tensor.detach().clone() for tensor in inputs)
 
 
+def rows(
+    inputs: tuple[Tensor, ...], additional: Any, images: Tensor, samples: list[int]
+) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+    """Inputs with ``images`` in the first place, and additional arguments, with a row for each of ``samples``."""
+
+    def pick(value: Any) -> Any:
+        belongs = isinstance(value, Tensor) and value.ndim and value.shape[0] == inputs[0].shape[0]
+        return value[samples] if belongs else value
+
+    extra = _format_additional_forward_args(additional) or ()
+    return (images, *map(pick, inputs[1:])), tuple(map(pick, extra))
+
+
+def one_by_one(inputs: tuple[Tensor, ...], targets: list[Any], additional: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Inputs, target and additional arguments of each sample alone.
+
+    Raises:
+        CAMError: the number of targets is not the number of samples.
+    """
+    samples = inputs[0].shape[0]
+    if len(targets) != samples:
+        raise CAMError(f"target must be one per sample, expected {samples}, got {len(targets)}")
+    for n, target in enumerate(targets):
+        given, extra = rows(inputs, additional, inputs[0][n : n + 1], [n])
+        yield given, target, extra or None
+
+
 def runner(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[], Any]:
     """A call of the eager network on copies of these inputs, additional arguments passed on as Captum does."""
     model = unwrap(forward_func)
@@ -116,7 +146,9 @@ def capture(
         CAMError: the layer is never reached or gives no N×K×h×w tensor, the target does not fit the output,
             NaN or Inf in activations or scores, or the score does not depend on the layer.
     """
-    model = unwrap(forward_func)
+    named = model = unwrap(forward_func)
+    if callable(target):
+        model, target = composed(model, target), None
     samples = inputs[0].shape[0]
     layer, at_input = place.layer, place.at_input
     recorder = Recorder(layer, at_input)
@@ -151,26 +183,34 @@ def capture(
             if "Forward hook did not obtain" not in str(error):
                 raise
             raise CAMError(
-                f"layer {describe(model, layer)} was never reached in the run of the model; "
+                f"layer {describe(named, layer)} was never reached in the run of the model; "
                 "pass a layer that its forward calls"
             ) from error
         tensors = next(iter(saved[layer].values()))
-        name = describe(model, layer)
-        activation = _check_activation(tensors, name, samples)
+        name = describe(named, layer)
+        raw = _one_tensor(tensors, name)
+        activation = _as_map(raw, place.layout, name, inputs[0])
         output = check_output(output, samples)
         index = resolve_target(target, output)
         score = _select_targets(output, index) if output.ndim > 1 else output
-        check_finite(f"scores of the model ({type(model).__name__})", score.detach())
-        gradient = _gradient(score, activation, name) if needs.gradient else None
+        check_finite(f"scores of the model ({type(named).__name__})", score.detach())
+        gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
 
     activation, output = activation.detach(), output.detach()
     rerun = Rerun(model, inputs, _format_additional_forward_args(additional) or (), index)
+
+    def again(images: Tensor, which: list[int]) -> Seen:
+        given, extra = rows(inputs, additional, images, which)
+        asked = [index[sample] for sample in which] if output.ndim > 1 else None
+        return capture(model, place, given, asked, extra, Needs(gradient=True))
+
     resume = None
     if needs.resume:
         head, linear = recorder.head(), recorder.first_linear()
-        resume = Resume(rerun, head, linear, activation, output, index, needs.chunk, needs.show_progress)
+        behind = Behind(rerun, head, raw.detach(), place.layout)
+        resume = Resume(behind, linear, activation, output, index, needs.chunk, needs.show_progress)
     score = wide(score.detach())
-    return Seen(inputs, wide(activation), output, index, score, place, rerun, gradient, classifier, resume)
+    return Seen(inputs, wide(activation), output, index, score, place, rerun, again, gradient, classifier, resume)
 
 
 def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
@@ -191,25 +231,33 @@ def _one_tensor(given: Any, name: str) -> Tensor:
     raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
 
 
-def _check_activation(tensors: tuple[Any, ...], name: str, samples: int) -> Tensor:
-    activation = _one_tensor(tensors, name)
-    if activation.ndim != 4 or activation.shape[0] != samples:
+def _as_map(raw: Tensor, layout: Layout | None, name: str, images: Tensor) -> Tensor:
+    activation = raw if layout is None else layout.to_map(raw)
+    if activation.ndim != images.ndim or activation.ndim < 3 or activation.shape[0] != images.shape[0]:
+        form = "×".join("NK" + "dhw"[-(images.ndim - 2) :]) if images.ndim in (4, 5) else "N×K×t"
         raise CAMError(
-            f"layer {name} must give N×K×h×w with N = {samples}, got {shape_of(activation)}; "
-            "choose a layer with a spatial map"
+            f"layer {name} must give {form} with N = {images.shape[0]} for inputs {shape_of(images)}, got "
+            f'{shape_of(activation)}; choose a layer with a spatial map, or pass reshape= ("tokens" for ViT, '
+            '"channels_last" for Swin, or a function)'
         )
     check_finite(f"activations of layer {name}", activation.detach())
     return activation
 
 
-def _gradient(score: Tensor, activation: Tensor, name: str) -> Tensor:
+def _gradient(score: Tensor, raw: Tensor, name: str, layout: Layout | None) -> Tensor:
     gradient = None
     if score.requires_grad:
-        (gradient,) = torch.autograd.grad(score.sum(), activation, allow_unused=True)
+        (gradient,) = torch.autograd.grad(score.sum(), raw, allow_unused=True)
     if gradient is None:
         raise CAMError(
             f"the score must depend on layer {name}, got no gradient there; does the forward detach it, "
             "or run the part behind it under no_grad?"
         )
     check_finite(f"gradients at layer {name}", gradient)
-    return wide(gradient)
+    on_map = gradient if layout is None else layout.to_map(gradient)
+    if gradient.any() and not on_map.any():
+        raise CAMError(
+            f"the score must depend on the map of layer {name}, got a gradient only at what reshape= leaves out "
+            "(the class token); choose a layer before the last attention, as the first norm of the last block"
+        )
+    return wide(on_map)

@@ -4,11 +4,13 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from captum_cams.engine.layout import Layout
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, near
 
@@ -18,8 +20,8 @@ log = logging.getLogger("captum_cams")
 _NOT_FEATURES = (
     nn.Identity,
     nn.modules.dropout._DropoutNd,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
 )
 
 
@@ -47,10 +49,11 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Place:
-    """The output (or input) of a layer."""
+    """The output (or input) of a layer, as a map."""
 
     layer: nn.Module
     at_input: bool = False
+    layout: Layout | None = None
 
 
 def watch(run: Callable[[], Any]) -> tuple[Any, list[Call], Classifier | None]:
@@ -81,11 +84,20 @@ def watch(run: Callable[[], Any]) -> tuple[Any, list[Call], Classifier | None]:
     return result, calls, last
 
 
-def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.Module:
-    """The last module with a map N×K×h×w, h·w > 1, that ends before the classifier begins.
+def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int = 4) -> nn.Module:
+    """The last module with a map N×K×h×w, h·w > 1, that ends before the classifier begins; ``ndim`` is the input's.
 
     Raises:
         CAMError: ``forward_func`` is no module, or no such layer exists.
+    """
+    return find_layers(forward_func, run, ndim, 1)[0]
+
+
+def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int, sizes: int) -> list[nn.Module]:
+    """The last such module of each of the last ``sizes`` sizes of map, the deepest first.
+
+    Raises:
+        CAMError: as :func:`find_layer`.
     """
     model = unwrap(forward_func)
     if not isinstance(model, nn.Module):
@@ -96,21 +108,28 @@ def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any]) -> nn.M
     _, calls, classifier = watch(run)
     limit = classifier.start if classifier else calls[-1].start if calls else 0
     names = {module: name for name, module in model.named_modules()}
+    found: dict[tuple[int, ...], nn.Module] = {}
     for call in reversed(calls):
-        is_map = len(call.shape) == 4 and call.shape[-2] * call.shape[-1] > 1
+        size = call.shape[2:]
         if (
-            is_map
+            len(call.shape) == ndim
+            and prod(size) > 1
+            and size not in found
             and call.end < limit
             and type(call.module) is not nn.Sequential
             and not isinstance(call.module, _NOT_FEATURES)
             and names.get(call.module)
         ):
             log.info("layer %s (%s) is explained", names[call.module], "×".join(map(str, call.shape[1:])))
-            return call.module
-    raise CAMError(
-        "no layer with a spatial map (N×K×h×w, h·w > 1) was found before the classifier; "
-        "pass layer= as a module or a dotted name"
-    )
+            found[size] = call.module
+            if len(found) == sizes:
+                break
+    if not found:
+        raise CAMError(
+            "no layer with a spatial map (N×K×h×w, h·w > 1) was found before the classifier; "
+            "pass layer= as a module or a dotted name"
+        )
+    return list(found.values())
 
 
 def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.engine.head import FirstLinear, Head
+from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.targets import Index, score_of, wide
 from captum_cams.engine.unique import unique_rows
@@ -32,15 +33,17 @@ def _equal(found: Tensor, expected: Tensor) -> bool:
     return found.shape == expected.shape and torch.allclose(found.float(), expected.float(), rtol=0, atol=tolerance)
 
 
-class Replay:
+class Behind:
     """Values in the place of a layer's → outputs of the model, for copies of one sample."""
 
-    def __init__(self, rerun: Rerun, head: Head, value: Tensor) -> None:
-        self.head, self.value, self.rerun = head, value, rerun
+    def __init__(self, rerun: Rerun, head: Head, value: Tensor, layout: Layout | None = None) -> None:
+        self.head, self.value, self.rerun, self.layout = head, value, rerun, layout
         self.outputs = head.outputs
 
     def __call__(self, values: Tensor, sample: int) -> Tensor:
-        """The model's output, one row for each of ``values``."""
+        """The model's output, one row for each of ``values``, which are maps where there is a layout."""
+        if self.layout is not None:
+            values = self.layout.replaced(values, self.value[sample : sample + 1])
         with self._replaying(values, sample):
             return self.rerun.copies(sample, len(values), not self.outputs)
 
@@ -88,8 +91,8 @@ def _restore_forward(module: nn.Module, forward: Callable[..., Any] | None) -> N
         module.__dict__["forward"] = forward
 
 
-class _Behind(nn.Module):
-    def __init__(self, replay: Replay, sample: int) -> None:
+class _Part(nn.Module):
+    def __init__(self, replay: Behind, sample: int) -> None:
         super().__init__()
         self.part = nn.ModuleList(replay.head.behind)
         self._replay, self._sample = replay, sample
@@ -102,8 +105,7 @@ class Resume:
     """The part of the model behind the layer: activations or channel masks → outputs or scores.
 
     Args:
-        rerun: runs of the whole model.
-        head: what the first run remembers of the modules before the layer.
+        behind: runs of what lies behind the layer.
         first_linear: the first Linear behind the layer, if there is one.
         activation: N×K×h×w, the layer's own.
         output: the model's output in the first run.
@@ -114,8 +116,7 @@ class Resume:
 
     def __init__(
         self,
-        rerun: Rerun,
-        head: Head,
+        behind: Behind,
         first_linear: FirstLinear | None,
         activation: Tensor,
         output: Tensor,
@@ -123,8 +124,8 @@ class Resume:
         chunk: int,
         show_progress: bool = False,
     ) -> None:
-        self._replay = Replay(rerun, head, activation)
-        self._channels = _ChannelSum.of(rerun, first_linear, activation, output)
+        self._replay = behind
+        self._channels = _ChannelSum.of(behind.rerun, first_linear, activation, output)
         self._activation, self._output, self._target = activation, output, target
         self._chunk, self._show_progress = chunk, show_progress
         self._verified = self._channels_verified = False
@@ -169,7 +170,7 @@ class Resume:
             return found if found.ndim == 1 else score_of(found, self._target[sample], score)
         first, which = unique_rows(masks)
         outputs = [
-            self(part[..., None, None] * self._activation[sample], sample)
+            self(self._over_maps(part) * self._activation[sample], sample)
             for part in self._bar(masks[first].to(self._activation.dtype).split(self._chunk))
         ]
         return score_of(torch.cat(outputs), self._target[sample], score)[which]
@@ -178,7 +179,10 @@ class Resume:
         """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""
         if not self._verified:
             self(self._activation[:1], 0)
-        return _Behind(self._replay, sample)
+        return _Part(self._replay, sample)
+
+    def _over_maps(self, masks: Tensor) -> Tensor:
+        return masks.reshape(*masks.shape, *[1] * (self._activation.ndim - 2))
 
     def _bar(self, chunks: tuple[Tensor, ...]) -> Any:
         return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
@@ -193,7 +197,7 @@ class Resume:
         half = torch.zeros_like(live)
         half[order[live[order]][::2]] = True
         masks = torch.stack((half, live & ~half)).to(self._activation.device)
-        found = self(masks.to(self._activation.dtype)[..., None, None] * self._activation[0], 0)
+        found = self(self._over_maps(masks.to(self._activation.dtype)) * self._activation[0], 0)
         if self._channels is not None and not _equal(self._channels(masks, 0, None, self._chunk), found):
             log.debug("channels do not add up before the first Linear: masks are run one by one")
             self._channels = None
@@ -206,7 +210,7 @@ class _ChannelSum:
     plus the products of the channels that are on: U_k = Σ_j W_·j z_j over the entries z_j that channel k fills.
     """
 
-    def __init__(self, linear: nn.Linear, source: Tensor, behind: Replay | None, channels: int, row: int) -> None:
+    def __init__(self, linear: nn.Linear, source: Tensor, behind: Behind | None, channels: int, row: int) -> None:
         self._linear, self._source, self._behind = linear, source, behind
         self._channels, self._row = channels, row
         self._last: tuple[tuple[int, Index | None], Tensor, Tensor] | None = None
@@ -217,7 +221,7 @@ class _ChannelSum:
         if first is None or first.source.shape[1] % activation.shape[1] or len(first.source) != len(activation):
             return None
         is_output = first.output.shape == output.shape and torch.equal(first.output, output)
-        behind = None if is_output else Replay(rerun, first.head, first.output)
+        behind = None if is_output else Behind(rerun, first.head, first.output)
         return _ChannelSum(first.module, first.source, behind, activation.shape[1], activation[0].numel())
 
     def __call__(self, masks: Tensor, sample: int, column: Index | None, chunk: int) -> Tensor:

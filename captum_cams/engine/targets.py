@@ -1,5 +1,6 @@
 """Captum's forms of ``target``, checked and brought to one index per sample."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,20 @@ from torch import Tensor
 from captum_cams.errors import CAMError, shape_of
 
 Index = tuple[int, ...]
+
+
+def composed(model: Callable[..., Any], target: Callable[[Any], Tensor]) -> Callable[..., Tensor]:
+    """The model followed by a function of its output; the whole gives one score per sample, N."""
+
+    def scores(*args: Any, **kwargs: Any) -> Tensor:
+        found = target(model(*args, **kwargs))
+        rows = len(args[0])
+        if not isinstance(found, Tensor) or found.shape != (rows,):
+            got = shape_of(found) if isinstance(found, Tensor) else type(found).__name__
+            raise CAMError(f"a target that is a function must give one score per sample, expected {rows}, got {got}")
+        return found
+
+    return scores
 
 
 def check_output(output: Any, samples: int) -> Tensor:
@@ -71,10 +86,13 @@ def _check_index(target: Any, shape: torch.Size) -> Index:
 
 
 def score_of(output: Tensor, index: Index, score: str = "logit") -> Tensor:
-    """One sample's target in every row of ``output``, as it is ("logit") or after softmax ("probability")."""
+    """One sample's target in every row of ``output``, as it is ("logit") or after softmax ("probability").
+
+    Scores that stand alone, N, have no softmax and are taken as they are.
+    """
     output = wide(output)
     key: tuple[slice | int, ...] = (slice(None), *index)
-    return (output.softmax(1) if score == "probability" else output)[key]
+    return (output.softmax(1) if score == "probability" and output.ndim > 1 else output)[key]
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ class AblationCAM(PerturbedCAM, WeightedCAM):
     """
 
     needs_resume = True
+    any_dimension = True
 
     def weights(self, seen: Seen) -> Tensor:
         samples, channels = seen.activation.shape[:2]

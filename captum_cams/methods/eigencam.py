@@ -17,6 +17,8 @@ class EigenCAM(SpatialCAM):
     singular vector has no sign of its own: it is the one that correlates positively with the mean activation.
     """
 
+    any_dimension = True
+
     def maps(self, seen: Seen) -> Tensor:
         rows = seen.activation.flatten(2).mT
         centred = rows - rows.mean(1, keepdim=True)

@@ -39,6 +39,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
     """
 
     needs_gradient = True
+    any_dimension = True
     needs_resume = True
 
     def __init__(
@@ -70,7 +71,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
             change = score_on - score_off
         else:
             change = -seen.resume.switched(~on, self.score)
-        alpha = seen.gradient.mean((2, 3))
+        alpha = seen.gradient.flatten(2).mean(2)
         return _COMBINE[self.combine](minmax(alpha, 1), minmax(change, 1), self.bias)
 
     def groups(self, activation: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ class GradCAM(WeightedCAM):
     """
 
     needs_gradient = True
+    any_dimension = True
 
     def weights(self, seen: Seen) -> Tensor:
-        return seen.gradient.mean((2, 3))
+        return seen.gradient.flatten(2).mean(2)

@@ -18,10 +18,12 @@ class GradCAMPlusPlus(WeightedCAM):
     """
 
     needs_gradient = True
+    any_dimension = True
 
     def weights(self, seen: Seen) -> Tensor:
         gradient = seen.gradient
         # Divided by G², which keeps tiny gradients from underflowing; where G = 0 the product with ReLU(G) is 0.
-        denominator = 2 + gradient * seen.activation.sum((2, 3), keepdim=True)
+        total = seen.activation.sum(tuple(range(2, gradient.ndim)), keepdim=True)
+        denominator = 2 + gradient * total
         alpha = torch.where(denominator == 0, 0, 1 / denominator.where(denominator != 0, 1))
-        return (alpha * gradient.relu()).sum((2, 3))
+        return (alpha * gradient.relu()).flatten(2).sum(2)

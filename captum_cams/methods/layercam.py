@@ -16,6 +16,7 @@ class LayerCAM(SpatialCAM):
     """
 
     needs_gradient = True
+    any_dimension = True
 
     def maps(self, seen: Seen) -> Tensor:
         return seen.gradient.relu() * seen.activation

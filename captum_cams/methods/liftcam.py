@@ -22,6 +22,7 @@ class LIFTCAM(WeightedCAM):
     """
 
     needs_resume = True
+    any_dimension = True
 
     def weights(self, seen: Seen) -> Tensor:
         return torch.stack([self._contributions(seen, sample) for sample in range(len(seen.activation))])
@@ -33,4 +34,4 @@ class LIFTCAM(WeightedCAM):
             found = DeepLift(seen.resume.behind(sample)).attribute(
                 activation, torch.zeros_like(activation), seen.target[sample]
             )
-        return found[0].sum((1, 2)).detach()
+        return found[0].flatten(1).sum(1).detach()

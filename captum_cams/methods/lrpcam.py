@@ -23,12 +23,14 @@ class LRPCAM(WeightedCAM):
 
     Args:
         epsilon: ε, absolute; against it z_j is the output of a convolution or Linear.
+        **options: see :class:`CAMAttribution`.
 
     Raises:
         CAMError: ε is negative.
     """
 
     needs_resume = True
+    any_dimension = True
 
     def __init__(
         self,
@@ -37,8 +39,9 @@ class LRPCAM(WeightedCAM):
         device_ids: list[int] | None = None,
         *,
         epsilon: float = 1e-6,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
+        super().__init__(forward_func, layer, device_ids, **options)
         if epsilon < 0:
             raise CAMError(f"epsilon must not be negative, got {epsilon}")
         self.epsilon = epsilon
@@ -57,7 +60,7 @@ class LRPCAM(WeightedCAM):
                     stack.callback(module.register_forward_hook(self._stabilise).remove)
             score = score_of(behind(activation), seen.target[sample])
             (ratio,) = torch.autograd.grad(score.sum(), activation)
-        return (ratio * activation).detach()[0].sum((1, 2))
+        return (ratio * activation).detach()[0].flatten(1).sum(1)
 
     def _stabilise(self, module: nn.Module, args: Any, output: Tensor) -> None:
         if output.requires_grad:

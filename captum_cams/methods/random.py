@@ -20,6 +20,7 @@ class Random(SpatialCAM):
 
     Args:
         seed: another one gives other maps.
+        **options: see :class:`CAMAttribution`.
     """
 
     def __init__(
@@ -29,8 +30,9 @@ class Random(SpatialCAM):
         device_ids: list[int] | None = None,
         *,
         seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
+        super().__init__(forward_func, layer, device_ids, **options)
         self.seed = seed
 
     def maps(self, seen: Seen) -> Tensor:

@@ -21,6 +21,7 @@ class RelevanceCAM(WeightedCAM):
 
     Args:
         batch_norm: see :class:`Propagation`.
+        **options: see :class:`CAMAttribution`.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class RelevanceCAM(WeightedCAM):
         device_ids: list[int] | None = None,
         *,
         batch_norm: str = "identity",
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
+        super().__init__(forward_func, layer, device_ids, **options)
         self.propagation = Propagation(batch_norm)
 
     def weights(self, seen: Seen) -> Tensor:
@@ -41,4 +43,7 @@ class RelevanceCAM(WeightedCAM):
 
         with self.propagation.trail(seen.rerun.model, seen.place) as trail:
             output = seen.rerun.again()
-        return trail.back(start, output).mean((2, 3))
+        relevance = trail.back(start, output)
+        if seen.place.layout is not None:
+            relevance = seen.place.layout.to_map(relevance)
+        return relevance.flatten(2).mean(2)

@@ -16,8 +16,9 @@ class XGradCAM(WeightedCAM):
     """
 
     needs_gradient = True
+    any_dimension = True
 
     def weights(self, seen: Seen) -> Tensor:
-        total = seen.activation.sum((2, 3))
-        product = (seen.activation * seen.gradient).sum((2, 3))
+        total = seen.activation.flatten(2).sum(2)
+        product = (seen.activation * seen.gradient).flatten(2).sum(2)
         return (product / total.where(total != 0, 1)).where(total != 0, 0)

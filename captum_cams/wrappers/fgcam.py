@@ -49,8 +49,9 @@ class FGCAM(WrappedCAM):
         denoising: bool = False,
         batch_norm: str = "identity",
         pixel_range: Range | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids)
+        super().__init__(forward_func, base, layer, device_ids, **options)
         self.to = None if to == "input" else named_layer(forward_func, to)
         self.denoising, self.propagation = denoising, Propagation(batch_norm, pixel_range)
 
@@ -65,6 +66,8 @@ class FGCAM(WrappedCAM):
             raise CAMError(f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}")
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
+            if self.base.layout is not None:
+                raise CAMError("FG-CAM needs a layer that gives N×K×h×w itself; relevance has no way through reshape=")
             place = self.base.place(tensors, additional_forward_args, attribute_to_layer_input)
             end = Place(self.to) if self.to is not None else None
             with ExitStack() as stack:

@@ -1,0 +1,74 @@
+"""Smooth Grad-CAM++."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.attribution import PerturbedCAM, WeightedCAM
+from captum_cams.engine.capture import Seen
+from captum_cams.errors import CAMError, check_at_least
+from captum_cams.registry import register
+
+
+@register
+class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
+    """Grad-CAM++ with gradients averaged over noisy images.
+
+    Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional
+    Neural Network Models", 2019, eq. 8 and 9: w_k = Σ_ij α_k ReLU(Ḡ_k) with α_k = G²̄_k / (2 G²̄_k + G³̄_k Σ_ab A_k),
+    0 where the denominator is 0; bars are means over x + ε, ε ~ N(0, σ²), and A is that of the image itself.
+
+    Args:
+        samples: noisy images.
+        sigma: σ as a share of each image's range.
+        seed: of the noise, which all images share.
+        **options: see :class:`PerturbedCAM`; several noisy images share a run.
+
+    Raises:
+        CAMError: σ is negative.
+    """
+
+    any_dimension = True
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        samples: int = 25,
+        sigma: float = 0.15,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, **options)
+        check_at_least("samples", samples, 1)
+        if sigma < 0:
+            raise CAMError(f"sigma must not be negative, got {sigma}")
+        self.samples, self.sigma, self.seed = samples, sigma, seed
+
+    def noise(self, images: Tensor) -> Tensor:
+        """ε for one image, samples×C×H×W in the image's units, before it is scaled by its range."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return self.sigma * torch.randn(self.samples, *images.shape[1:], generator=generator).to(images)
+
+    def moments(self, seen: Seen) -> Tensor:
+        """The means of G, G² and G³ over the noisy images, 3×N×K×h×w."""
+        images, noise = seen.inputs[0], self.noise(seen.inputs[0])
+        flat = images.flatten(1)
+        spread = (flat.amax(1) - flat.amin(1)).reshape(-1, *[1] * (images.ndim - 1))
+        moments = torch.zeros(3, *seen.activation.shape, dtype=seen.activation.dtype, device=images.device)
+        for part in self.chunks(torch.arange(len(images) * self.samples)):
+            which, draw = part // self.samples, part % self.samples
+            gradient = seen.again(images[which] + spread[which] * noise[draw], which.tolist()).gradient
+            for power, moment in enumerate(moments, 1):
+                moment.index_add_(0, which.to(images.device), gradient**power / self.samples)
+        return moments
+
+    def weights(self, seen: Seen) -> Tensor:
+        mean, square, cube = self.moments(seen)
+        denominator = 2 * square + cube * seen.activation.sum(tuple(range(2, cube.ndim)), keepdim=True)
+        alpha = torch.where(denominator == 0, 0, square / denominator.where(denominator != 0, 1))
+        return (alpha * mean.relu()).flatten(2).sum(2)

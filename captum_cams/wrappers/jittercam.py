@@ -1,0 +1,74 @@
+"""Jitter-CAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captum_cams.attribution import CAMAttribution
+from captum_cams.engine.targets import wide
+from captum_cams.errors import CAMError, check_at_least, check_choice
+from captum_cams.registry import register
+from captum_cams.variants import Explain, VariantsCAM
+
+
+@register
+class JitterCAM(VariantsCAM):
+    """Average the maps of shifted patches of an enlarged image into a map of higher resolution.
+
+    Hartley et al., "Jitter-CAM: Improving the Spatial Resolution of CAM-Based Explanations", BMVC 2021, eq. 1 and 2:
+    the image of p pixels, whose map has m positions of k = p/m pixels, is resized to p + d·k; the map of the patch at
+    (k·i, k·j), i, j = 0…d, is added to J at (i, j) and counted in C; map = J / C with m + d positions a side.
+
+    Args:
+        growth: d; None is m, which doubles the map.
+        interpolation: of the enlargement, "bilinear" or "nearest" (Hartley et al.'s code).
+        count_from: what C starts with: 0, or 1 as in Hartley et al.'s code, which darkens the border.
+        **options: see :class:`VariantsCAM`.
+
+    Raises:
+        CAMError: the base's map is as large as the image.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        base: str | CAMAttribution = "gradcam",
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        growth: int | None = None,
+        interpolation: str = "bilinear",
+        count_from: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, base, layer, device_ids, **options)
+        if growth is not None:
+            check_at_least("growth", growth, 0)
+        check_choice("interpolation", interpolation, ("bilinear", "nearest"))
+        check_choice("count_from", count_from, (0, 1))
+        self.growth, self.interpolation, self.count_from = growth, interpolation, count_from
+
+    def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:
+        height, width = images.shape[2:]
+        rows, columns = explain(images[:1], [0]).shape[2:]
+        if (rows, columns) == (height, width):
+            raise CAMError(f"Jitter-CAM needs a base with maps smaller than the image, got {rows}×{columns} for both")
+        down, right = (rows, columns) if self.growth is None else (self.growth, self.growth)
+        # Where a block is no whole number of pixels, its offset is rounded.
+        tops = [round(i * height / rows) for i in range(down + 1)]
+        lefts = [round(j * width / columns) for j in range(right + 1)]
+        large = F.interpolate(images, (height + tops[-1], width + lefts[-1]), mode=self.interpolation)
+        places = [(n, i, j) for n in range(len(images)) for i in range(down + 1) for j in range(right + 1)]
+        total = wide(images.new_zeros(len(images), 1, rows + down, columns + right))
+        count = total.new_full(total.shape[1:], self.count_from)
+        for part in self.chunks(len(places)):
+            chosen = [places[index] for index in part]
+            patches = [large[n, :, tops[i] : tops[i] + height, lefts[j] : lefts[j] + width] for n, i, j in chosen]
+            maps = explain(torch.stack(patches), [n for n, _, _ in chosen])
+            for (n, i, j), map_ in zip(chosen, maps, strict=True):
+                total[n, :, i : i + rows, j : j + columns] += map_
+                count[:, i : i + rows, j : j + columns] += n == 0
+        return total / count

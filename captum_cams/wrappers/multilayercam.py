@@ -1,0 +1,78 @@
+"""Fusion of the maps of several layers."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_cams.attribution import CAMAttribution, Reshape
+from captum_cams.engine.capture import as_tuple, runner
+from captum_cams.engine.layers import find_layers, named_layer
+from captum_cams.engine.untouched import untouched
+from captum_cams.errors import CAMError, check_choice
+from captum_cams.heatmap import minmax, upsample
+from captum_cams.registry import register
+from captum_cams.wrapping import WrappedCAM
+
+
+@register
+class MultiLayerCAM(WrappedCAM):
+    """Fuse the maps of several layers, each scaled to [0, 1], at the size of the largest.
+
+    Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps", IEEE TIP 2021, section III-C, without its
+    scaling by tanh: map = max_l norm(up(M_l)), or the mean over l.
+
+    Args:
+        base: the method that explains each layer.
+        layers: modules or names; None is the last layer of each size that the network has, three at most.
+        fusion: "max" or "mean".
+        **options: see :class:`WrappedCAM`.
+
+    Raises:
+        CAMError: ``layers`` is empty, or none are found.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        base: str | CAMAttribution = "layercam",
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        layers: Sequence[nn.Module | str] | None = None,
+        fusion: str = "max",
+        reshape: Reshape = None,
+    ) -> None:
+        super().__init__(forward_func, base, layer, device_ids, reshape=reshape)
+        check_choice("fusion", fusion, ("max", "mean"))
+        if layers is not None and not layers:
+            raise CAMError("layers must name at least one layer, got none")
+        chosen = [self.layer] if layers is None and self.layer is not None else layers
+        self.layers = None if chosen is None else [named_layer(forward_func, one) for one in chosen]
+        self.fusion = fusion
+
+    def contributions(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Tensor:
+        if self.layers is None:
+            with untouched(self.forward_func):
+                tensors = as_tuple(inputs)
+                run = runner(self.forward_func, tensors, additional_forward_args)
+                self.layers = find_layers(self.forward_func, run, tensors[0].ndim, 3)
+        first, maps = self.base.layer, []
+        try:
+            for layer in self.layers:
+                self.base.layer = layer
+                found = self.base.attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
+                maps.append(minmax(found))
+        finally:
+            self.base.layer = first
+        largest = max((map_.shape[2:] for map_ in maps), key=prod)
+        stacked = torch.stack([upsample(map_, largest) for map_ in maps])
+        return stacked.amax(0) if self.fusion == "max" else stacked.mean(0)

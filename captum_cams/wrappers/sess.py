@@ -1,0 +1,108 @@
+"""SESS."""
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captum_cams.attribution import CAMAttribution
+from captum_cams.blur import blur
+from captum_cams.errors import CAMError, check_at_least, check_choice
+from captum_cams.heatmap import minmax, upsample
+from captum_cams.registry import register
+from captum_cams.variants import Explain, VariantsCAM
+
+
+@register
+class SESS(VariantsCAM):
+    """Fuse the maps of windows that slide over the image at several scales; at the input's size.
+
+    Tursun et al., "SESS: Saliency Enhancing with Scaling and Sliding", ECCV 2022, section 3: each window's map,
+    scaled to [0, 1], is weighted by the window's class probability over the largest one and placed back; a pixel gets
+    the mean over the maps that are not zero there (or their maximum), smoothed by a Gaussian, 11 pixels, σ 5.
+
+    Args:
+        scales: how often the image is enlarged, the image itself included.
+        step: pixels that its sides grow by from one scale to the next.
+        drop: share of windows with the lowest probability that are not explained. The first is 0.9, as windows here
+            are as few as cover the image, side by side or overlapping evenly.
+        fusion: "mean" or "max".
+        **options: see :class:`VariantsCAM`.
+
+    Raises:
+        CAMError: ``drop`` is not in [0, 1).
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        base: str | CAMAttribution = "gradcam",
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        *,
+        scales: int = 12,
+        step: int = 64,
+        drop: float = 0.9,
+        fusion: str = "mean",
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, base, layer, device_ids, **options)
+        check_at_least("scales", scales, 1)
+        check_at_least("step", step, 1)
+        check_choice("fusion", fusion, ("mean", "max"))
+        if not 0 <= drop < 1:
+            raise CAMError(f"drop must lie in 0 ≤ drop < 1, got {drop!r}")
+        self.scales, self.step, self.drop, self.fusion = scales, step, drop, fusion
+
+    def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:
+        return torch.cat([self._fused(images[n : n + 1], n, explain, score) for n in range(len(images))])
+
+    def _fused(self, image: Tensor, sample: int, explain: Explain, score: Explain) -> Tensor:
+        height, width = image.shape[2:]
+        windows = [
+            (scale, top, left)
+            for scale in range(self.scales)
+            for top in _starts(height, self.step * scale)
+            for left in _starts(width, self.step * scale)
+        ]
+
+        def cut(chosen: list[tuple[int, int, int]]) -> Tensor:
+            large = {scale: _grown(image, self.step * scale) for scale in {scale for scale, _, _ in chosen}}
+            return torch.cat([large[s][:, :, top : top + height, left : left + width] for s, top, left in chosen])
+
+        scores = torch.cat(
+            [score(cut([windows[i] for i in part]), [sample] * len(part)) for part in self.chunks(len(windows))]
+        )
+        kept = scores.argsort(descending=True, stable=True)[: max(1, round(len(windows) * (1 - self.drop)))].tolist()
+        total, count = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, :1])
+        for part in self.chunks(len(kept)):
+            chosen = [windows[kept[i]] for i in part]
+            maps = minmax(upsample(explain(cut(chosen), [sample] * len(chosen)), (height, width)))
+            for (scale, top, left), map_, i in zip(chosen, maps, part, strict=True):
+                weight = scores[kept[i]] / scores[kept[0]] if scores[kept[0]] != 0 else 1.0
+                placed = _placed(weight * map_[None], self.step * scale, top, left)
+                total = torch.maximum(total, placed) if self.fusion == "max" else total + placed
+                count += placed != 0
+        return blur(total if self.fusion == "max" else total / count.clamp(min=1), 11, 5.0)
+
+
+def _starts(side: int, growth: int) -> list[int]:
+    """Where windows of ``side`` begin on ``side + growth``: as few as cover it, evenly."""
+    number = ceil((side + growth) / side)
+    return [round(i * growth / max(number - 1, 1)) for i in range(number)]
+
+
+def _grown(image: Tensor, growth: int) -> Tensor:
+    size = [side + growth for side in image.shape[2:]]
+    return image if growth == 0 else F.interpolate(image, size, mode="bilinear")
+
+
+def _placed(window: Tensor, growth: int, top: int, left: int) -> Tensor:
+    """A window's map on the whole image, which is brought back to its own size."""
+    height, width = window.shape[2:]
+    whole = window.new_zeros(1, 1, height + growth, width + growth)
+    whole[:, :, top : top + height, left : left + width] = window
+    return upsample(whole, (height, width))
