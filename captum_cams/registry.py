@@ -40,6 +40,23 @@ def lookup(name: str) -> type[CAMAttribution]:
     return _classes[key]
 
 
+def canonical(name: str) -> str:
+    """The name as the registry spells it: ``fgcam(scorecam)`` for ``FG-CAM(Score-CAM)``.
+
+    Raises:
+        CAMError: unknown name.
+    """
+    outer, inner = _split(name)
+    return lookup(outer).__name__.lower() + ("" if inner is None else f"({canonical(inner)})")
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name.strip())
+    if match is None:
+        raise CAMError(f'a CAM\'s name must look like "gradcam" or "fgcam(gradcam)", got "{name}"')
+    return match[1], match[2]
+
+
 def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **options: Any) -> CAMAttribution:
     """The explainer ``name`` for a model; ``options`` are the hyperparameters of its class.
 
@@ -48,10 +65,8 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
     Raises:
         CAMError: unknown name, a base for a class that takes none, or an option that no class in the name has.
     """
-    match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name.strip())
-    if match is None:
-        raise CAMError(f'a CAM\'s name must look like "gradcam" or "fgcam(gradcam)", got "{name}"')
-    cls, inner = lookup(match[1]), match[2]
+    outer, inner = _split(name)
+    cls = lookup(outer)
     known = _options(cls)
     own = {key: value for key, value in options.items() if key in known}
     rest = {key: value for key, value in options.items() if key not in known}

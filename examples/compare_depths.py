@@ -8,19 +8,24 @@ inside the boxes of the labelled class, whole images at 224×224), each with lab
 """
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from compare_methods import load, preprocess
-from PIL import Image
+from compare_methods import boxed, load
 from torch import Tensor, nn
 
 import captum_cams as cc
 from captum_cams.blur import blur
-from captum_cams.heatmap import minmax, upsample
-from captum_cams.metrics import Preset, average_drop, average_increase, curve_area, deletion_curve, insertion_curve
+from captum_cams.metrics import (
+    Preset,
+    average_drop,
+    average_increase,
+    curve_area,
+    deletion_curve,
+    energy_inside,
+    insertion_curve,
+)
 
 PLACES = ("features.11", "features.6", "features.2", "input")
 PROTOCOL = Preset(28, blur, blur)
@@ -37,33 +42,9 @@ METHODS: dict[str, Maker] = {
 }
 
 
-def boxed(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Whole images at 224×224, their classes, and a mask of their boxes."""
-    images, labels, masks = {}, {}, {}
-    with open(folder / "labels.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            with Image.open(folder / row["file"]) as opened:
-                picture = opened.convert("RGB")
-            images[row["file"]] = preprocess(picture.resize((224, 224)))
-            labels[row["file"]] = int(row["class_index"])
-            x0, x1 = (round(int(row[key]) * 224 / picture.width) for key in ("x0", "x1"))
-            y0, y1 = (round(int(row[key]) * 224 / picture.height) for key in ("y0", "y1"))
-            masks.setdefault(row["file"], torch.zeros(224, 224))[y0:y1, x0:x1] = 1
-    return (
-        torch.stack(list(images.values())),
-        torch.tensor(list(labels.values())),
-        torch.stack(list(masks.values())),
-    )
-
-
 def explain(cam: cc.CAMAttribution, images: Tensor, target: Tensor) -> Tensor:
     parts = zip(images.split(8), target.split(8), strict=True)
     return torch.cat([cam.attribute(x, t, relu_attributions=True) for x, t in parts])
-
-
-def energy(maps: Tensor, masks: Tensor) -> Tensor:
-    heat = minmax(upsample(maps, masks.shape[-2:]))[:, 0]
-    return (heat * masks).sum((1, 2)) / heat.sum((1, 2)).clamp(min=1e-12)
 
 
 def main() -> None:
@@ -76,7 +57,7 @@ def main() -> None:
     model = model.to(memory_format=torch.channels_last)  # a third faster on a CPU
     with torch.no_grad():
         target = torch.cat([model(batch) for batch in images.split(16)]).argmax(1)
-    pictures, labels, masks = boxed(args.data / "imagenet_boxes")
+    pictures, labels, boxes = boxed(args.data / "imagenet_boxes")
     print(f"{len(images)} images, predicted class; energy on {len(pictures)}, labelled class; mean ± standard error\n")
     print("| to | method | average drop ↓ | average increase ↑ | deletion ↓ | insertion ↑ | over-all ↑ | energy ↑ |")
     print("|" + "---|" * 8)
@@ -90,7 +71,7 @@ def main() -> None:
             insertion = curve_area(insertion_curve(model, images, maps, target, preset=PROTOCOL))
             drop = torch.cat([_half(average_drop, model, *part) for part in _parts(images, maps, target)])
             increase = torch.cat([_half(average_increase, model, *part) for part in _parts(images, maps, target)])
-            inside = energy(explain(cam, pictures, labels), masks)
+            inside = energy_inside(explain(cam, pictures, labels), boxes, (224, 224))
             cells = [_cell(drop, 1), _cell(increase, 1)]
             cells += [_cell(values, 3) for values in (deletion, insertion, insertion - deletion, inside)]
             print(f"| {place} | {name} | " + " | ".join(cells) + " |", flush=True)

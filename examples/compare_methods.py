@@ -41,6 +41,22 @@ def load(data: Path, limit: int) -> tuple[torch.nn.Module, Tensor, list[str]]:
     return model.eval(), images, [row["class_name"] for row in rows]
 
 
+def boxed(folder: Path) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Whole images at 224×224, their classes, and their boxes, from a folder whose labels.csv has x0, y0, x1, y1."""
+    images, labels, boxes = {}, {}, {}
+    with open(folder / "labels.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            with Image.open(folder / row["file"]) as opened:
+                picture = opened.convert("RGB")
+            images[row["file"]] = preprocess(picture.resize((224, 224)))
+            labels[row["file"]] = int(row["class_index"])
+            scale = [224 / side for side in picture.size * 2]
+            corners = [round(int(row[key]) * by) for key, by in zip(("x0", "y0", "x1", "y1"), scale, strict=True)]
+            boxes.setdefault(row["file"], []).append(corners)
+    each = [torch.tensor(corners) for corners in boxes.values()]
+    return torch.stack(list(images.values())), torch.tensor(list(labels.values())), each
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)

@@ -20,7 +20,7 @@ from captum_cams.engine.untouched import untouched
 from captum_cams.errors import check_at_least, check_choice
 from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
 from captum_cams.metrics.presets import Preset, find_preset
-from captum_cams.registry import lookup
+from captum_cams.registry import canonical
 from lightning_callbacks.batches import BatchFn, Network, OutputFn, images_and_labels
 
 log = logging.getLogger("lightning_callbacks")
@@ -46,7 +46,8 @@ class CAMCallback(pl.Callback):
     ``fit``, ``validate`` and ``test``; training is the same to the bit as without it.
 
     Args:
-        method: a name (``captum_cams.names()``), an explainer made beforehand, or a list of these.
+        method: a name (``captum_cams.names()``), an explainer made beforehand, or a list of these. Of a name with
+            brackets, ``jittercam(fdcam)``, the log makes ``jittercam.fdcam``.
         layer: dotted name of the layer to explain; None finds the last feature layer.
         num_images: how many images are explained.
         every_n_epochs: explain in every n-th epoch only.
@@ -217,7 +218,7 @@ class CAMCallback(pl.Callback):
         layer = None if self.layer is None else f"network.{self.layer}"
         for name, method in self.methods.items():
             if name not in self._explainers:
-                made = method if isinstance(method, CAMAttribution) else create(name, network, layer)
+                made = method if isinstance(method, CAMAttribution) else create(method, network, layer)
                 self._explainers[name] = made
         return network
 
@@ -285,7 +286,8 @@ class CAMCallback(pl.Callback):
 def _name(method: Method) -> str:
     if isinstance(method, CAMAttribution):
         return type(method).__name__.lower()
-    return lookup(method).__name__.lower()
+    # TensorBoard's tags have no brackets.
+    return canonical(method).replace("(", ".").rstrip(")")
 
 
 def _probabilities(network: Network, images: Tensor) -> Tensor:

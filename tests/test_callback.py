@@ -284,3 +284,9 @@ def test_two_callbacks_in_one_trainer(tmp_path):
     assert first.state_key != second.state_key
     run, _ = fit(tmp_path, first, second, logger=False)
     assert {"cam/gradcam/over_all", "cam/fdcam/over_all"} <= set(run.callback_metrics)
+
+
+def test_a_wrapper_by_name(tmp_path):
+    options = {"num_images": 2, "metrics": ["deletion_auc"], "on_error": "raise"}
+    run, _ = fit(tmp_path, CAMCallback("FG-CAM(FD-CAM)", **options), logger=TensorBoardLogger(tmp_path))
+    assert "cam/fgcam.fdcam/deletion_auc" in events(run).Tags()["scalars"]

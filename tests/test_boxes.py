@@ -1,0 +1,129 @@
+"""Localisation against loops over pixels."""
+
+from collections import deque
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import captum_cams as cc
+from captum_cams.metrics import box_overlap, energy_inside, localisation_error, pointing_game
+
+SIZE = (9, 12)
+
+
+def drawn(seed: int) -> tuple[Tensor, list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(3, 1, *SIZE, generator=generator).round(decimals=1)  # with ties
+    boxes = []
+    for count in (1, 2, 3):
+        corners = torch.stack([torch.randint(0, side - 1, (count,), generator=generator) for side in (12, 9)], 1)
+        extent = torch.stack([torch.randint(1, 6, (count,), generator=generator) for _ in range(2)], 1)
+        limit = torch.tensor([12, 9])
+        boxes.append(torch.cat((corners, torch.minimum(corners + extent, limit)), 1))
+    return maps, boxes
+
+
+def largest_part(kept: Tensor) -> list[tuple[int, int]]:
+    """Flood fill; of equal parts the first."""
+    left = {(y, x) for y, x in kept.nonzero().tolist()}
+    parts = []
+    for start in sorted(left):
+        if start not in left:
+            continue
+        part, queue = [], deque([start])
+        left.discard(start)
+        while queue:
+            y, x = queue.popleft()
+            part.append((y, x))
+            for near in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
+                if near in left:
+                    left.discard(near)
+                    queue.append(near)
+        parts.append(part)
+    return max(parts, key=len)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), margin=st.sampled_from([0, 1, 2.5]))
+def test_pointing_game_and_energy_are_the_loops(seed, margin):
+    maps, boxes = drawn(seed)
+    hits, energy = pointing_game(maps, boxes, SIZE, margin=margin), energy_inside(maps, boxes, SIZE)
+    for n, corners in enumerate(boxes):
+        heat = maps[n, 0]
+        heat = (heat - heat.min()) / (heat.max() - heat.min())
+        pixels = {(y, x) for x0, y0, x1, y1 in corners.tolist() for y in range(y0, y1) for x in range(x0, x1)}
+        y, x = next((y, x) for y in range(9) for x in range(12) if heat[y, x] == heat.max())
+        nearest = min((y - b) ** 2 + (x - a) ** 2 for b, a in pixels)
+        assert bool(hits[n]) == (nearest <= margin**2)
+        inside = sum(float(heat[place]) for place in pixels)
+        assert energy[n].item() == pytest.approx(inside / float(heat.sum()), rel=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), threshold=st.sampled_from(["value", "mean", "energy"]))
+def test_overlap_is_the_loop(seed, threshold):
+    maps, boxes = drawn(seed)
+    levels = (0.0, 0.3, 0.7, 0.95)
+    found = box_overlap(maps, boxes, SIZE, threshold=threshold, levels=levels)
+    for n, corners in enumerate(boxes):
+        heat = maps[n, 0]
+        heat = (heat - heat.min()) / (heat.max() - heat.min())
+        for i, level in enumerate(levels):
+            if threshold == "energy":
+                order = sorted(((y, x) for y in range(9) for x in range(12)), key=lambda p: -float(heat[p]))
+                kept, running = torch.zeros(SIZE, dtype=torch.bool), 0.0
+                for place in order:
+                    kept[place] = True
+                    running += float(heat[place].double())
+                    if running >= level * float(heat.double().sum()) - 1e-12:
+                        break
+            else:
+                kept = heat >= (level if threshold == "value" else level * heat.mean())
+            part = largest_part(kept)
+            rows, columns = zip(*part, strict=True)
+            box = {(y, x) for y in range(min(rows), max(rows) + 1) for x in range(min(columns), max(columns) + 1)}
+            best = 0.0
+            for x0, y0, x1, y1 in corners.tolist():
+                other = {(y, x) for y in range(y0, y1) for x in range(x0, x1)}
+                best = max(best, len(box & other) / len(box | other))
+            assert found[n, i].item() == pytest.approx(best, abs=1e-6)
+
+
+def test_the_error_is_that_of_the_best_level():
+    overlaps = torch.tensor([[0.6, 0.2], [0.5, 0.9], [0.1, 0.9]])
+    assert localisation_error(overlaps).item() == pytest.approx(1 / 3)
+    assert localisation_error(overlaps, 0.55).item() == pytest.approx(1 / 3)
+    assert localisation_error(overlaps[:, :1], 0.55).item() == pytest.approx(2 / 3)
+
+
+def test_a_map_that_is_the_box_is_perfect_and_a_constant_one_is_no_nan():
+    boxes = [torch.tensor([[2, 3, 8, 7]])]
+    exact = torch.zeros(1, 1, *SIZE)
+    exact[..., 3:7, 2:8] = 1
+    assert box_overlap(exact, boxes, SIZE)[0, 1:].min() == 1
+    assert energy_inside(exact, boxes, SIZE) == 1
+    assert pointing_game(exact[:, 0], boxes, SIZE).all()
+    for threshold in ("value", "mean", "energy"):
+        assert torch.isfinite(box_overlap(torch.ones(1, *SIZE), boxes, SIZE, threshold=threshold)).all()
+    assert energy_inside(torch.ones(1, *SIZE), boxes, SIZE) == 0
+    assert pointing_game(torch.zeros(1, 3, 4), boxes, SIZE).tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("maps", "boxes", "words"),
+    [
+        (torch.zeros(1, 2, 3, 3), [torch.zeros(1, 4)], "maps must be"),
+        (torch.zeros(2, 3, 3), [torch.tensor([[0, 0, 1, 1]])], "boxes of 1 images"),
+        (torch.zeros(1, 3, 3), [torch.zeros(0, 4)], "leave out images without a box"),
+        (torch.zeros(1, 3, 3), [torch.tensor([[0, 2, 1, 1]])], "x0 < x1 and y0 < y1"),
+        (torch.full((1, 3, 3), torch.nan), [torch.tensor([[0, 0, 1, 1]])], "maps must be finite"),
+    ],
+)
+def test_what_does_not_fit_is_explained(maps, boxes, words):
+    for function in (pointing_game, energy_inside, box_overlap):
+        with pytest.raises(cc.CAMError) as caught:
+            function(maps, boxes, SIZE)
+        assert words in str(caught.value)
