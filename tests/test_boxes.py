@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import captum_cams as cc
-from captum_cams.metrics import box_overlap, energy_inside, localisation_error, pointing_game
+from captum_cams.metrics import (
+    EnergyPointingGame,
+    LocalisationError,
+    PointingGame,
+    box_overlap,
+    energy_inside,
+    localisation_error,
+    pointing_game,
+)
 
 SIZE = (9, 12)
 
@@ -127,3 +135,21 @@ def test_what_does_not_fit_is_explained(maps, boxes, words):
         with pytest.raises(cc.CAMError) as caught:
             function(maps, boxes, SIZE)
         assert words in str(caught.value)
+
+
+def test_the_metrics_are_the_functions_over_uneven_batches():
+    maps, boxes = drawn(3)
+    shells = [PointingGame(1), EnergyPointingGame(), *(LocalisationError(kind) for kind in ("value", "mean", "energy"))]
+    for shell in shells:
+        shell.update(maps[:1], boxes[:1], SIZE)
+        shell.update(maps[1:], boxes[1:], SIZE)
+    expected = [
+        pointing_game(maps, boxes, SIZE, margin=1).float().mean(),
+        energy_inside(maps, boxes, SIZE).mean(),
+        *(localisation_error(box_overlap(maps, boxes, SIZE, threshold=k)) for k in ("value", "mean", "energy")),
+    ]
+    for shell, value in zip(shells, expected, strict=True):
+        torch.testing.assert_close(shell.compute(), value)
+    assert [shell.higher_is_better for shell in shells] == [True, True, False, False, False]
+    with pytest.raises(cc.CAMError, match="at least one threshold"):
+        LocalisationError(levels=[])

@@ -9,7 +9,7 @@ from PIL import Image
 
 import captum_cams as cc
 from captum_cams.heatmap import minmax, upsample
-from captum_cams.metrics import curve_area, deletion_curve, insertion_curve
+from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
 
 pytestmark = pytest.mark.slow
 PREPROCESS = torchvision.transforms.Compose(
@@ -71,3 +71,14 @@ def test_explanations_are_more_faithful_than_chance(squeezenet, boxed):
             insertion - curve_area(deletion_curve(squeezenet, images, maps, labels, preset="quick"))
         ).mean()
     assert over_all["gradcam"] > over_all["random"] + 0.1
+
+
+def test_average_drop_and_increase_can_be_gamed(squeezenet, boxed):
+    """Hartley et al., BMVC 2021, section 4.3: 0.9 everywhere but a 0 and a 1 beats an explanation."""
+    images, labels, _ = boxed
+    constant = torch.full((len(images), 1, 13, 13), 0.9)
+    constant[:, :, 0, 0], constant[:, :, 0, 1] = 0, 1
+    maps = cc.GradCAM(squeezenet).attribute(images, labels)
+    for measure, sign in ((average_drop, 1), (average_increase, -1)):
+        real, gamed = (measure(squeezenet, images, one, labels).mean() for one in (maps, constant))
+        assert sign * gamed < sign * real

@@ -1,8 +1,9 @@
 """How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
 
 from captum_cams.blur import blur
+from captum_cams.metrics.adcc import adcc, coherency, complexity
 from captum_cams.metrics.boxes import box_overlap, energy_inside, localisation_error, pointing_game
-from captum_cams.metrics.faithfulness import AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
+from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional import (
     average_drop,
     average_increase,
@@ -10,20 +11,28 @@ from captum_cams.metrics.functional import (
     deletion_curve,
     insertion_curve,
 )
+from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
 from captum_cams.metrics.presets import PRESETS, Preset
 
 __all__ = [
+    "ADCC",
     "PRESETS",
     "AverageDrop",
     "AverageIncrease",
     "DeletionAUC",
+    "EnergyPointingGame",
     "InsertionAUC",
+    "LocalisationError",
     "OverAll",
+    "PointingGame",
     "Preset",
+    "adcc",
     "average_drop",
     "average_increase",
     "blur",
     "box_overlap",
+    "coherency",
+    "complexity",
     "curve_area",
     "deletion_curve",
     "energy_inside",

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from captum_cams.errors import check_choice
+from captum_cams.metrics.adcc import Explain, adcc
 from captum_cams.metrics.functional import (
     average_drop,
     average_increase,
@@ -127,3 +128,22 @@ class AverageIncrease(_MaskingMetric):
 
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
         return average_increase(forward_func, inputs, maps, target, masking=self.masking)
+
+
+class ADCC(_ImageMean):
+    """Mean ADCC, 0 to 1, higher is better; see ``adcc``.
+
+    Args:
+        explain: images and target to maps, the ``attribute`` of the explainer that is measured.
+    """
+
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def __init__(self, explain: Explain, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.explain = explain
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return adcc(forward_func, inputs, maps, target, explain=self.explain)

@@ -114,7 +114,7 @@ def _curve(
 ) -> Tensor:
     check_at_least("steps", steps, 1)
     check_at_least("perturbations_per_eval", chunk, 1)
-    maps = _full_size(inputs, maps)
+    maps = check_maps(inputs, maps)
     with untouched(forward_func):
         images = inputs.detach().clone()
         rank = _rank(maps)
@@ -139,7 +139,7 @@ def _rank(maps: Tensor) -> Tensor:
 
 def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: str) -> tuple[Tensor, Tensor]:
     check_choice("masking", masking, ("multiply", "fgcam"))
-    maps = _full_size(inputs, maps)
+    maps = check_maps(inputs, maps)
     with untouched(forward_func):
         images = inputs.detach().clone()
         if masking == "multiply":
@@ -152,7 +152,8 @@ def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any,
     return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
 
 
-def _full_size(inputs: Tensor, maps: Tensor) -> Tensor:
+def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
+    """Maps at the images' size, N×1×H×W, or an error where the two do not fit."""
     samples = check_batch((inputs,))
     if maps.ndim == 3:
         maps = maps[:, None]

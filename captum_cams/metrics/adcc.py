@@ -1,0 +1,73 @@
+"""ADCC and its parts as pure functions.
+
+Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability", CVPRW 2021, section 3. A
+map M is resized to its image and scaled to [0, 1], and E = x ∘ M is what it shows of the image x.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_cams.engine.targets import check_output, resolve_target
+from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.heatmap import minmax
+from captum_cams.metrics.functional import average_drop, check_maps
+
+Explain = Callable[[Tensor, Any], Tensor]
+
+
+def complexity(inputs: Tensor, maps: Tensor) -> Tensor:
+    """The mean of the scaled map: N, 0 to 1, lower is simpler.
+
+    Args:
+        inputs: N×C×H×W.
+        maps: N×h×w or N×1×h×w.
+    """
+    return minmax(check_maps(inputs, maps)).flatten(1).mean(1)
+
+
+def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Tensor:
+    """(ρ + 1)/2 with Pearson's ρ between the map of x and the map of E for the same class: N, 0 to 1.
+
+    Where one of the two is constant and has no correlation it is ½.
+
+    Args:
+        inputs: N×C×H×W.
+        maps: N×h×w or N×1×h×w.
+        explain: images and target to maps, as an explainer's ``attribute``.
+        target: the explained classes in any of Captum's forms but None, since E may be predicted differently.
+    """
+    first = minmax(check_maps(inputs, maps))
+    second = minmax(check_maps(inputs, explain(inputs * first.to(inputs.dtype), target)))
+    pair = torch.stack((first, second)).double().flatten(2)
+    centred = pair - pair.mean(2, keepdim=True)
+    spread = centred.norm(dim=2).prod(0)
+    correlation = centred.prod(0).sum(1) / spread.where(spread > 0, 1)
+    return ((correlation.clamp(-1, 1) + 1) / 2).float()
+
+
+def adcc(
+    forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any = None, *, explain: Explain
+) -> Tensor:
+    """3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)) per image: N, 0 to 1, higher is better.
+
+    The drop is max(0, p − o)/p of the explained class. A term that is zero makes the whole zero.
+
+    Args:
+        forward_func: the model, returning logits N×classes.
+        inputs: N×C×H×W.
+        maps: N×h×w or N×1×h×w.
+        target: the explained classes in any of Captum's forms; None is the class predicted for the unchanged inputs.
+        explain: as in :func:`coherency`.
+
+    Raises:
+        CAMError: shapes or target do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+    """
+    with untouched(forward_func):
+        output = check_output(unwrap(forward_func)(inputs.detach().clone()), len(inputs))
+    index = resolve_target(target, output)
+    drop = average_drop(forward_func, inputs, maps, index) / 100
+    terms = torch.stack((coherency(inputs, maps, explain, index), 1 - complexity(inputs, maps), 1 - drop))
+    return torch.where((terms > 0).all(0), 3 / (1 / terms.clamp(min=1e-30)).sum(0), 0)
