@@ -80,14 +80,15 @@ def panel(
     cell, whole = round(_CELL * height / width), len(columns) * _CELL
     # TensorBoard shrinks every panel to one width, so the letters grow with the panel: 40 of them fill a line.
     letter = whole / 24
+    head = 0.72 * min(letter, 1.4 * _CELL / max(map(len, columns)))  # the longest name fits its column
     line = round(1.3 * letter)
     below = line * max((caption.count("\n") + 1 for caption in captions), default=0)
     total = line + len(shown) * (cell + below)
     figure = Figure(figsize=(whole / 100, total / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
     for column, (name, pictures) in enumerate(columns.items()):
-        x, size = (column + 0.5) / len(columns), min(letter, 1.4 * _CELL / len(name)) * 0.72
-        figure.text(x, 1 - line / 2 / total, name, ha="center", va="center", fontsize=size, weight="bold")
+        x = (column + 0.5) / len(columns)
+        figure.text(x, 1 - line / 2 / total, name, ha="center", va="center", fontsize=head, weight="bold")
         for row, picture in enumerate(pictures):
             bottom = 1 - (line + row * (cell + below) + cell) / total
             axes = figure.add_axes((column / len(columns), bottom, 0.99 / len(columns), cell / total))
