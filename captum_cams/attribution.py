@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, one_by_one, runner
-from captum_cams.engine.layers import Place, find_layer, named_layer
+from captum_cams.engine.layers import Place, check_batched, find_layer, named_layer
 from captum_cams.engine.layout import Layout, as_layout
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_at_least, shape_of
@@ -125,6 +125,7 @@ class SpatialCAM(CAMAttribution):
     def place(self, inputs: tuple[Tensor, ...], additional_forward_args: Any, attribute_to_layer_input: bool) -> Place:
         """Where the model is looked at; the layer is searched for if none is set."""
         kind = type(self).__name__
+        check_batched(self.forward_func, inputs[0])
         if inputs[0].ndim != 4 and not (self.any_dimension and inputs[0].ndim in (3, 5)):
             raise CAMError(f"{kind} needs images N×C×H×W, got {shape_of(inputs[0])}; is the batch axis missing?")
         if self.layer is None:

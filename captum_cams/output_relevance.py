@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
-from captum_cams.engine.layers import Place
+from captum_cams.engine.layers import Place, check_batched
 from captum_cams.engine.relevance import Propagation, Range
 from captum_cams.engine.targets import Index, check_output, resolve_target
 from captum_cams.engine.untouched import untouched
@@ -58,6 +58,7 @@ class OutputRelevance(CAMAttribution):
     ) -> Tensor:
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
+            check_batched(self.forward_func, tensors[0])
 
             def relevance(output: Tensor) -> Tensor:
                 check_output(output, len(tensors[0]))

@@ -1,9 +1,10 @@
 """Explainers by name, with fewer samples where the default would take minutes."""
 
+import inspect
 from typing import Any
 
 import captum_cams as cc
-from captum_cams.registry import wrappers
+from captum_cams.registry import lookup, wrappers
 
 QUICK: dict[str, dict[str, Any]] = {
     "augmentedcam": {"transformations": cc.wrappers.augmentedcam.PLANE[1:9:3]},
@@ -17,8 +18,17 @@ QUICK: dict[str, dict[str, Any]] = {
     "smoothgradcamplusplus": {"samples": 3},
     "sscam": {"samples": 3, "sigma": 0.5},
 }
-# Every method, and every wrapper over its default base and two more: one of positions, one that resumes.
-EVERY = [*cc.names(), *(f"{wrapper}({base})" for wrapper in wrappers() for base in ("layercam", "fdcam"))]
+BASES = ("gradcam", "layercam", "fdcam")  # a weight per channel, one per position, and one that resumes
+# Every method, and every wrapper over the bases: a wrapper's own name stands for its default base.
+EVERY = [
+    *cc.names(),
+    *(
+        f"{wrapper}({base})"
+        for wrapper in wrappers()
+        for base in BASES
+        if base != inspect.signature(lookup(wrapper)).parameters["base"].default
+    ),
+]
 # Guided CAMs refuse networks that call ReLU as a function; CAM those without a linear head.
 ANYWHERE = [name for name in EVERY if not name.startswith("guidedcam")]
 

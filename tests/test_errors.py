@@ -114,6 +114,11 @@ def test_empty_batch(model, name):
     assert "at least one sample" in message(lambda: explainer(name, model).attribute(torch.empty(0, 3, 40, 40)))
 
 
+@pytest.mark.parametrize("name", ["gradcam", "scorecam", "jittercam", "fgcam", "lrp", "guidedcam"])
+def test_an_image_without_a_batch_axis(model, name):
+    assert "add the batch axis: image[None]" in message(lambda: explainer(name, model).attribute(images(1)[0]))
+
+
 def test_inputs_that_are_no_tensor(model):
     assert "got list" in message(lambda: cc.GradCAM(model).attribute([images()]))
 

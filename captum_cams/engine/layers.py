@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.untouched import unwrap
-from captum_cams.errors import CAMError, near
+from captum_cams.errors import CAMError, near, shape_of
 
 log = logging.getLogger("captum_cams")
 
@@ -130,6 +130,14 @@ def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: 
             "pass layer= as a module or a dotted name"
         )
     return list(found.values())
+
+
+def check_batched(forward_func: Callable[..., Any], images: Tensor) -> None:
+    """Raise where a network of images is given one image without a batch axis, which some layers would take."""
+    model = unwrap(forward_func)
+    kinds = {type(module) for module in model.modules()} if isinstance(model, nn.Module) else set()
+    if images.ndim == 3 and nn.Conv2d in kinds and nn.Conv1d not in kinds:
+        raise CAMError(f"inputs must be N×C×H×W, got {shape_of(images)}; add the batch axis: image[None]")
 
 
 def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:

@@ -10,6 +10,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from captum_cams.engine.capture import as_tuple, runner
+from captum_cams.engine.layers import check_batched
 from captum_cams.engine.targets import composed, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError
@@ -48,6 +49,7 @@ class GuidedCAM(WrappedCAM):
             raise CAMError(f"Guided CAM needs a torch.nn.Module, whose ReLUs it hooks, got {kind}; pass the module")
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
+            check_batched(model, tensors[0])
             with _NoFunctionalReLU():
                 output = runner(self.forward_func, tensors, additional_forward_args)()
             function = callable(target)
