@@ -11,9 +11,9 @@ from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import Place, check_batched
 from captum_cams.engine.relevance import Propagation, Range
-from captum_cams.engine.targets import Index, check_output, resolve_target
-from captum_cams.engine.untouched import untouched
-from captum_cams.errors import CAMError, shape_of
+from captum_cams.engine.targets import Index, check_output, composed, resolve_target
+from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.errors import CAMError, check_finite, shape_of
 
 
 class OutputRelevance(CAMAttribution):
@@ -61,14 +61,15 @@ class OutputRelevance(CAMAttribution):
             check_batched(self.forward_func, tensors[0])
 
             def relevance(output: Tensor) -> Tensor:
-                check_output(output, len(tensors[0]))
-                return self.start(output, chosen(output, resolve_target(target, output)))
+                check_finite(f"scores of the model ({type(self.forward_func).__name__})", output)
+                return self.start(output, chosen(output, resolve_target(wanted, output)))
 
-            end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else None
+            model, wanted = self.forward_func, target
+            if callable(target):
+                model, wanted = composed(unwrap(self.forward_func), target), None
+            end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else tensors[0]
             with self.propagation.trail(self.forward_func, end) as trail:
-                output = runner(self.forward_func, tensors, additional_forward_args)()
-                if callable(target):
-                    output, target = target(output), None
+                output = check_output(runner(model, tensors, additional_forward_args)(), len(tensors[0]))
             found = trail.back(relevance, output)
             return found if self.layout is None else self.layout.to_map(found)
 

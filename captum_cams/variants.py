@@ -22,7 +22,8 @@ Explain = Callable[[Tensor, list[int]], Tensor]
 class VariantsCAM(WrappedCAM):
     """A map put together from the base's maps of changed images; subclasses write :meth:`combine`.
 
-    All of them are explained for the class that the unchanged image is explained for. No image is changed before its
+    The base's maps are taken as its paper has them, with its ReLU; a sum of them has nothing left to rectify. All are
+    explained for the class that the unchanged image is explained for. No image is changed before its
     chunk is run.
 
     Args:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -61,7 +61,7 @@ def test_without_biases_all_of_it_arrives_at_every_layer(seed, batch_norm, net):
                 if isinstance(module, nn.BatchNorm2d):
                     module.weight[::2] *= -1
     score = model(x).detach().amax(1)
-    assert (score > 0).all()
+    assume(bool((score > 0).all()))
     layers = [None, *(m for m in model.modules() if isinstance(m, nn.Conv2d | nn.MaxPool2d))]
     for layer in layers:
         found = cc.LRP(model, layer, batch_norm=batch_norm).contributions(x).sum((1, 2, 3))

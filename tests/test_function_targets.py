@@ -51,7 +51,7 @@ class Detector(nn.Module):
 
 TASKS = {
     "segmentation": (Segmenter, lambda out: out["out"][:, 2, 5:20, 5:20].mean((1, 2))),
-    "detection": (Detector, lambda out: torch.stack([one["scores"][3] for one in out])),
+    "detection": (Detector, lambda out: torch.stack([one["scores"][3] for one in out]).sigmoid()),
     "embedding": (
         lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         lambda out: F.cosine_similarity(out, torch.arange(8.0)[None], dim=1),

@@ -70,7 +70,7 @@ def test_the_rule_of_a_single_layer_is_the_authors(case):
     assert len(CASES) >= 11
     x, relevance = (torch.from_numpy(RULES[f"{case}/{key}"]) for key in ("X", "I_in"))
     model = nn.Sequential(nn.Identity(), layer(RULES, case))
-    end = None if "zbeta" in case else Place(model[0])
+    end = x if "zbeta" in case else Place(model[0])
     with cc.Propagation().trail(model, end, Place(model[1])) as trail:
         output = model(x.clone())
     assert_close(output, RULES[f"{case}/Y"])

@@ -36,7 +36,8 @@ def signed(*shape: int, seed: int = 0) -> Tensor:
 
 
 def carried(model: nn.Module, x: Tensor, relevance: Tensor, end: nn.Module | None, **options) -> Tensor:
-    with cc.Propagation(**options).trail(model, None if end is None else Place(end)) as trail:
+    x = x.clone()
+    with cc.Propagation(**options).trail(model, x if end is None else Place(end)) as trail:
         output = model(x.clone())
     return trail.back(lambda activation: relevance, output)
 

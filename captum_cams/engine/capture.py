@@ -88,12 +88,12 @@ def as_tuple(inputs: Any) -> tuple[Tensor, ...]:
     """
     inputs = _format_tensor_into_tuples(inputs) if isinstance(inputs, Tensor | tuple) else (inputs,)
     check_batch(inputs)
-    return _copies(inputs)
+    return tuple(tensor.detach().clone() for tensor in inputs)
 
 
 def _copies(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     # One for every run: a model may write to its inputs.
-    return tuple(tensor.detach().clone() for tensor in inputs)
+    return tuple(tensor.clone() for tensor in inputs)
 
 
 def rows(

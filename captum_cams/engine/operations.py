@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from captum_cams.engine.rules import Carried, ZBetaRule, ZPlusRule
+from captum_cams.engine.rules import Carried, Passed, ZBetaRule, ZPlusRule
 from captum_cams.errors import CAMError
 
 
@@ -22,23 +22,29 @@ _GATES = _words("sigmoid hardsigmoid softmax tanh relu6 hardtanh clamp")
 _ACTIVATIONS = _GATES | _words(
     "silu hardswish gelu elu celu selu leaky_relu prelu rrelu softplus softsign mish logsigmoid hardshrink"
 )
-_POOLS = _words("mean sum") | {
+_POOLS = _words("mean") | {
     f"{kind}_pool{d}d" for kind in ("avg", "max", "adaptive_avg", "adaptive_max") for d in (1, 2, 3)
 }
-_LAYERS = _LINEAR | _NORMS | _POOLS | {"batch_norm"}
 _PRODUCTS = _words("mul rmul imul multiply div idiv truediv itruediv divide")
-# Operations whose own gradient carries relevance over activation as it should be.
-_PLAIN = _words(
+_REARRANGING = _words(
     """
-    add radd iadd sub isub neg relu threshold maximum max pad interpolate upsample
     cat concat concatenate stack chunk split tensor_split unbind getitem narrow select index_select
     flatten unflatten view view_as reshape reshape_as ravel permute transpose t swapaxes swapdims movedim contiguous
-    clone unsqueeze squeeze expand expand_as broadcast_to repeat roll flip unfold
+    clone unsqueeze squeeze expand expand_as broadcast_to repeat roll flip unfold pad
     channel_shuffle native_channel_shuffle pixel_shuffle pixel_unshuffle
-    dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
     get set requires_grad to type type_as float double half bfloat16 cpu cuda
     """
 )
+# Operations whose own gradient carries relevance over activation as it should be.
+_PLAIN = _REARRANGING | _words(
+    """
+    add radd iadd sub isub rsub neg sum relu threshold maximum max interpolate upsample
+    dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
+    """
+)
+
+
+_OURS = (Carried._backward_cls, Passed._backward_cls)
 
 
 class Path(Enum):
@@ -49,7 +55,7 @@ class Path(Enum):
     GATE = "a bounded activation, a constant where it multiplies a map"
 
 
-def mark(tensor: Tensor, path: Path) -> Tensor:
+def mark(tensor: Tensor, path: Path | None) -> Tensor:
     tensor._captum_cams_path = path  # type: ignore[attr-defined]
     return tensor
 
@@ -78,8 +84,8 @@ class Operations(TorchFunctionMode):
     def __init__(self, fold: bool, pixels: ZBetaRule, describe: Callable[[nn.Module], str]) -> None:
         super().__init__()
         self.fold, self.layer_rule, self.pixel_rule, self.describe = fold, ZPlusRule(), pixels, describe
-        self.pixels: list[tuple[Tensor, Tensor]] = []
-        """Tensors that layers read as the input, and the leaves of the graph in their place."""
+        self.ended = False
+        """Set behind the place where relevance starts: what follows is none of its business."""
         self.where: list[nn.Module] = []
         """The modules whose forward is running, innermost last."""
 
@@ -87,17 +93,19 @@ class Operations(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
         given = list(_tensors((*args, *kwargs.values())))[: 1 if name.endswith("_as") else None]
-        paths = {path for tensor in given if (path := path_of(tensor))}
-        if not paths:
-            if name in _LAYERS:  # a function of the user's own may have lost the mark
-                self._refuse_own_gradients(given[:1])
+        if self.ended or not given:  # setting the gradient mode, say
             return func(*args, **kwargs)
+        paths = {path for tensor in given if (path := path_of(tensor))}
+        self._refuse_hidden(given)
+        if not paths:  # weights, say; without a graph of their own, whatever has one has lost its mark
+            with torch.no_grad():
+                return func(*args, **kwargs)
         pixels_only = paths == {Path.PIXELS}
         if name in _LINEAR:
             return self._linear(name, func, *args, **kwargs)
         if pixels_only:
-            return self._mark(func(*args, **kwargs), Path.PIXELS)
-        self._refuse_own_gradients(given)
+            with torch.enable_grad():
+                return self._mark(_rearranged(name, func, given[0], args, kwargs), Path.PIXELS)
         if Path.PIXELS in paths:
             raise self._cannot(name, "it joins the input and a map behind the first layer")
         rule = self._rule(name)
@@ -130,13 +138,13 @@ class Operations(TorchFunctionMode):
             "or a method without relevance"
         )
 
-    def _refuse_own_gradients(self, given: list[Tensor]) -> None:
+    def _refuse_hidden(self, given: list[Tensor]) -> None:
         for tensor in given:
             made_by = tensor.grad_fn
-            if isinstance(made_by, torch.autograd.function.BackwardCFunction) and not isinstance(
-                made_by, Carried._backward_cls
-            ):
-                raise self._cannot(type(made_by).__name__.removesuffix("Backward"), "it has a gradient of its own")
+            own = isinstance(made_by, torch.autograd.function.BackwardCFunction) and not isinstance(made_by, _OURS)
+            if own or (made_by is not None and not path_of(tensor)):
+                name = type(made_by).__name__.split("Backward")[0]
+                raise self._cannot(name, "it has a gradient of its own, or runs in a script or on part of a tensor")
 
     def _linear(
         self, name: str, func: Any, input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any
@@ -147,7 +155,7 @@ class Operations(TorchFunctionMode):
         with torch.no_grad():
             output = func(input, weight, bias, *rest, **options)
         if path_of(input) is Path.PIXELS:
-            rule, input = self.pixel_rule, self._leaf(input)
+            rule = self.pixel_rule
             torch.set_grad_enabled(True)  # ended by the no_grad around the run
 
         def linear(x: Tensor, w: Tensor) -> Tensor:
@@ -163,13 +171,6 @@ class Operations(TorchFunctionMode):
                 result._version,
             )
         return result
-
-    def _leaf(self, pixels: Tensor) -> Tensor:
-        for known, leaf in self.pixels:
-            if known is pixels:
-                return leaf
-        self.pixels.append((pixels, pixels.detach().clone().requires_grad_()))
-        return self.pixels[-1][1]
 
     def _batch_norm(
         self, func: Any, input: Tensor, mean: Any, variance: Any, weight: Any = None, *rest: Any, **options: Any
@@ -188,7 +189,8 @@ class Operations(TorchFunctionMode):
             rule, scaled, linear = self.layer_rule, scale.reshape(-1, *[1] * (input.ndim - 2)), torch.mul
         return Carried.apply(rule.denominator(input, scaled, linear), [output])
 
-    def _product(self, func: Any, left: Any, right: Any, **options: Any) -> Any:
+    def _product(self, func: Any, *args: Any, **options: Any) -> Any:
+        left, right, *_ = *args, *(options.pop(key) for key in ("input", "other") if key in options)
         if not (path_of(left) and path_of(right)):
             if path_of(right) and "div" in func.__name__:
                 raise self._cannot(func.__name__.strip("_"), "it divides by a map")
@@ -204,8 +206,24 @@ class Operations(TorchFunctionMode):
 def _identity(func: Any, input: Tensor, *rest: Any, **options: Any) -> Tensor:
     """Relevance passes a change of single values as it is."""
     with torch.no_grad():
-        output = func(input.clone(), *rest, **options)
-    return Carried.apply(input, [output])
+        copy = input.clone()
+        output = func(copy, *rest, **options)
+    if copy._version == 0:
+        return Carried.apply(input, [output])
+    # In place: whoever holds the tensor sees the new values.
+    return input.copy_(Carried.apply(input.clone(), [output]))
+
+
+def _rearranged(name: str, func: Any, pixels: Tensor, args: Any, kwargs: Any) -> Any:
+    """Relevance follows pixels to another place or size, and passes a change of their values as it is."""
+    if name in _REARRANGING:
+        return func(*args, **kwargs)
+    with torch.no_grad():
+        output = func(*args, **kwargs)
+    same = isinstance(output, Tensor) and output.shape == pixels.shape and output.is_floating_point()
+    if output is pixels:
+        return output  # in place, which leaves relevance where it was
+    return Passed.apply(pixels, [output]) if same else func(*args, **kwargs)
 
 
 def _pool(func: Any, input: Tensor, *rest: Any, **options: Any) -> Any:

@@ -37,12 +37,12 @@ class Propagation:
         self.batch_norm, self.pixel_range, self._pixels = batch_norm, pixel_range, ZBetaRule(low, high)
 
     @contextmanager
-    def trail(self, model: Callable[..., Any], end: Place | None, start: Place | None = None) -> Iterator["Trail"]:
+    def trail(self, model: Callable[..., Any], end: Place | Tensor, start: Place | None = None) -> Iterator["Trail"]:
         """Within it, a run of the model leaves a trail on which relevance goes back from ``start`` to ``end``.
 
         Args:
             model: for the names in messages.
-            end: where relevance goes; None is the input.
+            end: where relevance goes: a layer, or the input that the run starts with.
             start: where it comes from; the run goes on behind it without a graph. None is the model's output.
         """
         operations = Operations(self.batch_norm == "fold", self._pixels, partial(describe, model))
@@ -50,7 +50,10 @@ class Propagation:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())  # ends the gradient mode that the first mark begins
             stack.enter_context(_running(operations.where))
-            stack.callback(trail.begin().remove)
+            if isinstance(end, Place):
+                stack.callback(_watch(end, trail.plant).remove)
+            else:
+                mark(end.requires_grad_(), Path.PIXELS)
             if start is not None:
                 stack.callback(_watch(start, trail.stop).remove)
             stack.enter_context(operations)
@@ -61,66 +64,71 @@ class Trail:
     """The graph between two places in one run of a model."""
 
     def __init__(
-        self, model: Callable[..., Any], end: Place | None, start: Place | None, operations: Operations
+        self, model: Callable[..., Any], end: Place | Tensor, start: Place | None, operations: Operations
     ) -> None:
-        self._model, self._end, self._start, self._operations = model, end, start, operations
-        self._leaf: Tensor | None = None
+        self._model, self._start, self._operations = model, start, operations
+        self._end = end if isinstance(end, Place) else None
+        self._leaf = None if isinstance(end, Place) else end
         self._top: Tensor | None = None
 
     def back(self, relevance: Callable[[Tensor], Tensor], output: Any = None) -> Tensor:
-        """The relevance at the end of the trail, or of the pixels that the first layer reads.
+        """The relevance at the end of the trail.
 
         Args:
             relevance: activation at the start to its relevance; where the activation is zero, relevance is lost.
             output: of the model, where the trail starts at the output.
 
         Raises:
-            CAMError: the start is not computed from the end, or the relevance holds NaN or Inf.
+            CAMError: the start is not computed from the end, the run cannot be followed back, or the relevance
+                holds NaN or Inf.
         """
         top = self._top if self._start else _tensor(output, "the model")
-        leaves = [leaf for _, leaf in self._operations.pixels] if self._leaf is None else [self._leaf]
-        if top is None or path_of(top) is None:
+        if top is None or self._leaf is None or path_of(top) is None or not top.requires_grad:
             raise self._unconnected()
-        given = relevance(wide(top.detach())).to(top.dtype)
-        ratio = (given / top.detach()).nan_to_num_(0, 0, 0)
-        gradients = torch.autograd.grad(top, leaves, ratio)
-        # At the input zβ gives the relevance itself.
-        found = torch.stack(gradients).sum(0) if self._leaf is None else gradients[0] * self._leaf.detach()
+        given = relevance(wide(top.detach()))
+        # Before the first layer, and with zβ through it, relevance travels itself, elsewhere over activation.
+        given = given if path_of(top) is Path.PIXELS else (given / wide(top.detach())).nan_to_num_(0, 0, 0)
+        # Half precision would underflow; a power of two for each sample keeps it from that and changes no digit.
+        exponent = given.reshape(len(given), -1).abs().amax(1).frexp().exponent.reshape(-1, *[1] * (given.ndim - 1))
+        exponent = exponent if top.dtype in (torch.float16, torch.bfloat16) else torch.zeros_like(exponent)
+        try:
+            (found,) = torch.autograd.grad(top, self._leaf, given.ldexp(-exponent).to(top.dtype))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise CAMError(
+                f"relevance cannot be followed back through this run ({str(error).splitlines()[0]}); "
+                "switch off checkpointing, and operations that change a map which a layer has read"
+            ) from error
+        found = wide(found if self._end is None else found * self._leaf.detach())
+        found = found.ldexp(exponent.reshape(-1, *[1] * (found.ndim - 1)))
         check_finite("relevance", found)
-        return wide(found)
+        return found
 
-    def begin(self) -> Any:
-        """The hook that begins the graph at the end of the trail."""
-        if self._end is not None:
-            return _watch(self._end, self._plant)
-
-        def mark_pixels(module: nn.Module, args: Any) -> None:
-            hook.remove()
-            for value in [value for value in args if isinstance(value, Tensor)][:1]:
-                mark(value, Path.PIXELS)
-
-        hook = register_module_forward_pre_hook(mark_pixels)
-        return hook
-
-    def _plant(self, value: Tensor) -> Tensor:
+    def plant(self, value: Tensor) -> Tensor:
+        """Begin the graph at the layer where the trail ends."""
         self._once(self._leaf, self._end)
         if self._top is not None:
             raise self._unconnected()
         torch.set_grad_enabled(True)
-        self._leaf = value.detach().clone().requires_grad_()
-        return mark(self._leaf.clone(), Path.MAP)
+        self._leaf = mark(value.detach().clone().requires_grad_(), Path.MAP)
+        return self._leaf.clone()
 
     def stop(self, value: Tensor) -> Tensor:
         """Keep the activation at the start of the trail and send the run on without its graph."""
         self._once(self._top, self._start)
         torch.set_grad_enabled(False)
         self._top = value
-        return value.detach().clone()
+        self._operations.ended = True
+        return mark(value.detach().clone(), None)
 
     def _unconnected(self) -> CAMError:
         start = describe(self._model, self._start.layer) if self._start else "the output"
         end = describe(self._model, self._end.layer) if self._end else "the input"
-        return CAMError(f"relevance must flow from {start} to {end}, but the one is not computed from the other")
+        return CAMError(
+            f"relevance must flow from {start} to {end}, but the one is not computed from the other; "
+            "or is a part between them run under no_grad?"
+        )
 
     def _once(self, seen: Tensor | None, place: Place | None) -> None:
         if seen is not None and place is not None:
@@ -136,11 +144,7 @@ def _bounds(given: Range) -> tuple[Tensor, Tensor]:
         fits = False
     if not fits:
         raise CAMError(f"pixel_range must be (low, high) with low < high, got {given!r}")
-    return _column(low), _column(high)
-
-
-def _column(bound: Tensor) -> Tensor:
-    return bound.reshape(-1, 1, 1) if bound.ndim else bound
+    return low, high
 
 
 @contextmanager

@@ -59,8 +59,8 @@ class ZBetaRule(ZPlusRule):
     same over i, and 0 where z_j = 0.
 
     Args:
-        low: l, a number or a tensor that broadcasts to the input; None is each sample's minimum (Qiu et al.'s code
-            for FG-CAM).
+        low: l, a number, one per channel, or a tensor that broadcasts to the input; None is each sample's minimum
+            (Qiu et al.'s code for FG-CAM).
         high: h, likewise; None is each sample's maximum.
     """
 
@@ -80,12 +80,15 @@ class ZBetaRule(ZPlusRule):
 def _bound(bound: Bound, inputs: Tensor, measured: Tensor) -> Tensor:
     if bound is None:
         bound = measured.reshape(-1, *[1] * (inputs.ndim - 1))
+    bound = torch.as_tensor(bound, dtype=inputs.dtype, device=inputs.device)
+    if bound.ndim == 1:
+        bound = bound.reshape(1, -1, *[1] * (inputs.ndim - 2))
     try:
-        return torch.as_tensor(bound, dtype=inputs.dtype, device=inputs.device).expand_as(inputs)
+        return bound.expand_as(inputs)
     except RuntimeError as error:
         raise CAMError(
             f"a bound of the pixels must broadcast to the input {shape_of(inputs)}, "
-            f"got {shape_of(torch.as_tensor(bound))}; pass a number, or one value per channel"
+            f"got {shape_of(bound)}; pass a number, or one value per channel"
         ) from error
 
 
@@ -111,6 +114,19 @@ class _Bounded(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         pairs = zip(ctx.saved_tensors, gradients, strict=True)
         return torch.stack([tensor * gradient for tensor, gradient in pairs]).sum(0), None, None
+
+
+class Passed(torch.autograd.Function):
+    """The output of an operation, whose relevance (not over activation) goes on to the input as it is."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, inputs: Tensor, output: list[Tensor]) -> Tensor:
+        return output[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
+        return relevance, None
 
 
 class Carried(torch.autograd.Function):

@@ -109,4 +109,5 @@ def _buffers_kept(modules: list[nn.Module]) -> Iterator[None]:
         for (module, name, buffer, copy), version in zip(saved, versions, strict=True):
             module._buffers[name] = buffer
             if buffer is not None and copy is not None and buffer._version != version:
-                buffer.copy_(copy)
+                buffer.detach_().copy_(copy)  # a statistic of maps has become part of their graph
+                vars(buffer).clear()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import SpatialCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.errors import check_at_least
+from captum_cams.errors import CAMError, check_at_least
 from captum_cams.heatmap import upsample
 from captum_cams.registry import register
 
@@ -26,6 +26,9 @@ class CAMERAS(SpatialCAM):
         resolutions: sizes, the input's own included; memory grows with channels × pixels of one image.
         step: pixels that the shorter side grows by from one size to the next.
         **options: see :class:`CAMAttribution`.
+
+    Raises:
+        CAMError: the model takes inputs of one size only.
     """
 
     def __init__(
@@ -53,7 +56,19 @@ class CAMERAS(SpatialCAM):
         for i in range(self.resolutions):
             sides = [round(side * (shorter + i * self.step) / shorter) for side in size]
             resized = image if i == 0 else F.interpolate(image, sides, mode="bicubic")
-            look = seen.again(resized, [sample])
+            look = self._look(seen, resized, sample)
             activation = activation + upsample(look.activation, size)
             gradient = gradient + upsample(look.gradient, size)
         return (activation * gradient).sum(1, keepdim=True) / self.resolutions**2
+
+    def _look(self, seen: Seen, image: Tensor, sample: int) -> Seen:
+        try:
+            return seen.again(image, [sample])
+        except (RuntimeError, AssertionError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            size = "×".join(map(str, image.shape[2:]))
+            raise CAMError(
+                f"CAMERAS needs a model that takes inputs of any size, got an error at {size} "
+                f"({str(error).splitlines()[0]}); use fewer resolutions or another method"
+            ) from error

@@ -21,7 +21,7 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
     0 where the denominator is 0; bars are means over x + ε, ε ~ N(0, σ²), and A is that of the image itself.
 
     Args:
-        samples: noisy images.
+        samples: noisy images; the noise of all of them is kept, samples×C×H×W.
         sigma: σ as a share of each image's range.
         seed: of the noise, which all images share.
         **options: see :class:`PerturbedCAM`; several noisy images share a run.

@@ -4,7 +4,8 @@ Shared by all of them:
 
 Args:
     maps: the explanations, N×h×w or N×1×h×w, resized to the images' size with bilinear interpolation.
-    boxes: for each image a tensor B×4 of (x0, y0, x1, y1) in its pixels, x0 ≤ x < x1; of the explained class.
+    boxes: for each image a tensor B×4 of (x0, y0, x1, y1) in its pixels, x0 ≤ x < x1; of the explained class. Parts
+        outside of the image do not count for :func:`energy_inside`.
     size: height and width of the images.
 
 Raises:
@@ -50,8 +51,9 @@ def energy_inside(maps: Tensor, boxes: Sequence[Tensor], size: tuple[int, int]) 
     heat = minmax(_full_size(maps, boxes, size))[:, 0]
     inside = torch.zeros_like(heat)
     for mask, given in zip(inside, boxes, strict=True):
-        for x0, y0, x1, y1 in given.long().tolist():
-            mask[max(y0, 0) : y1, max(x0, 0) : x1] = 1
+        limit = torch.tensor([size[1], size[0]] * 2)
+        for x0, y0, x1, y1 in given.cpu().round().long().clamp(min=0).minimum(limit).tolist():
+            mask[y0:y1, x0:x1] = 1
     whole = heat.sum((1, 2))
     return (heat * inside).sum((1, 2)) / whole.where(whole > 0, 1)
 

@@ -69,10 +69,10 @@ class FGCAM(WrappedCAM):
             if self.base.layout is not None:
                 raise CAMError("FG-CAM needs a layer that gives N×K×h×w itself; relevance has no way through reshape=")
             place = self.base.place(tensors, additional_forward_args, attribute_to_layer_input)
-            end = Place(self.to) if self.to is not None else None
+            end = Place(self.to) if self.to is not None else tensors[0]
             with ExitStack() as stack:
                 trail = None
-                if end != place:
+                if not (isinstance(end, Place) and end == place):
                     trail = stack.enter_context(self.propagation.trail(self.forward_func, end, place))
                 seen = capture(self.forward_func, place, tensors, target, additional_forward_args, self.base.needs)
             components = self._components(self.base, seen)

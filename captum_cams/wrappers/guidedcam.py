@@ -24,7 +24,8 @@ class GuidedCAM(WrappedCAM):
     """Multiply the upsampled map with guided backpropagation: pixels, signed.
 
     Selvaraju et al., ICCV 2017, section 3.2, with Captum's ``GuidedBackprop`` (Springenberg et al., ICLR 2015
-    workshop): map = up(M) ∘ Σ_c g_c over the image's channels; ``contributions`` keeps them apart, N×C×H×W.
+    workshop): map = up(M) ∘ Σ_c g_c over the image's channels; ``contributions`` keeps them apart, N×C×H×W. ReLU alone
+    is guided; other activations, and pooling, keep their gradient.
 
     Args:
         base: see :class:`WrappedCAM`.

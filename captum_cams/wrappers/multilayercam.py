@@ -70,7 +70,7 @@ class MultiLayerCAM(WrappedCAM):
             for layer in self.layers:
                 self.base.layer = layer
                 found = self.base.attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
-                maps.append(minmax(found))
+                maps.append(minmax(found, tuple(range(2, found.ndim))))
         finally:
             self.base.layer = first
         largest = max((map_.shape[2:] for map_ in maps), key=prod)

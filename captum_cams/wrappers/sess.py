@@ -33,7 +33,7 @@ class SESS(VariantsCAM):
         **options: see :class:`VariantsCAM`.
 
     Raises:
-        CAMError: ``drop`` is not in [0, 1).
+        CAMError: ``drop`` is not in [0, 1), or a target that is a function gives a negative score.
     """
 
     def __init__(
@@ -76,6 +76,11 @@ class SESS(VariantsCAM):
         scores = torch.cat(
             [score(cut([windows[i] for i in part]), [sample] * len(part)) for part in self.chunks(len(windows))]
         )
+        if bool((scores < 0).any()):
+            raise CAMError(
+                f"SESS weighs windows by scores that are not negative, got {float(scores.min()):.3g} from the target; "
+                "let the function end in a sigmoid, softmax or exp"
+            )
         kept = scores.argsort(descending=True, stable=True)[: max(1, round(len(windows) * (1 - self.drop)))].tolist()
         total, count = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, :1])
         for part in self.chunks(len(kept)):
