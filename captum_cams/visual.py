@@ -99,3 +99,26 @@ def panel(
         figure.text(0.01, middle, caption, va="center", fontsize=letter * 0.72, parse_math=False)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def curves(curves: Mapping[str, tuple[Tensor, Tensor]]) -> np.ndarray:
+    """Two plots side by side, of the deletion and of the insertion curve of each method. H×W×3, uint8.
+
+    Args:
+        curves: method → (deletion, insertion), each (steps + 1) probabilities over equal shares of the pixels.
+    """
+    figure = Figure(figsize=(11, 4.2), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    # Colour and dash together tell more methods apart than either.
+    styles = [(colour, dash) for dash in ("-", "--", ":") for colour in colormaps["tab10"].colors]  # type: ignore[attr-defined]
+    for axes, title, which in zip(figure.subplots(1, 2), ("deletion", "insertion"), (0, 1), strict=True):
+        for (name, pair), (colour, dash) in zip(curves.items(), styles, strict=False):
+            values = pair[which].detach().float().cpu()
+            shares = torch.linspace(0, 100, len(values))
+            label = f"{name} {torch.trapezoid(values) / (len(values) - 1):.3f}"
+            axes.plot(shares.numpy(), values.numpy(), color=colour, linestyle=dash, label=label)
+        axes.set(title=title, xlabel=f"pixels {('deleted', 'inserted')[which]} (%)", xlim=(0, 100), ylim=(0, None))
+        axes.set_ylabel("mean probability of the class")
+        axes.legend(fontsize=7, title="area", title_fontsize=7)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -18,12 +18,12 @@ from scipy.stats import spearmanr
 
 import captum_cams as cc
 from captum_cams.metrics import (
-    box_overlap,
     curve_area,
     deletion_curve,
     insertion_curve,
     localisation_error,
     pointing_game,
+    region_overlap,
 )
 
 SIZE = (224, 224)
@@ -65,7 +65,7 @@ def main() -> None:
         areas = [curve_area(curve) for curve in curves]
         cells = [f"{area.mean():.3f} ± {area.std() / len(area) ** 0.5:.3f}" for area in areas]
         for kind in KINDS:
-            cells.append(f"{100 * localisation_error(box_overlap(maps, boxes, SIZE, threshold=kind)):.0f} %")
+            cells.append(f"{100 * localisation_error(region_overlap(maps, boxes, SIZE, threshold=kind)):.0f} %")
         cells.append(f"{100 * pointing_game(maps, boxes, SIZE, margin=15).float().mean():.0f} %")
         print(f"| {name} | " + " | ".join(cells) + f" | {seconds:.2f} |", flush=True)
 

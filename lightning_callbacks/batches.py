@@ -1,90 +1,108 @@
-"""What a batch and an output hold, and the network that turns one into the other."""
+"""What a batch holds: images, and what is known of each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
-from torchmetrics import Metric, MetricCollection
+import torch
+from torch import Tensor
 
 from captum_cams.errors import CAMError, shape_of
 
-BatchFn = Callable[[Any], tuple[Tensor, Tensor | None]]
-OutputFn = Callable[[Any], Tensor]
+Labels = Tensor | Sequence[Mapping[str, Any]] | None
+BatchFn = Callable[[Any], tuple[Tensor, Labels]]
+
+_IMAGES = ("image", "images", "pixel_values", "img", "x", "input", "inputs")
+_LABELS = ("label", "labels", "y", "target", "targets")
 
 
-def images_and_labels(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """A tensor of images, or a tuple whose first entry is one; a second entry with one integer each is the labels.
+@dataclass(frozen=True)
+class Annotation:
+    """The classes annotated in one image, and where they are.
+
+    Args:
+        classes: each once, in the order of the annotation.
+        regions: class → boxes B×4 or masks B×H×W, for the classes of which they are known.
+    """
+
+    classes: tuple[int, ...] = ()
+    regions: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
+    """Images N×C×H×W and their labels, from what data loaders usually give.
+
+    A tensor of images; a tuple, list, mapping or dataclass with images (or a list of C×H×W of one size) and labels;
+    in a mapping or dataclass by the usual names ("image", "pixel_values", "x", ...; "label", "target", "y", ...), with
+    "boxes" and "masks" beside them. Labels are N integers, N×classes zeros and ones, or for each image a mapping with
+    "labels" and "boxes" or "masks", as torchvision's detection references have it; anything else counts as none.
 
     Raises:
-        CAMError: anything else; the remedy is ``batch_fn``.
+        CAMError: no images; the remedy is ``batch_fn``.
     """
-    parts = batch if isinstance(batch, list | tuple) else (batch,)
-    images = parts[0] if parts else None
+    fields = vars(batch) if is_dataclass(batch) and not isinstance(batch, type) else batch
+    if isinstance(fields, Mapping):
+        images = next((fields[key] for key in _IMAGES if key in fields), None)
+        labels = next((fields[key] for key in _LABELS if key in fields), None)
+        if labels is not None and ("boxes" in fields or "masks" in fields):
+            labels = _per_image(fields, labels)
+    else:
+        parts = fields if isinstance(fields, list | tuple) else (fields,)
+        images, labels = (parts[0] if parts else None), (parts[1] if len(parts) > 1 else None)
+    if isinstance(images, list | tuple) and images and all(isinstance(one, Tensor) for one in images):
+        sizes = {one.shape for one in images}
+        images = torch.stack(list(images)) if len(sizes) == 1 else None
     if not isinstance(images, Tensor) or images.ndim != 4:
         got = shape_of(images) if isinstance(images, Tensor) else type(batch).__name__
         raise CAMError(
-            f"a batch must be images N×C×H×W or a tuple that begins with them, got {got}; "
+            f"a batch must be images N×C×H×W, or a tuple or mapping with them, got {got}; "
             "pass batch_fn=lambda batch: (images, labels)"
         )
-    labels = parts[1] if len(parts) > 1 and isinstance(parts[1], Tensor) else None
-    whole = labels is not None and labels.shape == images.shape[:1] and not labels.is_floating_point()
-    return images, labels if whole else None
+    return images, labels if _usable(labels, len(images)) else None
 
 
-def class_scores(output: Any) -> Tensor:
-    """A tensor, a tuple's first tensor, a mapping's ``logits`` or its only tensor.
+def annotations(labels: Labels, count: int) -> list[Annotation]:
+    """What the labels of ``count`` images say, one by one.
 
     Raises:
-        CAMError: anything else; the remedy is ``output_fn``.
+        CAMError: boxes or masks do not fit their labels.
     """
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        if isinstance(output.get("logits"), Tensor):
-            return output["logits"]
-        tensors = [value for value in output.values() if isinstance(value, Tensor)]
-        if len(tensors) == 1:
-            return tensors[0]
-    elif isinstance(output, list | tuple):
-        for value in output:
-            if isinstance(value, Tensor):
-                return value
-    keys = f" with {sorted(map(str, output))}" if isinstance(output, Mapping) else ""
-    raise CAMError(
-        f"the network must return scores N×classes, got {type(output).__name__}{keys}; "
-        "pass output_fn=lambda output: scores"
-    )
+    if labels is None:
+        return [Annotation()] * count
+    if isinstance(labels, Tensor) and labels.ndim == 2:
+        return [Annotation(tuple(row.nonzero()[:, 0].tolist())) for row in labels]
+    if isinstance(labels, Tensor):
+        return [Annotation((int(label),)) for label in labels]
+    return [_annotation(one) for one in labels]
 
 
-class Network(nn.Module):
-    """The Lightning module, or the network inside it, as images → scores."""
+def _annotation(one: Mapping[str, Any]) -> Annotation:
+    labels = torch.as_tensor(one["labels"]).cpu()
+    key = next((key for key in ("boxes", "masks") if one.get(key) is not None), None)
+    if key is None:
+        return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())))
+    regions = torch.as_tensor(one[key]).cpu()
+    regions = regions[None] if regions.ndim == (1 if key == "boxes" else 2) else regions
+    labels = labels.expand(len(regions)) if labels.numel() == 1 else labels
+    if labels.shape != regions.shape[:1]:
+        raise CAMError(f"{key} and labels must have one length, got {len(regions)} and {shape_of(labels)}")
+    classes = tuple(dict.fromkeys(labels.tolist()))
+    return Annotation(classes, {index: regions[labels == index] for index in classes})
 
-    def __init__(self, pl_module: pl.LightningModule, output_fn: OutputFn | None) -> None:
-        super().__init__()
-        self.network = network_of(pl_module)
-        self.output_fn = output_fn or class_scores
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.output_fn(self.network(images))
+def _per_image(fields: Mapping[str, Any], labels: Any) -> list[dict[str, Any]]:
+    regions = {key: fields[key] for key in ("boxes", "masks") if key in fields}
+    return [{"labels": one} | {key: every[i] for key, every in regions.items()} for i, one in enumerate(labels)]
 
 
-def network_of(pl_module: pl.LightningModule) -> nn.Module:
-    """The module itself if it defines ``forward``, else the only network among its children.
-
-    Raises:
-        CAMError: no ``forward`` and not exactly one child that could be the network.
-    """
-    if is_overridden("forward", pl_module, pl.LightningModule):
-        return pl_module
-    others = (Metric, MetricCollection, _Loss)
-    networks = {name: child for name, child in pl_module.named_children() if not isinstance(child, others)}
-    if len(networks) != 1:
-        found = ", ".join(networks) or "none"
-        raise CAMError(
-            f"{type(pl_module).__name__} must define forward(images) → scores, or hold one network; found {found}; "
-            "add a forward that calls the network to explain"
+def _usable(labels: Any, count: int) -> bool:
+    if isinstance(labels, Tensor):
+        return labels.shape[:1] == (count,) and (
+            (labels.ndim == 1 and not labels.is_floating_point())
+            or (labels.ndim == 2 and labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all()))
         )
-    return next(iter(networks.values()))
+    return (
+        isinstance(labels, list | tuple)
+        and len(labels) == count
+        and all(isinstance(one, Mapping) and "labels" in one for one in labels)
+    )

@@ -21,7 +21,8 @@ from captum_cams.errors import check_at_least, check_choice
 from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
 from captum_cams.metrics.presets import Preset, find_preset
 from captum_cams.registry import canonical
-from lightning_callbacks.batches import BatchFn, Network, OutputFn, images_and_labels
+from lightning_callbacks.batches import BatchFn, images_and_labels
+from lightning_callbacks.network import Network, OutputFn
 
 log = logging.getLogger("lightning_callbacks")
 
@@ -177,11 +178,9 @@ class CAMCallback(pl.Callback):
         return split in self._kept and len(self._kept[split][0]) >= self.num_images
 
     def _keep(self, batch: Any, split: str) -> None:
-        images, labels = self.batch_fn(batch)
-        images, labels = (
-            images.detach().cpu().clone(),
-            None if labels is None else labels.detach().cpu().clone(),
-        )
+        images, given = self.batch_fn(batch)
+        images = images.detach().cpu().clone()
+        labels = given.detach().cpu().clone() if isinstance(given, Tensor) and given.ndim == 1 else None
         if split in self._kept:
             before, known = self._kept[split]
             images = torch.cat([before, images])

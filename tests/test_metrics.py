@@ -1,5 +1,6 @@
 """Metrics against loops of their definition, RISE's rule for the area, and properties."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -168,6 +169,9 @@ def test_torchmetrics_are_means_over_images_however_uneven_the_batches(model, na
     expected = CLASSES[name](model, x, maps, target).mean()
     torch.testing.assert_close(metric.compute(), expected, rtol=1e-5, atol=1e-6)
     assert metric.higher_is_better is (name in ("InsertionAUC", "OverAll", "AverageIncrease"))
+    figure, axes = metric.plot()
+    assert axes.lines[0].get_ydata() == [float(metric.compute())]
+    plt.close(figure)
     metric.reset()
     assert metric.count == 0
 

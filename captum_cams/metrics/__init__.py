@@ -1,8 +1,7 @@
 """How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
 
 from captum_cams.blur import blur
-from captum_cams.metrics.adcc import adcc, coherency, complexity
-from captum_cams.metrics.boxes import box_overlap, energy_inside, localisation_error, pointing_game
+from captum_cams.metrics.adcc import adcc, adcc_of_parts, coherency, complexity
 from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional import (
     average_drop,
@@ -13,6 +12,14 @@ from captum_cams.metrics.functional import (
 )
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
 from captum_cams.metrics.presets import PRESETS, Preset
+from captum_cams.metrics.regions import (
+    energy_inside,
+    is_difficult,
+    localisation_error,
+    pointing_game,
+    region_mask,
+    region_overlap,
+)
 
 __all__ = [
     "ADCC",
@@ -27,16 +34,19 @@ __all__ = [
     "PointingGame",
     "Preset",
     "adcc",
+    "adcc_of_parts",
     "average_drop",
     "average_increase",
     "blur",
-    "box_overlap",
     "coherency",
     "complexity",
     "curve_area",
     "deletion_curve",
     "energy_inside",
     "insertion_curve",
+    "is_difficult",
     "localisation_error",
     "pointing_game",
+    "region_mask",
+    "region_overlap",
 ]

@@ -69,5 +69,16 @@ def adcc(
         output = check_output(unwrap(forward_func)(inputs.detach().clone()), len(inputs))
     index = resolve_target(target, output)
     drop = average_drop(forward_func, inputs, maps, index) / 100
-    terms = torch.stack((coherency(inputs, maps, explain, index), 1 - complexity(inputs, maps), 1 - drop))
+    return adcc_of_parts(coherency(inputs, maps, explain, index), complexity(inputs, maps), drop)
+
+
+def adcc_of_parts(coherent: Tensor, complicated: Tensor, drop: Tensor) -> Tensor:
+    """The harmonic mean that is :func:`adcc`, from values that are known: N, 0 to 1.
+
+    Args:
+        coherent: coherency, N.
+        complicated: complexity, N.
+        drop: max(0, p − o)/p, N, 0 to 1.
+    """
+    terms = torch.stack((coherent, 1 - complicated, 1 - drop))
     return torch.where((terms > 0).all(0), 3 / (1 / terms.clamp(min=1e-30)).sum(0), 0)

@@ -9,9 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from captum_cams.errors import check_choice
 from captum_cams.metrics.adcc import Explain, adcc
@@ -22,37 +20,20 @@ from captum_cams.metrics.functional import (
     deletion_curve,
     insertion_curve,
 )
+from captum_cams.metrics.image_mean import ImageMean
 from captum_cams.metrics.presets import Preset, find_preset
 
 
-class _ImageMean(Metric, ABC):
-    full_state_update = False
-    is_differentiable = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-
+class _Faithfulness(ImageMean, ABC):
     @abstractmethod
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
         """One value per image, N."""
 
     def update(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any = None) -> None:
-        values = self.values(forward_func, inputs, maps, target)
-        self.total += values.sum(dtype=self.total.dtype)
-        self.count += values.numel()
-
-    def compute(self) -> Tensor:
-        return (self.total / self.count).float()
+        self.add(self.values(forward_func, inputs, maps, target))
 
 
-class _CurveMetric(_ImageMean):
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
+class _CurveMetric(_Faithfulness):
     def __init__(self, preset: str | Preset = "rise", perturbations_per_eval: int = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.options: dict[str, Any] = {
@@ -95,8 +76,7 @@ class OverAll(_CurveMetric):
         return insertion - curve_area(deletion_curve(forward_func, inputs, maps, target, **self.options))
 
 
-class _MaskingMetric(_ImageMean):
-    plot_lower_bound = 0.0
+class _MaskingMetric(_Faithfulness):
     plot_upper_bound = 100.0
 
     def __init__(self, masking: str = "multiply", **kwargs: Any) -> None:
@@ -130,7 +110,7 @@ class AverageIncrease(_MaskingMetric):
         return average_increase(forward_func, inputs, maps, target, masking=self.masking)
 
 
-class ADCC(_ImageMean):
+class ADCC(_Faithfulness):
     """Mean ADCC, 0 to 1, higher is better; see ``adcc``.
 
     Args:
@@ -138,8 +118,6 @@ class ADCC(_ImageMean):
     """
 
     higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
 
     def __init__(self, explain: Explain, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,47 +1,24 @@
-"""The functions of :mod:`captum_cams.metrics.boxes` as torchmetrics: sums and counts only.
+"""The functions of :mod:`captum_cams.metrics.regions` as torchmetrics: sums and counts only.
 
-Each ``update(maps, boxes, size)`` takes one batch; ``compute()`` gives the mean over all images seen, on all ranks,
+Each ``update(maps, regions, size)`` takes one batch; ``compute()`` gives the mean over all images seen, on all ranks,
 however uneven the batches were. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from captum_cams.errors import CAMError, check_choice
-from captum_cams.metrics.boxes import LEVELS, box_overlap, energy_inside, pointing_game
+from captum_cams.metrics.image_mean import ImageMean
+from captum_cams.metrics.regions import LEVELS, energy_inside, pointing_game, region_overlap
 
 
-class _Share(Metric):
-    full_state_update = False
-    is_differentiable = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, levels: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        shape = () if levels is None else (levels,)
-        self.add_state("total", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-
-    def _add(self, values: Tensor) -> None:
-        self.total += values.to(self.total).sum(0)
-        self.count += len(values)
-
-    def compute(self) -> Tensor:
-        return (self.total / self.count).float()
-
-
-class PointingGame(_Share):
-    """Share of images whose maximum hits a box, 0 to 1, higher is better; see ``pointing_game``.
+class PointingGame(ImageMean):
+    """Share of images whose maximum hits a region, 0 to 1, higher is better; see ``pointing_game``.
 
     Args:
-        margin: pixels around a box that still count; 15 in the Jitter-CAM paper, 0 in FD-CAM's.
+        margin: pixels around a region that still count; 15 in the Jitter-CAM paper, 0 in FD-CAM's.
     """
 
     higher_is_better = True
@@ -50,21 +27,21 @@ class PointingGame(_Share):
         super().__init__(**kwargs)
         self.margin = margin
 
-    def update(self, maps: Tensor, boxes: Sequence[Tensor], size: tuple[int, int]) -> None:
-        self._add(pointing_game(maps, boxes, size, margin=self.margin))
+    def update(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> None:
+        self.add(pointing_game(maps, regions, size, margin=self.margin))
 
 
-class EnergyPointingGame(_Share):
-    """Mean share of the map inside the boxes, 0 to 1, higher is better; see ``energy_inside``."""
+class EnergyPointingGame(ImageMean):
+    """Mean share of the map inside the regions, 0 to 1, higher is better; see ``energy_inside``."""
 
     higher_is_better = True
 
-    def update(self, maps: Tensor, boxes: Sequence[Tensor], size: tuple[int, int]) -> None:
-        self._add(energy_inside(maps, boxes, size))
+    def update(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> None:
+        self.add(energy_inside(maps, regions, size))
 
 
-class LocalisationError(_Share):
-    """Share of images whose overlap is below ½ at the best level, 0 to 1, lower is better; see ``box_overlap``.
+class LocalisationError(ImageMean):
+    """Share of images whose overlap is below ½ at the best level, 0 to 1, lower is better; see ``region_overlap``.
 
     Args:
         threshold: "value", "mean" or "energy".
@@ -79,13 +56,13 @@ class LocalisationError(_Share):
     def __init__(self, threshold: str = "value", levels: Sequence[float] = LEVELS, **kwargs: Any) -> None:
         if not levels:
             raise CAMError("levels must hold at least one threshold, got none")
-        super().__init__(len(levels), **kwargs)
+        super().__init__((len(levels),), **kwargs)
         check_choice("threshold", threshold, ("value", "mean", "energy"))
         self.threshold, self.levels = threshold, tuple(levels)
 
-    def update(self, maps: Tensor, boxes: Sequence[Tensor], size: tuple[int, int]) -> None:
-        overlaps = box_overlap(maps, boxes, size, threshold=self.threshold, levels=self.levels)
-        self._add(overlaps < 0.5)
+    def update(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> None:
+        overlaps = region_overlap(maps, regions, size, threshold=self.threshold, levels=self.levels)
+        self.add(overlaps < 0.5)
 
     def compute(self) -> Tensor:
-        return (self.total / self.count).min().float()
+        return super().compute().min()

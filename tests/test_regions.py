@@ -13,10 +13,12 @@ from captum_cams.metrics import (
     EnergyPointingGame,
     LocalisationError,
     PointingGame,
-    box_overlap,
     energy_inside,
+    is_difficult,
     localisation_error,
     pointing_game,
+    region_mask,
+    region_overlap,
 )
 
 SIZE = (9, 12)
@@ -75,7 +77,7 @@ def test_pointing_game_and_energy_are_the_loops(seed, margin):
 def test_overlap_is_the_loop(seed, threshold):
     maps, boxes = drawn(seed)
     levels = (0.0, 0.3, 0.7, 0.95)
-    found = box_overlap(maps, boxes, SIZE, threshold=threshold, levels=levels)
+    found = region_overlap(maps, boxes, SIZE, threshold=threshold, levels=levels)
     for n, corners in enumerate(boxes):
         heat = maps[n, 0]
         heat = (heat - heat.min()) / (heat.max() - heat.min())
@@ -100,6 +102,36 @@ def test_overlap_is_the_loop(seed, threshold):
             assert found[n, i].item() == pytest.approx(best, abs=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), margin=st.sampled_from([0, 1, 2.5]))
+def test_masks_of_boxes_point_and_hold_energy_as_the_boxes_do(seed, margin):
+    maps, boxes = drawn(seed)
+    masks = [torch.stack([region_mask(box[None], SIZE) for box in given]) for given in boxes]
+    hits = pointing_game(maps, boxes, SIZE, margin=margin)
+    assert torch.equal(pointing_game(maps, masks, SIZE, margin=margin), hits)
+    torch.testing.assert_close(energy_inside(maps, masks, SIZE), energy_inside(maps, boxes, SIZE))
+
+
+def test_overlap_with_masks_counts_pixels():
+    maps, boxes = drawn(5)
+    masks = [torch.stack([region_mask(box[None], SIZE) for box in given]).float() for given in boxes]
+    found = region_overlap(maps, masks, SIZE, levels=(0.4, 0.8))
+    for n, marks in enumerate(masks):
+        heat = (maps[n, 0] - maps[n].min()) / (maps[n].max() - maps[n].min())
+        marked = {(y, x) for one in marks for y, x in one.nonzero().tolist()}
+        for i, level in enumerate((0.4, 0.8)):
+            kept = {(y, x) for y in range(9) for x in range(12) if heat[y, x] >= level}
+            assert found[n, i].item() == pytest.approx(len(kept & marked) / len(kept | marked))
+
+
+def test_difficult_is_small_and_not_alone():
+    quarter, less = torch.tensor([[0, 0, 6, 4], [0, 4, 3, 5]]), torch.tensor([[0, 0, 6, 4], [1, 1, 5, 3]])
+    assert int(region_mask(quarter, SIZE).sum()) == 27  # of 108
+    assert not is_difficult(quarter, SIZE, other_classes=True)
+    assert is_difficult(less, SIZE, other_classes=True)
+    assert not is_difficult(less, SIZE, other_classes=False)
+
+
 def test_the_error_is_that_of_the_best_level():
     overlaps = torch.tensor([[0.6, 0.2], [0.5, 0.9], [0.1, 0.9]])
     assert localisation_error(overlaps).item() == pytest.approx(1 / 3)
@@ -111,11 +143,11 @@ def test_a_map_that_is_the_box_is_perfect_and_a_constant_one_is_no_nan():
     boxes = [torch.tensor([[2, 3, 8, 7]])]
     exact = torch.zeros(1, 1, *SIZE)
     exact[..., 3:7, 2:8] = 1
-    assert box_overlap(exact, boxes, SIZE)[0, 1:].min() == 1
+    assert region_overlap(exact, boxes, SIZE)[0, 1:].min() == 1
     assert energy_inside(exact, boxes, SIZE) == 1
     assert pointing_game(exact[:, 0], boxes, SIZE).all()
     for threshold in ("value", "mean", "energy"):
-        assert torch.isfinite(box_overlap(torch.ones(1, *SIZE), boxes, SIZE, threshold=threshold)).all()
+        assert torch.isfinite(region_overlap(torch.ones(1, *SIZE), boxes, SIZE, threshold=threshold)).all()
     assert energy_inside(torch.ones(1, *SIZE), boxes, SIZE) == 0
     assert pointing_game(torch.zeros(1, 3, 4), boxes, SIZE).tolist() == [False]
 
@@ -124,14 +156,16 @@ def test_a_map_that_is_the_box_is_perfect_and_a_constant_one_is_no_nan():
     ("maps", "boxes", "words"),
     [
         (torch.zeros(1, 2, 3, 3), [torch.zeros(1, 4)], "maps must be"),
-        (torch.zeros(2, 3, 3), [torch.tensor([[0, 0, 1, 1]])], "boxes of 1 images"),
+        (torch.zeros(2, 3, 3), [torch.tensor([[0, 0, 1, 1]])], "regions of 1 images"),
         (torch.zeros(1, 3, 3), [torch.zeros(0, 4)], "leave out images without a box"),
         (torch.zeros(1, 3, 3), [torch.tensor([[0, 2, 1, 1]])], "x0 < x1 and y0 < y1"),
+        (torch.zeros(1, 3, 3), [torch.zeros(1, *SIZE)], "masks must not be empty"),
+        (torch.zeros(1, 3, 3), [torch.ones(1, 4, 4)], "masks B×9×12, got 1×4×4"),
         (torch.full((1, 3, 3), torch.nan), [torch.tensor([[0, 0, 1, 1]])], "maps must be finite"),
     ],
 )
 def test_what_does_not_fit_is_explained(maps, boxes, words):
-    for function in (pointing_game, energy_inside, box_overlap):
+    for function in (pointing_game, energy_inside, region_overlap):
         with pytest.raises(cc.CAMError) as caught:
             function(maps, boxes, SIZE)
         assert words in str(caught.value)
@@ -146,7 +180,7 @@ def test_the_metrics_are_the_functions_over_uneven_batches():
     expected = [
         pointing_game(maps, boxes, SIZE, margin=1).float().mean(),
         energy_inside(maps, boxes, SIZE).mean(),
-        *(localisation_error(box_overlap(maps, boxes, SIZE, threshold=k)) for k in ("value", "mean", "energy")),
+        *(localisation_error(region_overlap(maps, boxes, SIZE, threshold=k)) for k in ("value", "mean", "energy")),
     ]
     for shell, value in zip(shells, expected, strict=True):
         torch.testing.assert_close(shell.compute(), value)

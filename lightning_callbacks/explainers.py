@@ -1,0 +1,46 @@
+"""Explainers as users name them: by name, made beforehand, or under a name of their own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from captum_cams import CAMAttribution, CAMError, create
+from captum_cams.registry import canonical
+
+Method = str | CAMAttribution
+Methods = Method | Sequence[Method] | Mapping[str, Method]
+
+
+def named(methods: Methods) -> dict[str, Method]:
+    """Each method under its name: as the registry spells it, the class's, or the key of a mapping.
+
+    Raises:
+        CAMError: no method, an unknown one, or two of one name.
+    """
+    if isinstance(methods, Mapping):
+        found = dict(methods)
+    else:
+        listed = [methods] if isinstance(methods, str | CAMAttribution) else list(methods)
+        names = [canonical(one) if isinstance(one, str) else type(one).__name__.lower() for one in listed]
+        found = dict(zip(names, listed, strict=True))
+        if len(found) < len(listed):
+            raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping of name to method")
+    if not found:
+        raise CAMError("there must be at least one method, got none")
+    return found
+
+
+def make(method: Method, network: nn.Module, layer: str | None) -> CAMAttribution:
+    """The explainer itself, or the one with this name for a :class:`Network`."""
+    if isinstance(method, CAMAttribution):
+        return method
+    return create(method, network, None if layer is None else f"network.{layer}")
+
+
+def options(explainer: CAMAttribution) -> dict[str, Any]:
+    """Class and hyperparameters, those of its base included, as JSON takes them."""
+    plain = {key: value for key, value in vars(explainer).items() if isinstance(value, str | int | float | None)}
+    base = getattr(explainer, "base", None)
+    inner = {"base": options(base)} if isinstance(base, CAMAttribution) else {}
+    return {"class": type(explainer).__name__} | plain | inner

@@ -1,0 +1,149 @@
+"""The metrics of :mod:`captum_cams.metrics` by name, for one batch of explained pairs of image and class."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_cams.errors import check_choice
+from captum_cams.metrics import (
+    adcc_of_parts,
+    average_drop,
+    average_increase,
+    coherency,
+    complexity,
+    curve_area,
+    deletion_curve,
+    energy_inside,
+    insertion_curve,
+    is_difficult,
+    pointing_game,
+    region_overlap,
+)
+from lightning_callbacks.batches import Annotation
+from lightning_callbacks.protocols import Protocol
+
+HIGHER_IS_BETTER = {
+    "deletion_auc": False,
+    "insertion_auc": True,
+    "over_all": True,
+    "average_drop": False,
+    "average_increase": True,
+    "adcc": True,
+    "coherency": True,
+    "complexity": False,
+    "pointing_game": True,
+    "pointing_game_difficult": True,
+    "energy": True,
+    "iou": True,
+    "localisation_error_value": False,
+    "localisation_error_mean": False,
+    "localisation_error_energy": False,
+}
+"""Every metric, and which way it improves."""
+
+METRICS = tuple(HIGHER_IS_BETTER)
+OVERLAPS = {
+    "iou": "value",
+    "localisation_error_value": "value",
+    "localisation_error_mean": "mean",
+    "localisation_error_energy": "energy",
+}
+"""The metrics that choose their best level over all images, and how they cut the map."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One batch of explained pairs of image and class, P of them.
+
+    Args:
+        network: images → scores P×classes.
+        images: P×C×H×W.
+        classes: the explained ones.
+        maps: P×1×h×w.
+        annotations: of the pairs' images.
+        explain: images and classes to maps.
+    """
+
+    network: Callable[..., Any]
+    images: Tensor
+    classes: list[int]
+    maps: Tensor
+    annotations: Sequence[Annotation]
+    explain: Callable[[Tensor, Any], Tensor]
+
+
+def columns(metrics: Sequence[str]) -> dict[str, int]:
+    """What :func:`measure` returns for these metrics: name → number of values per pair.
+
+    Raises:
+        CAMError: unknown metric.
+    """
+    for metric in metrics:
+        check_choice("metrics", metric, METRICS)
+    cuts = dict.fromkeys(f"overlap_{OVERLAPS[metric]}" for metric in metrics if metric in OVERLAPS)
+    return dict.fromkeys((metric for metric in metrics if metric not in OVERLAPS), 1) | dict.fromkeys(cuts, 20)
+
+
+def measure(case: Case, protocol: Protocol) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Values by column, each P or P×20 and NaN where the metric is not defined, and the curves, P×2×(steps + 1).
+
+    Deletion comes first in the curves; they are None if no metric wants them.
+    """
+    wanted = set(columns(protocol.metrics))
+    pairs = case.network, case.images, case.maps, case.classes
+    found: dict[str, Tensor] = {}
+    curves = None
+    if wanted & {"deletion_auc", "insertion_auc", "over_all"}:
+        deletion = deletion_curve(*pairs, preset=protocol.preset)
+        insertion = insertion_curve(*pairs, preset=protocol.preset)
+        curves = torch.stack((deletion, insertion), 1)
+        found["deletion_auc"], found["insertion_auc"] = curve_area(deletion), curve_area(insertion)
+        found["over_all"] = found["insertion_auc"] - found["deletion_auc"]
+    if "average_drop" in wanted:
+        found["average_drop"] = average_drop(*pairs, masking=protocol.masking)
+    if "average_increase" in wanted:
+        found["average_increase"] = average_increase(*pairs, masking=protocol.masking)
+    if wanted & {"adcc", "coherency"}:
+        found["coherency"] = coherency(case.images, case.maps, case.explain, case.classes)
+    if wanted & {"adcc", "complexity"}:
+        found["complexity"] = complexity(case.images, case.maps)
+    if "adcc" in wanted:
+        found["adcc"] = adcc_of_parts(found["coherency"], found["complexity"], average_drop(*pairs) / 100)
+    localisation = wanted - found.keys()
+    if localisation:
+        found |= _localisation(case, protocol, localisation)
+    return {name: found[name] for name in columns(protocol.metrics)}, curves
+
+
+def _localisation(case: Case, protocol: Protocol, wanted: set[str]) -> dict[str, Tensor]:
+    size = (case.images.shape[-2], case.images.shape[-1])
+    known = [
+        i for i, (one, index) in enumerate(zip(case.annotations, case.classes, strict=True)) if index in one.regions
+    ]
+    regions = [case.annotations[i].regions[case.classes[i]] for i in known]
+    maps = case.maps[known]
+    found: dict[str, Tensor] = {}
+    if not known:
+        widths = columns(protocol.metrics)
+        return {name: torch.full((len(case.classes), 20)[: 1 + (widths[name] > 1)], torch.nan) for name in wanted}
+    if wanted & {"pointing_game", "pointing_game_difficult"}:
+        hits = found["pointing_game"] = pointing_game(maps, regions, size, margin=protocol.margin).float()
+        alone = [len(case.annotations[i].classes) < 2 for i in known]
+        hard = [is_difficult(one, size, other_classes=not single) for one, single in zip(regions, alone, strict=True)]
+        found["pointing_game_difficult"] = hits.where(torch.tensor(hard, dtype=torch.bool), torch.nan)
+    if "energy" in wanted:
+        found["energy"] = energy_inside(maps, regions, size)
+    for cut in ("value", "mean", "energy"):
+        if f"overlap_{cut}" in wanted:
+            found[f"overlap_{cut}"] = region_overlap(maps, regions, size, threshold=cut)
+    return {name: _spread(values, known, len(case.classes)) for name, values in found.items()}
+
+
+def _spread(values: Tensor, places: list[int], count: int) -> Tensor:
+    """The values at their places among ``count``, NaN elsewhere."""
+    full = torch.full((count, *values.shape[1:]), torch.nan)
+    full[places] = values.float().cpu()
+    return full

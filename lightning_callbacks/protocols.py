@@ -1,0 +1,79 @@
+"""How the papers measure: which metrics, of which classes, on which images."""
+
+from dataclasses import dataclass
+
+from captum_cams.errors import CAMError, near
+from captum_cams.metrics.presets import Preset
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What :func:`evaluate` computes.
+
+    Args:
+        metrics: names from ``METRICS``.
+        classes: "predicted" explains the predicted class of each image, "annotated" every class of its labels.
+        preset: steps and replacement of the deletion and insertion curve.
+        masking: of average drop and increase, "multiply" or "fgcam".
+        margin: of the pointing game, in pixels.
+        images: how many are drawn at random, the same ones in every run; None takes all.
+        single_small_box: only images with exactly one box or mask, of at most half of the image.
+        whole: whether the command line squeezes the whole image into the network's input, or resizes its shorter side
+            and crops the centre.
+    """
+
+    metrics: tuple[str, ...]
+    classes: str = "predicted"
+    preset: str | Preset = "rise"
+    masking: str = "multiply"
+    margin: float = 0.0
+    images: int | None = None
+    single_small_box: bool = False
+    whole: bool = False
+
+
+_CURVES = ("deletion_auc", "insertion_auc", "over_all")
+
+PROTOCOLS: dict[str, Protocol] = {
+    # Li et al., ICPR 2022, table I: 2,000 images of the ILSVRC validation set, 3.6 % a step.
+    "fdcam-faithfulness": Protocol(_CURVES, preset="fdcam", images=2000, whole=True),
+    # Table II: every class in every image of the VOC 2007 validation set.
+    "fdcam-discriminability": Protocol(("pointing_game",), classes="annotated", whole=True),
+    # Qiu et al., AAAI 2024, tables 1, 2, 4 and 5: 448 pixels a step, the best half of the pixels over a blurred image.
+    "fgcam-faithfulness": Protocol(
+        ("average_drop", "average_increase", *_CURVES), preset="fgcam", masking="fgcam", images=2000, whole=True
+    ),
+    # Tables 3 and 6: the energy ("proportion") of 500 images with a single box of at most half of the pixels.
+    "fgcam-localisation": Protocol(("energy",), classes="annotated", images=500, single_small_box=True, whole=True),
+    # Hartley et al., BMVC 2021, table 2: all 50,000 images of the ILSVRC validation set.
+    "jittercam-accuracy": Protocol(_CURVES, preset="jittercam"),
+    # Tables 3 and 4.
+    "jittercam-localisation": Protocol(
+        (
+            "localisation_error_value",
+            "localisation_error_mean",
+            "localisation_error_energy",
+            "pointing_game",
+            "pointing_game_difficult",
+        ),
+        classes="annotated",
+        margin=15.0,
+        whole=True,
+    ),
+    # Poppi et al., CVPRW 2021.
+    "adcc": Protocol(("adcc", "coherency", "complexity", "average_drop")),
+}
+
+
+def find_protocol(protocol: str | Protocol) -> Protocol:
+    """The protocol itself or the one with this name.
+
+    Raises:
+        CAMError: unknown name; near ones are listed.
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        hint = near(str(protocol), PROTOCOLS) or "; there are " + ", ".join(PROTOCOLS)
+        raise CAMError(f"unknown protocol {protocol!r}{hint}")
+    return PROTOCOLS[protocol]

@@ -1,0 +1,111 @@
+"""A data set as numbered batches, each of which is done once, by one process."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
+
+from captum_cams.errors import CAMError
+
+
+class Batches(Dataset):
+    """Item k is the k-th batch: its number, the indices of its images, and what the loader's ``collate_fn`` makes.
+
+    Which images share a batch does not depend on the number of processes.
+
+    Args:
+        loader: whose data set, batch size, ``collate_fn`` and sampler (which images, not their order) are taken.
+        indices: of the images.
+    """
+
+    def __init__(self, loader: DataLoader, indices: Sequence[int]) -> None:
+        self.data, self.collate = loader.dataset, loader.collate_fn
+        size = loader.batch_size or 1
+        self.parts = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, k: int) -> tuple[int, list[int], Any]:
+        return k, self.parts[k], self.collate([self.data[i] for i in self.parts[k]])
+
+
+class Unrepeated(DistributedSampler):
+    """Deal the unfinished batches to the processes, without the repetitions of its parent class."""
+
+    def __init__(self, batches: Batches, finished: set[int], world_size: int, rank: int) -> None:
+        super().__init__(batches, world_size, rank, shuffle=False)
+        self.mine = [k for k in range(len(batches)) if k not in finished][rank::world_size]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.mine)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+
+def share(loader: DataLoader, batches: Batches, finished: set[int], world_size: int, rank: int) -> DataLoader:
+    """The loader of one process: the workers and the memory pinning of ``loader``, the batches dealt to ``rank``."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=Unrepeated(batches, finished, world_size, rank),
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=torch.Generator().manual_seed(0),  # else the loader draws from the global one
+    )
+
+
+def as_loader(data: Any) -> DataLoader:
+    """A data loader as it is, and a data set in batches of eight.
+
+    Raises:
+        CAMError: neither, or without a length.
+    """
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        data = DataLoader(data, batch_size=8)
+    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
+        got = type(data.dataset if isinstance(data, DataLoader) else data).__name__
+        raise CAMError(
+            f"the data must be a DataLoader or a Dataset with a length and an index, so that each image counts exactly "
+            f"once, got {got}; wrap tensors in torch.utils.data.TensorDataset"
+        )
+    return data
+
+
+def indices_of(loader: DataLoader) -> list[int]:
+    """The images that the loader's sampler gives, each once, in the order of the data set.
+
+    Raises:
+        CAMError: there are none.
+    """
+    whole = isinstance(loader.sampler, SequentialSampler | RandomSampler)
+    indices = range(len(loader.dataset)) if whole else sorted(set(loader.sampler))  # type: ignore[arg-type]
+    if not len(indices):
+        raise CAMError("the data set must hold at least one image, got none")
+    return list(indices)
+
+
+def drawn(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool]) -> list[int]:
+    """The wanted indices, or ``count`` of them at random; the same ones in every run.
+
+    Raises:
+        CAMError: none is left.
+    """
+    order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0)).tolist()
+    found: list[int] = []
+    for place in order:
+        if count is not None and len(found) == count:
+            break
+        if wanted(indices[place]):
+            found.append(indices[place])
+    if not found:
+        raise CAMError(
+            f"none of {len(indices)} images has what the protocol asks for, one annotated box or mask of at most half "
+            'of the image; pass labels as a list of {"labels": ..., "boxes": ...}, or another protocol'
+        )
+    return sorted(found)
