@@ -39,6 +39,8 @@ class CAMAttribution(LayerAttribution, ABC):
 
     rectifies: ClassVar[bool] = True
     """Whether Φ is ReLU (otherwise the identity)."""
+    cost: ClassVar[str]
+    """Forward passes an image, at most; K channels, P positions, the rest are hyperparameters."""
     layer: nn.Module | None
 
     def __init__(

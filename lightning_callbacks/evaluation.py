@@ -204,7 +204,8 @@ def evaluate(
         methods: names, explainers made beforehand, or a mapping of own names to either.
         metrics: names from ``METRICS``, in place of the protocol's.
         trainer: for more devices or another precision, as ``Trainer(devices=8, strategy="ddp")``; one device otherwise.
-        protocol: a paper's by name from ``PROTOCOLS``, or a :class:`Protocol`; the predicted class, 28 steps a curve and average drop and increase otherwise.
+        protocol: a paper's by name from ``PROTOCOLS``, or a :class:`Protocol`; otherwise curves of 28 steps, average
+            drop and average increase, for the predicted class.
         layer: dotted name of the layer to explain; None finds the last feature layer.
         batch_fn: batch → (images, labels).
         output_fn: output of the model → scores N×classes.

@@ -45,6 +45,7 @@ HIGHER_IS_BETTER = {
 """Every metric, and which way it improves."""
 
 METRICS = tuple(HIGHER_IS_BETTER)
+PERCENT = ("average_drop", "average_increase")
 OVERLAPS = {
     "iou": "value",
     "localisation_error_value": "value",

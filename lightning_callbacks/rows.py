@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
 
 
 class Rows(Metric):
@@ -36,6 +37,6 @@ class Rows(Metric):
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
         """Places, values, and the curves' sum, sorted by image, class and method."""
-        places, values = (torch.cat(list(state)) for state in (self.places, self.values))
+        places, values = (dim_zero_cat(state) for state in (self.places, self.values))
         order = sorted(range(len(places)), key=places.tolist().__getitem__)
         return places.cpu()[order], values.cpu()[order], self.curves.cpu()

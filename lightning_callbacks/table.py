@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captum_cams import visual
 from captum_cams.metrics.regions import LEVELS
-from lightning_callbacks.measures import HIGHER_IS_BETTER, OVERLAPS
+from lightning_callbacks.measures import HIGHER_IS_BETTER, OVERLAPS, PERCENT
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,8 @@ class Table:
         arrows = [f"{metric} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}" for metric in self.metrics]
         lines = [["method", *arrows, "n", "s/image", "forward passes"], ["---"] * (len(arrows) + 4)]
         for method in self.methods:
-            cells = [self[method, metric] for metric in self.metrics]
             total = int((self.places[:, 2] == self.methods.index(method)).sum())
-            shown = [_shown(cell, total) for cell in cells]
+            shown = [_shown(self[method, one], total, 1 if one in PERCENT else 3) for one in self.metrics]
             cost = f"{self.seconds(method):.3g}", f"{self.forward_passes(method):.3g}"
             lines.append([method, *shown, str(total), *cost])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -128,11 +127,10 @@ def _cell(values: Tensor, level: float | None = None) -> Cell:
     return Cell(float(values.mean()) if n else math.nan, error, n, level)
 
 
-def _shown(cell: Cell, total: int) -> str:
+def _shown(cell: Cell, total: int, digits: int) -> str:
     if cell.n == 0:
         return ""
     some = f" (n = {cell.n})" if cell.n != total else ""
-    digits = 3 if abs(cell.mean) < 2 else 1
     error = "" if math.isnan(cell.standard_error) else f" ± {cell.standard_error:.{digits}f}"
     return f"{cell.mean:.{digits}f}{error}{some}"
 

@@ -17,6 +17,7 @@ class AblationCAM(PerturbedCAM, WeightedCAM):
     turned over by a negative logit; a score of 0 is not divided by.
     """
 
+    cost = "1 + K behind the layer"
     needs_resume = True
     any_dimension = True
 

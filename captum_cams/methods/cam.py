@@ -22,6 +22,7 @@ class CAM(WeightedCAM):
         CAMError: any other head.
     """
 
+    cost = "1"
     needs_classifier = True
     rectifies = False
 

@@ -31,6 +31,8 @@ class CAMERAS(SpatialCAM):
         CAMError: the model takes inputs of one size only.
     """
 
+    cost = "1 + resolutions + gradients"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

@@ -16,6 +16,8 @@ class Centre(SpatialCAM):
     map = exp(−8 (u² + v²)), u and v from −½ to ½ over the layer's map.
     """
 
+    cost = "1"
+
     def maps(self, seen: Seen) -> Tensor:
         height, width = seen.activation.shape[2:]
         v = (torch.arange(height).to(seen.activation) + 0.5) / height - 0.5

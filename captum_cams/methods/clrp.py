@@ -14,6 +14,8 @@ class CLRP(OutputRelevance):
     (CLRP1): R = y_c at c, −y_c/(classes − 1) elsewhere; the map is the sum of R over channels.
     """
 
+    cost = "1 + gradient"
+
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
         check_classes(output, "CLRP")
         score = output[chosen][:, None]

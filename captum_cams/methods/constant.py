@@ -14,5 +14,7 @@ class Constant(SpatialCAM):
     The baseline of Hartley et al., "Jitter-CAM", BMVC 2021, section 4.2: map = 0.9.
     """
 
+    cost = "1"
+
     def maps(self, seen: Seen) -> Tensor:
         return seen.activation.new_full((len(seen.activation), 1, *seen.activation.shape[2:]), 0.9)

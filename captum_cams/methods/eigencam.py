@@ -17,6 +17,7 @@ class EigenCAM(SpatialCAM):
     singular vector has no sign of its own: it is the one that correlates positively with the mean activation.
     """
 
+    cost = "1"
     any_dimension = True
 
     def maps(self, seen: Seen) -> Tensor:

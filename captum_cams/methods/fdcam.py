@@ -38,6 +38,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
         **options: see :class:`PerturbedCAM`.
     """
 
+    cost = "1 + 2K behind the layer + gradient"
     needs_gradient = True
     any_dimension = True
     needs_resume = True

@@ -15,6 +15,7 @@ class GradCAM(WeightedCAM):
     ICCV 2017, eq. 1 and 2: w_k = ⟨∂y_c/∂A_k⟩, map = ReLU(Σ_k w_k A_k).
     """
 
+    cost = "1 + gradient"
     needs_gradient = True
     any_dimension = True
 

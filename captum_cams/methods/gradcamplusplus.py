@@ -17,6 +17,7 @@ class GradCAMPlusPlus(WeightedCAM):
     0 where the denominator is 0. The paper's factor exp(y_c) is the same for all channels and left out.
     """
 
+    cost = "1 + gradient"
     needs_gradient = True
     any_dimension = True
 

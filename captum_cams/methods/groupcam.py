@@ -27,6 +27,7 @@ class GroupCAM(PerturbedCAM, SpatialCAM):
         **options: see :class:`PerturbedCAM`.
     """
 
+    cost = "1 + groups + gradient"
     needs_gradient = True
 
     def __init__(

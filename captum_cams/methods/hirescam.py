@@ -15,6 +15,7 @@ class HiResCAM(SpatialCAM):
     networks", 2020 (arXiv:2011.08891), eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
     """
 
+    cost = "1 + gradient"
     needs_gradient = True
     any_dimension = True
 

@@ -25,6 +25,7 @@ class IntegratedGradCAM(PerturbedCAM):
         **options: see :class:`PerturbedCAM`; several steps and images share a run.
     """
 
+    cost = "1 + steps + gradients"
     any_dimension = True
 
     def __init__(

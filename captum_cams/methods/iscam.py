@@ -24,6 +24,8 @@ class ISCAM(InputMaskCAM):
         **options: see :class:`InputMaskCAM`.
     """
 
+    cost = "1 + K·steps"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

@@ -15,6 +15,7 @@ class LayerCAM(SpatialCAM):
     eq. 5 to 7: map = ReLU(Σ_k ReLU(G_k) ∘ A_k).
     """
 
+    cost = "1 + gradient"
     needs_gradient = True
     any_dimension = True
 

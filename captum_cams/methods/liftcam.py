@@ -21,6 +21,7 @@ class LIFTCAM(WeightedCAM):
     by their gradient.
     """
 
+    cost = "1 + 4 behind the layer"
     needs_resume = True
     any_dimension = True
 

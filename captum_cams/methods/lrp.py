@@ -15,5 +15,7 @@ class LRP(OutputRelevance):
     sum of R over channels.
     """
 
+    cost = "1 + gradient"
+
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
         return output * chosen

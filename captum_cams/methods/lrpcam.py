@@ -29,6 +29,7 @@ class LRPCAM(WeightedCAM):
         CAMError: ε is negative.
     """
 
+    cost = "1 + 3 behind the layer"
     needs_resume = True
     any_dimension = True
 

@@ -23,6 +23,8 @@ class Random(SpatialCAM):
         **options: see :class:`CAMAttribution`.
     """
 
+    cost = "1"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

@@ -28,6 +28,7 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         **options: see :class:`PerturbedCAM`.
     """
 
+    cost = "1 + P behind the layer"
     needs_resume = True
     rectifies = False
 

@@ -24,6 +24,8 @@ class RelevanceCAM(WeightedCAM):
         **options: see :class:`CAMAttribution`.
     """
 
+    cost = "2 + gradient"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

@@ -30,6 +30,8 @@ class RISE(PerturbedCAM, SpatialCAM):
         **options: see :class:`PerturbedCAM`.
     """
 
+    cost = "1 + masks"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

@@ -16,5 +16,7 @@ class ScoreCAM(InputMaskCAM):
     eq. 4 to 8: w_k = softmax_k(f_c(x ∘ norm(up(A_k))) − f_c(0)).
     """
 
+    cost = "1 + K"
+
     def score_masks(self, masks: Tensor, channels: Tensor, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         return run(image * masks)

@@ -14,6 +14,8 @@ class SGLRP(OutputRelevance):
     Propagation", ICCVW 2019, eq. 6: R = p_c (1 − p_c) at c, −p_c p_j at j; the map is the sum of R over channels.
     """
 
+    cost = "1 + gradient"
+
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
         check_classes(output, "SGLRP")
         probabilities = output.softmax(1)

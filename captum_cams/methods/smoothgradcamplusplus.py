@@ -30,6 +30,7 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
         CAMError: σ is negative.
     """
 
+    cost = "1 + samples + gradients"
     any_dimension = True
 
     def __init__(

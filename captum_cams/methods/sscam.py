@@ -25,6 +25,7 @@ class SSCAM(InputMaskCAM):
         **options: see :class:`InputMaskCAM`.
     """
 
+    cost = "1 + K·samples"
     shares_masks = False
 
     def __init__(

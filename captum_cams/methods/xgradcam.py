@@ -15,6 +15,7 @@ class XGradCAM(WeightedCAM):
     w_k = Σ_ij A_k G_k / Σ_ij A_k, 0 where the sum of the activations is 0.
     """
 
+    cost = "1 + gradient"
     needs_gradient = True
     any_dimension = True
 

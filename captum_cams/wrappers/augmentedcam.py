@@ -74,6 +74,8 @@ class AugmentedCAM(VariantsCAM):
         CAMError: no transformations, or one that is not invertible.
     """
 
+    cost = "transformations × base"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

@@ -38,6 +38,8 @@ class FGCAM(WrappedCAM):
             has no rule.
     """
 
+    cost = "base + gradient"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

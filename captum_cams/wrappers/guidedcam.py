@@ -35,6 +35,7 @@ class GuidedCAM(WrappedCAM):
         CAMError: the model calls ReLU as a function, where Captum's hooks do not reach it, or is no module.
     """
 
+    cost = "base + 2 + gradient"
     rectifies = False
 
     def contributions(

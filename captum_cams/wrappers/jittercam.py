@@ -32,6 +32,8 @@ class JitterCAM(VariantsCAM):
         CAMError: the base's map is as large as the image.
     """
 
+    cost = "(d + 1)² base"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

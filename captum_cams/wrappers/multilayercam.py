@@ -34,6 +34,8 @@ class MultiLayerCAM(WrappedCAM):
         CAMError: ``layers`` is empty, or none are found.
     """
 
+    cost = "base, for all layers at once"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

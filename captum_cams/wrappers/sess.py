@@ -36,6 +36,8 @@ class SESS(VariantsCAM):
         CAMError: ``drop`` is not in [0, 1), or a target that is a function gives a negative score.
     """
 
+    cost = "windows + base on the kept ones"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],

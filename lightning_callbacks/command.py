@@ -1,0 +1,168 @@
+"""The command line: ``captum-cams explain``, ``captum-cams evaluate`` and ``captum-cams methods``."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+import pytorch_lightning as pl
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from captum_cams import CAMError, create, names, visual
+from captum_cams.registry import lookup
+from lightning_callbacks.evaluation import evaluate
+from lightning_callbacks.folders import collate, open_folder
+from lightning_callbacks.models import Loaded, load_model
+from lightning_callbacks.protocols import find_protocol
+
+
+def explain(
+    images: Sequence[Path],
+    model: str,
+    method: Sequence[str] = ("gradcam",),
+    out: Path = Path("cams"),
+    layer: str | None = None,
+    target: int | None = None,
+    checkpoint: Path | None = None,
+    whole: bool = False,
+) -> None:
+    """Write the heat map of each image over it, one PNG an image.
+
+    Args:
+        images: files.
+        model: a torchvision model by name, with its default weights, or module:function that returns a network.
+        method: one or more of the names that "captum-cams methods" prints; a column of the picture each.
+        out: folder for the pictures.
+        layer: dotted name of the layer to explain; the last feature layer otherwise.
+        target: index of the class to explain; the predicted class otherwise.
+        checkpoint: file of weights to use in place of the default ones.
+        whole: squeeze the whole image into the network's input, in place of cutting out its centre.
+    """
+    loaded = load_model(model, checkpoint)
+    explainers = {name: create(name, loaded.network, layer) for name in method}
+    prepare = loaded.transform(whole)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in images:
+        with Image.open(file) as opened:
+            inputs = prepare(opened.convert("RGB"))[None]
+        with torch.no_grad():
+            scores = loaded.network(inputs).softmax(1)[0]
+        index = int(scores.argmax()) if target is None else target
+        if not 0 <= index < len(scores):
+            raise CAMError(f"target must be a class from 0 to {len(scores) - 1}, got {index}")
+        maps = {name: explainer.attribute(inputs, index) for name, explainer in explainers.items()}
+        caption = _caption(loaded, index, float(scores[index]), predicted=target is None)
+        picture = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
+        written = out / f"{file.stem}.png"
+        Image.fromarray(picture).save(written)
+        print(f"{written}: {caption}")
+
+
+def evaluate_folder(
+    model: str,
+    data: Path,
+    methods: Sequence[str] = ("gradcam",),
+    protocol: str = "jittercam-accuracy",
+    metrics: Sequence[str] | None = None,
+    out: Path = Path("evaluation"),
+    devices: int = 1,
+    batch_size: int = 8,
+    workers: int = 0,
+    precision: str = "32-true",
+    layer: str | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Measure methods on a folder of images and print one table; started again after an interruption, it goes on.
+
+    Args:
+        model: a torchvision model by name, with its default weights, or module:function that returns a network.
+        data: a folder with labels.csv, VOCdevkit, ImageNet's val, a folder for each class, or images alone.
+        methods: names that "captum-cams methods" prints, wrappers as "fgcam(gradcam)".
+        protocol: how a paper measures: fdcam-faithfulness, fdcam-discriminability, fgcam-faithfulness,
+            fgcam-localisation, jittercam-accuracy, jittercam-localisation or adcc.
+        metrics: others than the protocol's.
+        out: folder for the table, the rows of each image, the curves, and the journal of what is done.
+        devices: how many of them, a process each.
+        batch_size: images in a batch.
+        workers: processes that read images.
+        precision: as Lightning's Trainer takes it.
+        layer: dotted name of the layer to explain; the last feature layer otherwise.
+        checkpoint: file of weights to use in place of the default ones.
+    """
+    measured = find_protocol(protocol)
+    loaded = load_model(model, checkpoint)
+    images = open_folder(data, loaded.transform(measured.whole))
+    loader = DataLoader(images, batch_size, collate_fn=collate, num_workers=workers)
+    trainer = pl.Trainer(
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    evaluate(loaded.network, loader, methods, metrics, trainer, protocol=measured, layer=layer, out=out)
+
+
+def methods() -> None:
+    """Print each method: its name, its paper, its cost in forward passes."""
+    rows = [(name, _paper(name), lookup(name).cost) for name in names()]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    for name, paper, cost in rows:
+        print(f"{name:{widths[0]}}  {paper:{widths[1]}}  {cost}")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; what the user got wrong is said in one line, and 2 returned."""
+    parser = ArgumentParser(prog="captum-cams", description="Class activation maps.", exit_on_error=False)
+    commands = parser.add_subcommands(dest="command")
+    commands.add_subcommand("explain", _parser(explain, positional="images", several=["method"]))
+    commands.add_subcommand("evaluate", _parser(evaluate_folder, several=["methods", "metrics"]))
+    commands.add_subcommand("methods", _parser(methods))
+    actions: dict[str, Callable[..., None]] = {"explain": explain, "evaluate": evaluate_folder, "methods": methods}
+    try:
+        found = parser.parse_args(args)
+        actions[found.command](**found[found.command].as_dict())
+    except (ArgumentError, CAMError, OSError) as error:
+        said = re.sub(rf"\b({'|'.join(actions)})\.(?=\w)", "--", " ".join(str(error).split()))
+        print(f"captum-cams: {said}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser(function: Any, positional: str | None = None, several: Sequence[str] = ()) -> ArgumentParser:
+    """The arguments of a function; ``several`` take any number of words, as shells have it."""
+    parser = ArgumentParser(description=(inspect.getdoc(function) or "").split("\n")[0], exit_on_error=False)
+    parser.add_function_arguments(function, skip={*several, *([positional] if positional else [])})
+    parameters = inspect.signature(function).parameters
+    said = _said(function)
+    for name in several:
+        parser.add_argument(f"--{name}", nargs="+", default=parameters[name].default, help=said[name])
+    if positional is not None:
+        parser.add_argument(positional, nargs="+", type=Path, help=said[positional])
+    return parser
+
+
+def _said(function: Any) -> dict[str, str]:
+    return {
+        one.arg_name: one.description or "" for one in docstring_parser.parse(inspect.getdoc(function) or "").params
+    }
+
+
+def _paper(name: str) -> str:
+    """Authors, venue and year, from the docstring's second paragraph."""
+    source = " ".join((inspect.getdoc(lookup(name)) or "").split("\n\n")[1].split())
+    found = re.match(r'(The baseline of )?(?P<authors>[^,"]+), (".+?", )?(?P<venue>.*?\d{4})', source)
+    assert found is not None, name
+    return f"{found['authors']}, {found['venue']}"
+
+
+def _caption(loaded: Loaded, index: int, probability: float, predicted: bool) -> str:
+    name = loaded.class_names[index] if index < len(loaded.class_names) else f"class {index}"
+    return f"{'predicted ' if predicted else ''}{name}, p = {probability:.2f}"

@@ -1,0 +1,108 @@
+"""A network by name, with its weights and the preparation that its images need."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import nn
+from torchvision import models
+from torchvision.transforms import v2
+
+from captum_cams.errors import CAMError, near
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network in evaluation mode, and what its images need.
+
+    Args:
+        network: images → scores.
+        size: side of its input, in pixels.
+        shorter: of the image before its centre is cut out.
+        mean: of the normalisation.
+        std: of the normalisation.
+        class_names: or nothing.
+    """
+
+    network: nn.Module
+    size: int = 224
+    shorter: int = 256
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+    class_names: tuple[str, ...] = ()
+
+    def transform(self, whole: bool) -> Callable[..., Any]:
+        """Squeeze the whole image to the input's size, or resize its shorter side and cut out the centre."""
+        resize = [v2.Resize((self.size, self.size))] if whole else [v2.Resize(self.shorter), v2.CenterCrop(self.size)]
+        return v2.Compose(
+            [*resize, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
+        )
+
+
+def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
+    """A torchvision model with its default weights, or what ``module:function`` returns; ``checkpoint`` in their place.
+
+    Raises:
+        CAMError: unknown name, weights that cannot be had, or a checkpoint that does not fit.
+    """
+    if ":" in name:
+        return Loaded(_fill(_made(name), checkpoint).eval())
+    known = models.list_models()
+    if name not in known:
+        raise CAMError(f'unknown model "{name}"{near(name, known) or "; pass a torchvision name, or module:function"}')
+    weights = models.get_model_weights(name)["DEFAULT"]
+    try:
+        network = models.get_model(name, weights=None if checkpoint else weights)
+    except (URLError, OSError) as error:
+        raise CAMError(f"the weights of {name} cannot be downloaded ({error}); pass --checkpoint FILE") from error
+    preset = weights.transforms()
+    if not hasattr(preset, "crop_size"):
+        raise CAMError(f'"{name}" classifies no images; pass module:function that returns images → scores')
+    return Loaded(
+        _fill(network, checkpoint).eval(),
+        preset.crop_size[0],
+        preset.resize_size[0],
+        tuple(preset.mean),
+        tuple(preset.std),
+        tuple(weights.meta["categories"]),
+    )
+
+
+def _made(name: str) -> nn.Module:
+    module, function = name.split(":", 1)
+    sys.path.insert(0, "")  # a script that pip installed does not look in the working directory
+    try:
+        network = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise CAMError(f'"{name}" cannot be imported ({error}); run in its folder, or set PYTHONPATH') from error
+    finally:
+        sys.path.remove("")
+    if not isinstance(network, nn.Module):
+        raise CAMError(f'"{name}" must return an nn.Module, got {type(network).__name__}')
+    return network
+
+
+def _fill(network: nn.Module, checkpoint: str | Path | None) -> nn.Module:
+    if checkpoint is None:
+        return network
+    if not Path(checkpoint).is_file():
+        raise CAMError(f"the checkpoint {checkpoint} is no file")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = state.get("state_dict", state)  # Lightning's, and those of many training scripts
+    own = network.state_dict()
+    for prefix in ("model.", "network.", "net.", "module."):
+        if not state.keys() & own.keys() and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise CAMError(f"the checkpoint {checkpoint} does not fit the model: {first}") from error
+    return network
