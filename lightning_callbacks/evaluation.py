@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -86,6 +87,8 @@ class CAMEvaluation(pl.LightningModule):
         for entry in entries:
             self.rows.update(*(torch.tensor(entry[key]) for key in ("places", "values", "curves")))
         self.finished = self.trainer.strategy.broadcast({entry["batch"] for entry in entries})
+        if len(self.finished) == len(self.batches):
+            self.on_test_epoch_end()  # Lightning leaves out an epoch without batches
 
     def test_dataloader(self) -> DataLoader:
         return share(self.loader, self.batches, self.finished, self.trainer.world_size, self.trainer.global_rank)
@@ -224,12 +227,14 @@ def evaluate(
         raise CAMError('the processes of this strategy cannot return a table; use strategy="ddp"')
     if str(trainer.precision) in ("16-true", "bf16-true", "64-true"):
         raise CAMError(f'precision "{trainer.precision}" would change the weights; use "bf16-mixed"')
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    attached = [(one, one._trainer) for one in model.modules() if isinstance(one, pl.LightningModule)]
     with isolate_rng():
         evaluation = CAMEvaluation(model, data, methods, chosen, layer, batch_fn, output_fn, out)
+        device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        attached = [(one, one._trainer) for one in model.modules() if isinstance(one, pl.LightningModule)]
         try:
-            trainer.test(evaluation, verbose=False)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Total length of `DataLoader` across ranks is zero")
+                trainer.test(evaluation, verbose=False)
         finally:
             model.to(device)
             for one, owner in attached:

@@ -69,7 +69,7 @@ def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
     - ``labels.csv`` with the columns file, class_index and, for boxes, x0, y0, x1, y1; a row for each box.
     - ``VOCdevkit/VOC20xx``: the "val" split; objects marked difficult are left out.
     - ImageNet: ``val/n01440764/*.JPEG`` and, for boxes, the XML files in ``Annotations/CLS-LOC/val``.
-    - a folder for each class, in alphabetical order, or images alone.
+    - images alone, or a folder for each class, in alphabetical order.
 
     Raises:
         CAMError: there is none of these.
@@ -81,11 +81,11 @@ def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
         entries = _voc(root)
     elif (root / "val").is_dir():
         entries = _classes(root / "val", root / "Annotations" / "CLS-LOC" / "val")
-    elif root.is_dir() and any(child.is_dir() for child in root.iterdir()):
-        entries = _classes(root, root)
     else:
-        files = sorted(root.iterdir()) if root.is_dir() else []
-        entries = [(file, lambda: ([], None)) for file in files if file.suffix.lower() in IMG_EXTENSIONS]
+        files = [file for file in sorted(root.glob("*")) if file.suffix.lower() in IMG_EXTENSIONS]
+        folders = [child for child in root.glob("*") if child.is_dir()]
+        alone: list[Entry] = [(file, lambda: ([], None)) for file in files]
+        entries = alone or (_classes(root, root) if folders else [])
     if not entries:
         raise CAMError(
             f"{root} must hold labels.csv, VOCdevkit, val/, a folder for each class, or images; found none of these"

@@ -1,0 +1,95 @@
+"""What a user types, and what is said when it is wrong."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import captum_cams as cc
+from captum_cams import visual
+from lightning_callbacks.command import main
+from lightning_callbacks.models import load_model
+
+MODEL = "tests.evaluation_run:network"
+
+
+@pytest.fixture
+def image(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    return tmp_path / "noise.png"
+
+
+def test_explain_writes_the_panel(image, tmp_path, capsys):
+    out = tmp_path / "cams"
+    assert main(["explain", str(image), "--model", MODEL, "--method", "fdcam", "gradcam", "--out", str(out)]) == 0
+    loaded = load_model(MODEL)
+    inputs = loaded.transform(whole=False)(Image.open(image))[None]
+    with torch.no_grad():
+        scores = loaded.network(inputs).softmax(1)[0]
+    maps = {name: cc.create(name, loaded.network).attribute(inputs) for name in ("fdcam", "gradcam")}
+    caption = f"predicted class {int(scores.argmax())}, p = {float(scores.max()):.2f}"
+    expected = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
+    assert np.array_equal(np.asarray(Image.open(out / "noise.png")), expected)
+    assert capsys.readouterr().out == f"{out / 'noise.png'}: {caption}\n"
+
+
+def test_explain_takes_a_class(image, tmp_path, capsys):
+    assert main(["explain", str(image), "--model", MODEL, "--target", "2", "--out", str(tmp_path), "--layer", "2"]) == 0
+    assert ": class 2, p = " in capsys.readouterr().out
+
+
+def test_evaluate_prints_the_table_and_goes_on(image, tmp_path, capsys):
+    typed = ["evaluate", "--model", MODEL, "--data", str(image.parent), "--out", str(tmp_path / "out")]
+    typed += ["--methods", "centre", "fgcam(gradcam)", "--metrics", "complexity", "average_drop"]
+    assert main(typed) == 0
+    first = capsys.readouterr().out
+    assert "| fgcam(gradcam) |" in first
+    assert main(typed) == 0  # nothing is left to do
+    assert capsys.readouterr().out == first
+
+
+def test_methods_prints_one_line_each(capsys):
+    assert main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == cc.names()
+    assert all(re.search(r"  .+ (19|20)\d\d  .+", line) for line in lines)
+    assert "Selvaraju et al., ICCV 2017" in next(line for line in lines if line.startswith("gradcam "))
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ([], 'expected "command" to be one of {explain,evaluate,methods}'),
+        (["explode"], "invalid choice: 'explode' (choose from 'explain', 'evaluate', 'methods')"),
+        (["explain", "IMAGE"], "required: --model"),
+        (["explain", "--model", MODEL], "required: --images"),
+        (["explain", "IMAGE", "--model", MODEL, "--method", "fdcan"], 'unknown CAM "fdcan"; did you mean "fdcam"'),
+        (["explain", "IMAGE", "--model", MODEL, "--target", "9"], "target must be a class from 0 to 3, got 9"),
+        (["explain", "none.png", "--model", MODEL], "No such file"),
+        (["explain", "IMAGE", "--model", "resnet5"], 'did you mean "resnet50"'),
+        (["explain", "IMAGE", "--model", MODEL, "--layer", "nine"], "nine"),
+        (["evaluate", "--model", MODEL, "--data", "none"], "found none of these"),
+        (["evaluate", "--model", MODEL, "--data", "FOLDER", "--protocol", "cam"], "there are fdcam-faithfulness"),
+        (["evaluate", "--model", MODEL, "--data", "FOLDER", "--devices", "two"], '"devices": Expected a'),
+        (["evaluate", "--model", MODEL, "--data", "FOLDER", "--metrics", "auc"], "metrics must be one of"),
+        (["evaluate", "--model", MODEL, "--data", "FOLDER", "--colour", "red"], "--colour"),
+    ],
+)
+def test_mistakes_take_one_line(image, tmp_path, monkeypatch, capsys, typed, words):
+    monkeypatch.chdir(tmp_path)
+    places = {"IMAGE": str(image), "FOLDER": str(image.parent)}
+    assert main([places.get(word, word) for word in typed]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("captum-cams: ")
+    assert said.count("\n") == 1
+    assert words in said
+
+
+def test_the_images_of_a_half_precision_checkpoint_are_explained(image, tmp_path):
+    state = {key: value.half() for key, value in load_model(MODEL).network.state_dict().items()}
+    torch.save(state, tmp_path / "half.pt")
+    typed = ["explain", str(image), "--model", MODEL, "--checkpoint", str(tmp_path / "half.pt"), "--out", str(tmp_path)]
+    assert main(typed) == 0
