@@ -35,7 +35,8 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
     A tensor of images; a tuple, list, mapping or dataclass with images (or a list of C×H×W of one size) and labels;
     in a mapping or dataclass by the usual names ("image", "pixel_values", "x", ...; "label", "target", "y", ...), with
     "boxes" and "masks" beside them. Labels are N integers, N×classes zeros and ones, or for each image a mapping with
-    "labels" and "boxes" or "masks", as torchvision's detection references have it; anything else counts as none.
+    "labels" and "boxes" or "masks", as torchvision's detection references have it, or one mapping of them stacked;
+    anything else counts as none.
 
     Raises:
         CAMError: no images; the remedy is ``batch_fn``.
@@ -49,6 +50,8 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
     else:
         parts = fields if isinstance(fields, list | tuple) else (fields,)
         images, labels = (parts[0] if parts else None), (parts[1] if len(parts) > 1 else None)
+        if isinstance(labels, Mapping) and "labels" in labels:
+            labels = _per_image(labels, labels["labels"])
     if isinstance(images, list | tuple) and images and all(isinstance(one, Tensor) for one in images):
         sizes = {one.shape for one in images}
         images = torch.stack(list(images)) if len(sizes) == 1 else None

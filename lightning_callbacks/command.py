@@ -157,10 +157,9 @@ def _said(function: Any) -> dict[str, str]:
 
 def _paper(name: str) -> str:
     """Authors, venue and year, from the docstring's second paragraph."""
-    source = " ".join((inspect.getdoc(lookup(name)) or "").split("\n\n")[1].split())
+    source = " ".join("".join((inspect.getdoc(lookup(name)) or "").split("\n\n")[1:2]).split())
     found = re.match(r'(The baseline of )?(?P<authors>[^,"]+), (".+?", )?(?P<venue>.*?\d{4})', source)
-    assert found is not None, name
-    return f"{found['authors']}, {found['venue']}"
+    return f"{found['authors']}, {found['venue']}" if found else ""
 
 
 def _caption(loaded: Loaded, index: int, probability: float, predicted: bool) -> str:

@@ -54,6 +54,10 @@ def test_several_classes_with_and_without_regions():
     masks = torch.ones(2, 8, 8)
     given = {"images": IMAGES, "labels": LABELS, "masks": masks}
     assert annotations(images_and_labels(given)[1], 2)[0].regions[1].shape == (1, 8, 8)
+    stacked = {"labels": torch.tensor([[0, 1], [2, 2]]), "boxes": torch.ones(2, 2, 4)}
+    first, second = annotations(images_and_labels((IMAGES, stacked))[1], 2)
+    assert first.regions[1].shape == (1, 4)
+    assert second.regions[2].shape == (2, 4)
     given = {"images": IMAGES, "labels": LABELS, "boxes": BOXES}
     assert torch.equal(annotations(images_and_labels(given)[1], 2)[1].regions[0], BOXES[1])
 

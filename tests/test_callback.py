@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 import captum_cams as cc
 from captum_cams.metrics import average_drop, curve_area, insertion_curve
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.batches import class_scores, images_and_labels
+from lightning_callbacks.batches import images_and_labels
+from lightning_callbacks.network import class_scores
 from tests.lightning_modules import Net, WithInnerModel, data, loaders, trainer
 
 pytestmark = [
