@@ -1,60 +1,58 @@
 """Explain the same validation images again and again while a network trains."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
+import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
-from torchmetrics import MeanMetric
 
-from captum_cams import CAMAttribution, CAMError, create, visual
-from captum_cams.engine.untouched import untouched
-from captum_cams.errors import check_at_least, check_choice
-from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
+from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.metrics.presets import Preset, find_preset
-from captum_cams.registry import canonical
-from lightning_callbacks.batches import BatchFn, images_and_labels
-from lightning_callbacks.network import Network, OutputFn
+from lightning_callbacks.batches import BatchFn, annotations, images_and_labels
+from lightning_callbacks.drift import Drift
+from lightning_callbacks.explainers import Method, named
+from lightning_callbacks.explaining import Explained, Explaining, interleaved, is_memory
+from lightning_callbacks.measures import METRICS
+from lightning_callbacks.network import OutputFn
+from lightning_callbacks.protocols import Protocol
+from lightning_callbacks.report import Report
+from lightning_callbacks.selection import CHOICES, Kept, Selection, losses_of
 
-log = logging.getLogger("lightning_callbacks")
-
-Method = str | CAMAttribution
-METRICS = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase")
-
-
-@dataclass
-class _Explained:
-    """What one epoch's explanations leave to be logged."""
-
-    maps: dict[str, Tensor]
-    probabilities: Tensor
+DEFAULT_METRICS = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase", "drift")
+Key = tuple[str, int]
+"""The stage, "validation" or "test", and the number of the data loader."""
 
 
 class CAMCallback(pl.Callback):
     """Log class activation maps and their faithfulness at every validation: ``Trainer(callbacks=[CAMCallback()])``.
 
-    The first validation images are kept and explained again after every ``every_n_epochs`` epochs. TensorBoard
-    gets one panel (a row per image, a column per method; below, true class, predicted class, probability), and
-    ``cam/<method>/<metric>`` is logged for ``ModelCheckpoint`` and ``EarlyStopping`` to monitor. Works in
-    ``fit``, ``validate`` and ``test``; training is the same to the bit as without it.
+    Some validation images are kept and explained again after every ``every_n_epochs`` epochs. The log gets one panel
+    (a row per image, a column per method; below, true class, predicted class, probability, drift), a figure of the
+    mean insertion and deletion curves, a card that says what was run, and ``cam/<method>/<metric>`` for
+    ``ModelCheckpoint`` and ``EarlyStopping`` to monitor. Works in ``fit``, ``validate`` and ``test``; training is the
+    same to the bit as without it.
 
     Args:
         method: a name (``captum_cams.names()``), an explainer made beforehand, or a list of these. Of a name with
             brackets, ``jittercam(fdcam)``, the log makes ``jittercam.fdcam``.
         layer: dotted name of the layer to explain; None finds the last feature layer.
-        num_images: how many images are explained.
+        num_images: how many images of each data loader are explained, on all processes together.
         every_n_epochs: explain in every n-th epoch only.
-        metrics: which of ``METRICS`` to log.
+        metrics: which of ``METRICS`` to log, of the predicted class, and "drift", the mean rank correlation of each
+            image's map with its map of the last explained epoch. Localisation needs boxes or masks in the batch.
         preset: steps and replacement of the insertion and deletion curves.
-        batch_fn: batch → (images, labels or None), where batches are not images or (images, labels, ...).
+        margin: of the pointing game, in pixels.
+        choose: which images: the "first", "random" ones, as many "per_class" as can be, all of which stay the same, or
+            the "hardest" by loss of each epoch, which costs a forward pass of every validation batch.
+        true_class: explain the annotated class beside the predicted one.
+        max_seconds_per_epoch: explain fewer images, one at least, where these seconds do not suffice.
+        batch_fn: batch → (images, labels), where ``images_and_labels`` does not find them.
         output_fn: output of the network → scores N×classes, where it is no tensor, no tuple that begins with one
             and no mapping with ``logits`` or a single tensor.
         mean: of the normalisation, per channel, undone in the panel together with ``std``.
@@ -72,8 +70,12 @@ class CAMCallback(pl.Callback):
         layer: str | None = None,
         num_images: int = 8,
         every_n_epochs: int = 1,
-        metrics: Sequence[str] = METRICS,
+        metrics: Sequence[str] = DEFAULT_METRICS,
         preset: str | Preset = "quick",
+        margin: float = 0.0,
+        choose: str = "first",
+        true_class: bool = False,
+        max_seconds_per_epoch: float | None = None,
         batch_fn: BatchFn | None = None,
         output_fn: OutputFn | None = None,
         mean: Sequence[float] | None = None,
@@ -81,31 +83,51 @@ class CAMCallback(pl.Callback):
         class_names: Sequence[str] | None = None,
         on_error: str = "warn",
     ) -> None:
-        methods = [method] if isinstance(method, str | CAMAttribution) else list(method)
-        self.methods = {_name(one): one for one in methods}
-        if not methods or len(self.methods) < len(methods):
-            raise CAMError(f"method must name each explainer once, got {[_name(one) for one in methods]}")
+        # TensorBoard's tags have no brackets.
+        self.methods = {name.replace("(", ".").rstrip(")"): one for name, one in named(method).items()}
         check_at_least("num_images", num_images, 1)
         check_at_least("every_n_epochs", every_n_epochs, 1)
+        check_choice("choose", choose, CHOICES)
         check_choice("on_error", on_error, ("warn", "raise"))
         for metric in metrics:
-            check_choice("metrics", metric, METRICS)
+            check_choice("metrics", metric, (*METRICS, "drift"))
         if (mean is None) != (std is None):
             raise CAMError("mean and std undo the normalisation together; pass both or neither")
+        if max_seconds_per_epoch is not None and not max_seconds_per_epoch > 0:
+            raise CAMError(f"max_seconds_per_epoch must be more than 0, got {max_seconds_per_epoch}")
         self.layer, self.num_images, self.every_n_epochs = layer, num_images, every_n_epochs
-        self.metrics, self.preset = tuple(metrics), find_preset(preset)
-        self.batch_fn, self.output_fn = batch_fn or images_and_labels, output_fn
-        self.mean, self.std, self.class_names, self.on_error = mean, std, class_names, on_error
-        self._kept: dict[str, tuple[Tensor, Tensor | None]] = {}
-        self._explained: _Explained | None = None
-        self._means: dict[str, MeanMetric] = {}
-        self._network: Network | None = None
-        self._explainers: dict[str, CAMAttribution] = {}
+        self.metrics, self.choose = tuple(metrics), choose
+        measured = tuple(metric for metric in metrics if metric != "drift")
+        self.protocol = Protocol(measured, preset=find_preset(preset), margin=margin)
+        self.batch_fn, self.on_error = batch_fn or images_and_labels, on_error
+        arguments = self.methods, layer, output_fn, self.protocol, true_class, max_seconds_per_epoch, self._guarded
+        self._new_explaining = lambda: Explaining(*arguments)
+        self._explaining = self._new_explaining()
+        self._report = Report(tuple(self.methods), self.metrics, mean, std, class_names)
+        self._selections: dict[Key, Selection] = {}
+        self._kept: dict[Key, list[Kept]] = {}
+        self._drifts: dict[Key, Drift] = {}
+        self._explained: dict[Key, list[Explained]] = {}
+        self._seconds = 0.0
         self._warned: set[str] = set()
 
     @property
     def state_key(self) -> str:
         return self._generate_state_key(methods=list(self.methods), layer=self.layer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "kept": {f"{split}/{number}": kept for (split, number), kept in self._kept.items()},
+            "maps": {f"{split}/{number}": drift.before for (split, number), drift in self._drifts.items()},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, kept in state_dict["kept"].items():
+            split, number = name.split("/")
+            self._kept[split, int(number)] = kept
+        for name, maps in state_dict["maps"].items():
+            split, number = name.split("/")
+            self._drifts[split, int(number)] = Drift(maps)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if not isinstance(trainer, pl.Trainer):
@@ -115,7 +137,13 @@ class CAMCallback(pl.Callback):
             )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._network, self._explainers = None, {}
+        self._explaining = self._new_explaining()
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer, "validation")
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer, "test")
 
     def on_validation_batch_end(
         self,
@@ -126,7 +154,8 @@ class CAMCallback(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._see(trainer, pl_module, batch, "validation")
+        batches = trainer.num_val_batches[dataloader_idx]
+        self._see(trainer, pl_module, batch, ("validation", dataloader_idx), batch_idx + 1 >= batches)
 
     def on_test_batch_end(
         self,
@@ -137,158 +166,114 @@ class CAMCallback(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._see(trainer, pl_module, batch, "test")
+        batches = trainer.num_test_batches[dataloader_idx]
+        self._see(trainer, pl_module, batch, ("test", dataloader_idx), batch_idx + 1 >= batches)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "validation")
+        self._finish(trainer, pl_module, "validation", len(trainer.num_val_batches))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "test")
+        self._finish(trainer, pl_module, "test", len(trainer.num_test_batches))
 
     def _due(self, trainer: pl.Trainer) -> bool:
         fitting = trainer.state.fn == "fit"
         return not trainer.sanity_checking and not (fitting and trainer.current_epoch % self.every_n_epochs)
 
-    def _see(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, split: str) -> None:
-        if not self._due(trainer) or self._explained is not None:
-            return
-        with torch.inference_mode(False):  # what is kept must outlive the mode that validate and test run in
-            if not self._enough(split):
-                self._guarded(self._keep, batch, split)
-            if self._enough(split):
-                # Not at the epoch's end, where weight-averaging callbacks have swapped the weights back.
-                self._explain(trainer, pl_module, split)
-
-    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
+    def _start(self, trainer: pl.Trainer, split: str) -> None:
         if not self._due(trainer):
             return
-        if self._explained is None:  # fewer validation images than wished for
-            with torch.inference_mode(False):
-                self._explain(trainer, pl_module, split)
-        explained, self._explained = self._explained, None
-        for name, mean in self._means.items():
-            # Every rank computes, explained or not: the sum over ranks waits for all of them. Without any
-            # explanation the value is NaN, so that a callback which monitors it finds it.
-            pl_module.log(name, mean.compute(), sync_dist=True)
-        self._means = {}
-        if explained is not None:
-            self._guarded(self._log_panel, trainer, split, explained)
+        self._explained, self._seconds = {}, 0.0
+        for key, kept in self._kept.items():
+            if key not in self._selections:  # a checkpoint's images go on, each process with its share
+                share = kept[trainer.global_rank : self.num_images : trainer.world_size]
+                self._selections[key] = self._selection(trainer)
+                self._selections[key].restore(share)
+        for (stage, _), selection in self._selections.items():
+            if stage == split:
+                selection.start()
 
-    def _enough(self, split: str) -> bool:
-        return split in self._kept and len(self._kept[split][0]) >= self.num_images
+    def _selection(self, trainer: pl.Trainer) -> Selection:
+        selection = Selection(self.choose, math.ceil(self.num_images / trainer.world_size))
+        selection.start()
+        return selection
 
-    def _keep(self, batch: Any, split: str) -> None:
-        images, given = self.batch_fn(batch)
-        images = images.detach().cpu().clone()
-        labels = given.detach().cpu().clone() if isinstance(given, Tensor) and given.ndim == 1 else None
-        if split in self._kept:
-            before, known = self._kept[split]
-            images = torch.cat([before, images])
-            labels = None if labels is None or known is None else torch.cat([known, labels])
-        self._kept[split] = images[: self.num_images], None if labels is None else labels[: self.num_images]
-
-    def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
-        names = [f"cam/{method}/{metric}" for method in self.methods for metric in self.metrics]
-        self._means = {name: MeanMetric(nan_strategy="disable").to(pl_module.device) for name in names}
-        for mean in self._means.values():
-            mean.update(torch.empty(0, device=pl_module.device))
-        self._explained = _Explained({}, torch.empty(0))
-        if split not in self._kept:
+    def _see(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, key: Key, last: bool) -> None:
+        if not self._due(trainer) or key in self._explained:
             return
+        if key not in self._selections:
+            self._selections[key] = self._selection(trainer)
+        selection = self._selections[key]
+        with torch.inference_mode(False):  # what is kept must outlive the mode that validate and test run in
+            if not selection.complete:
+                self._guarded(self._select, trainer, pl_module, batch, selection)
+            if last:
+                selection.end()
+            if selection.complete:
+                # Not at the epoch's end, where weight-averaging callbacks have swapped the weights back.
+                self._explain(trainer, pl_module, key)
+
+    def _select(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, selection: Selection) -> None:
+        images, labels = self.batch_fn(batch)
+        known = annotations(labels, len(images))
+        losses = None
+        if self.choose == "hardest":
+            with isolate_rng(), trainer.precision_plugin.forward_context():
+                losses = losses_of(self._explaining.scores(pl_module, images), known)
+        selection.see(images, known, losses)
+
+    def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, key: Key) -> None:
+        selection, start = self._selections[key], time.perf_counter()
         with ExitStack() as stack:
             # Callbacks run outside autocast; the network is explained as it is trained.
             stack.enter_context(isolate_rng())
             stack.enter_context(trainer.precision_plugin.forward_context())
-            images = self._kept[split][0].to(pl_module.device)
-            network = self._guarded(self._prepare, pl_module)
-            if network is None:
-                return
-            probabilities = self._guarded(_probabilities, network, images)
-            if probabilities is None:
-                return
-            self._explained.probabilities = probabilities.cpu()
-            for method, explainer in self._explainers.items():
-                self._guarded(self._apply, method, explainer, network, images, probabilities, method=method)
+            done = self._guarded(self._explaining.explain, pl_module, selection.images, selection.annotations)
+        self._explained[key] = done or []
+        self._seconds += time.perf_counter() - start
 
-    def _prepare(self, pl_module: pl.LightningModule) -> Network:
-        if self._network is None:
-            self._network = Network(pl_module, self.output_fn)
-        network = self._network
-        layer = None if self.layer is None else f"network.{self.layer}"
-        for name, method in self.methods.items():
-            if name not in self._explainers:
-                made = method if isinstance(method, CAMAttribution) else create(method, network, layer)
-                self._explainers[name] = made
-        return network
-
-    def _apply(
-        self, method: str, explainer: CAMAttribution, network: Network, images: Tensor, probabilities: Tensor
-    ) -> None:
-        target = probabilities.argmax(1)
-        maps = explainer.attribute(images, target)
-        assert self._explained is not None
-        self._explained.maps[method] = maps.detach().float().cpu()
-        for metric, values in self._measure(network, images, maps, target).items():
-            self._means[f"cam/{method}/{metric}"].update(values)
-
-    def _measure(self, network: Network, images: Tensor, maps: Tensor, target: Tensor) -> dict[str, Tensor]:
-        areas: dict[str, Tensor] = {}
-        curves: dict[str, Callable[..., Tensor]] = {
-            "insertion_auc": insertion_curve,
-            "deletion_auc": deletion_curve,
-        }
-        for name, curve in curves.items():
-            if name in self.metrics or "over_all" in self.metrics:
-                areas[name] = curve_area(curve(network, images, maps, target, preset=self.preset))
-        if "over_all" in self.metrics:
-            areas["over_all"] = areas["insertion_auc"] - areas["deletion_auc"]
-        if "average_drop" in self.metrics:
-            areas["average_drop"] = average_drop(network, images, maps, target)
-        if "average_increase" in self.metrics:
-            areas["average_increase"] = average_increase(network, images, maps, target)
-        return {name: areas[name] for name in self.metrics}
-
-    def _log_panel(self, trainer: pl.Trainer, split: str, explained: _Explained) -> None:
-        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not trainer.is_global_zero or not explained.maps or not boards:
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, loaders: int) -> None:
+        if not self._due(trainer):
             return
-        images, labels = self._kept[split]
-        captions = [self._caption(labels, i, p) for i, p in enumerate(explained.probabilities)]
-        picture = visual.panel(images.float(), explained.maps, captions, mean=self.mean, std=self.std)
-        # The step that Lightning gives to the scalars of the same epoch.
-        step = trainer.fit_loop.epoch_loop._batches_that_stepped
-        for board in boards:
-            board.experiment.add_image(f"cam/{split}", np.ascontiguousarray(picture), step, dataformats="HWC")
+        step = trainer.fit_loop.epoch_loop._batches_that_stepped  # Lightning's own for the scalars of the same epoch
+        for number in range(loaders):
+            key, suffix = (split, number), f"/dataloader_idx_{number}" if loaders > 1 else ""
+            if key in self._selections and key not in self._explained:  # a loader that does not know its length
+                self._selections[key].end()
+                with torch.inference_mode(False):
+                    self._explain(trainer, pl_module, key)
+            # Every process takes part, explained or not, and knows the result.
+            rows = interleaved(_gathered(self._explained.pop(key, []), trainer.world_size), self.num_images)
+            drifts = self._guarded(self._drifts.setdefault(key, Drift()), rows) or [{}] * len(rows)
+            if rows:
+                self._kept[key] = [
+                    (row.image, list(row.annotation.classes), dict(row.annotation.regions)) for row in rows
+                ]
+            for name, value in self._report.scalars(rows, drifts).items():
+                # Without any explanation the value is NaN, so that a callback which monitors it finds it.
+                pl_module.log(f"{name}{suffix}", torch.tensor(value, device=pl_module.device), sync_dist=True)
+            if rows and trainer.is_global_zero:
+                card = self._explaining.card()
+                for logger in trainer.loggers:
+                    self._guarded(self._report.log, logger, f"{split}{suffix}", step, rows, drifts, card)
+        pl_module.log("cam/seconds", torch.tensor(self._seconds, device=pl_module.device), sync_dist=True)
 
-    def _caption(self, labels: Tensor | None, i: int, probabilities: Tensor) -> str:
-        true = "" if labels is None else f"true {self._class(int(labels[i]))}\n"
-        best = int(probabilities.argmax())
-        return f"{true}predicted {self._class(best)}, p = {probabilities[best]:.2f}"
-
-    def _class(self, index: int) -> str:
-        names: Sequence[str] | Mapping[int, str] = self.class_names or ()
-        return names[index] if 0 <= index < len(names) else str(index)
-
-    def _guarded(self, action: Callable[..., Any], *args: Any, method: str = "") -> Any:
+    def _guarded(self, action: Any, *args: Any, method: str = "") -> Any:
         try:
             return action(*args)
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            reason = f"{method or 'explanation'}: {type(error).__name__}: {error}"
+            remedy = "; lower num_images or the method's perturbations_per_eval" if is_memory(error) else ""
+            reason = f"{method or 'explanation'}: {type(error).__name__}: {error}{remedy}"
             if reason not in self._warned:
                 self._warned.add(reason)
                 rank_zero_warn(f"CAMCallback skips this explanation and the run goes on. {reason}")
             return None
 
 
-def _name(method: Method) -> str:
-    if isinstance(method, CAMAttribution):
-        return type(method).__name__.lower()
-    # TensorBoard's tags have no brackets.
-    return canonical(method).replace("(", ".").rstrip(")")
-
-
-def _probabilities(network: Network, images: Tensor) -> Tensor:
-    with untouched(network):
-        return network(images).float().softmax(1)
+def _gathered(rows: list[Explained], world_size: int) -> list[list[Explained]]:
+    if world_size == 1:
+        return [rows]
+    parts: list[Any] = [None] * world_size
+    dist.all_gather_object(parts, rows)
+    return parts

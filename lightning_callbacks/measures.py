@@ -11,11 +11,11 @@ from captum_cams.errors import check_choice
 from captum_cams.metrics import (
     adcc_of_parts,
     average_drop,
-    average_increase,
     coherency,
     complexity,
     curve_area,
     deletion_curve,
+    drop_and_increase,
     energy_inside,
     insertion_curve,
     is_difficult,
@@ -66,6 +66,7 @@ class Case:
         maps: P×1×h×w.
         annotations: of the pairs' images.
         explain: images and classes to maps.
+        perturbations_per_eval: changed images in one run of the network.
     """
 
     network: Callable[..., Any]
@@ -74,6 +75,7 @@ class Case:
     maps: Tensor
     annotations: Sequence[Annotation]
     explain: Callable[[Tensor, Any], Tensor]
+    perturbations_per_eval: int = 16
 
 
 def columns(metrics: Sequence[str]) -> dict[str, int]:
@@ -98,15 +100,17 @@ def measure(case: Case, protocol: Protocol) -> tuple[dict[str, Tensor], Tensor |
     found: dict[str, Tensor] = {}
     curves = None
     if wanted & {"deletion_auc", "insertion_auc", "over_all"}:
-        deletion = deletion_curve(*pairs, preset=protocol.preset)
-        insertion = insertion_curve(*pairs, preset=protocol.preset)
+        chunk = case.perturbations_per_eval
+        deletion, insertion = (
+            curve(*pairs, preset=protocol.preset, perturbations_per_eval=chunk)
+            for curve in (deletion_curve, insertion_curve)
+        )
         curves = torch.stack((deletion, insertion), 1)
         found["deletion_auc"], found["insertion_auc"] = curve_area(deletion), curve_area(insertion)
         found["over_all"] = found["insertion_auc"] - found["deletion_auc"]
-    if "average_drop" in wanted:
-        found["average_drop"] = average_drop(*pairs, masking=protocol.masking)
-    if "average_increase" in wanted:
-        found["average_increase"] = average_increase(*pairs, masking=protocol.masking)
+    if wanted & {"average_drop", "average_increase"}:
+        changes = drop_and_increase(*pairs, masking=protocol.masking)
+        found["average_drop"], found["average_increase"] = changes
     if wanted & {"adcc", "coherency"}:
         found["coherency"] = coherency(case.images, case.maps, case.explain, case.classes)
     if wanted & {"adcc", "complexity"}:

@@ -1,6 +1,7 @@
 """The network of a Lightning module, as images → scores."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,13 +16,14 @@ OutputFn = Callable[[Any], Tensor]
 
 
 def class_scores(output: Any) -> Tensor:
-    """A tensor, a tuple's first tensor, a mapping's ``logits`` or its only tensor.
+    """A tensor, a tuple's first tensor, ``logits`` or the only tensor of a mapping or dataclass.
 
     Raises:
         CAMError: anything else; the remedy is ``output_fn``.
     """
     if isinstance(output, Tensor):
         return output
+    output = vars(output) if is_dataclass(output) and not isinstance(output, type) else output
     if isinstance(output, Mapping):
         if isinstance(output.get("logits"), Tensor):
             return output["logits"]

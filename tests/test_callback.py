@@ -44,10 +44,12 @@ def fit(path, *callbacks, model=None, **options):
 def test_one_argument_is_enough_and_tensorboard_shows_it(tmp_path):
     run, _ = fit(tmp_path, CAMCallback("fdcam"), logger=TensorBoardLogger(tmp_path))
     board = events(run)
-    assert board.Tags()["images"] == ["cam/validation"]
+    assert board.Tags()["images"] == ["cam/validation", "cam/validation/curves"]
     scalars = {tag for tag in board.Tags()["scalars"] if tag.startswith("cam/")}
     names = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase")
-    assert scalars == {f"cam/fdcam/{name}" for name in names}
+    assert scalars == {f"cam/fdcam/{name}" for name in (*names, "drift")} | {"cam/seconds"}
+    card = board.Tensors("cam/validation/card/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| fdcam | features" in card
     panels, values = board.Images("cam/validation"), board.Scalars("cam/fdcam/insertion_auc")
     assert len(panels) == len(values) == 2
     assert [p.step for p in panels] == [v.step for v in values] == [v.step for v in board.Scalars("val_loss")]
@@ -105,15 +107,15 @@ def test_validate_and_test_are_explained_too(tmp_path, inference_mode):
     assert 0 <= metrics["cam/fdcam/insertion_auc"] <= 1
     metrics = run.test(model, loaders()[1], verbose=False)[0]
     assert 0 <= metrics["cam/fdcam/deletion_auc"] <= 1
-    assert events(run).Tags()["images"] == ["cam/validation", "cam/test"]
+    assert {"cam/validation", "cam/test"} <= set(events(run).Tags()["images"])
     assert not next(model.parameters()).is_inference()
 
 
 def test_the_same_images_every_time_though_validation_shuffles(tmp_path):
     callback, kept = CAMCallback("gradcam", num_images=10, metrics=()), []
-    run = trainer(tmp_path, callbacks=[callback], logger=False, max_epochs=3)
-    inner = callback._apply
-    callback._apply = lambda *a: kept.append(a[3].clone()) or inner(*a)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=3)
+    inner = callback._report.log
+    callback._report.log = lambda *a: kept.append(torch.stack([row.image for row in a[3]])) or inner(*a)
     run.fit(Net(), loaders()[0], DataLoader(data(12, seed=1), 4, shuffle=True))
     assert len(kept) == 3
     assert all(torch.equal(kept[0], later) for later in kept)
@@ -265,8 +267,8 @@ def test_one_method_that_fails_leaves_the_others(tmp_path):
     ("options", "text"),
     [
         ({"method": "fdcan"}, "did you mean"),
-        ({"method": []}, "each explainer once"),
-        ({"method": ["gradcam", "Grad-CAM"]}, "each explainer once"),
+        ({"method": []}, "at least one method"),
+        ({"method": ["gradcam", "Grad-CAM"]}, "a name of its own"),
         ({"num_images": 0}, "at least 1"),
         ({"every_n_epochs": 0}, "at least 1"),
         ({"metrics": ("accuracy",)}, "must be one of"),

@@ -8,6 +8,7 @@ from captum_cams.metrics.functional import (
     average_increase,
     curve_area,
     deletion_curve,
+    drop_and_increase,
     insertion_curve,
 )
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
@@ -42,6 +43,7 @@ __all__ = [
     "complexity",
     "curve_area",
     "deletion_curve",
+    "drop_and_increase",
     "energy_inside",
     "insertion_curve",
     "is_difficult",

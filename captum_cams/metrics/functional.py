@@ -87,8 +87,7 @@ def average_drop(
     with the highest, positive map values over a blurred image (``"fgcam"``; Qiu et al., AAAI 2024). The mean over
     images is the average drop.
     """
-    before, after = _explained(forward_func, inputs, maps, target, masking)
-    return 100 * (before - after).clamp(min=0) / before.clamp(min=torch.finfo(before.dtype).tiny)
+    return drop_and_increase(forward_func, inputs, maps, target, masking=masking)[0]
 
 
 def average_increase(
@@ -98,8 +97,16 @@ def average_increase(
 
     Source and ``masking`` as in :func:`average_drop`.
     """
+    return drop_and_increase(forward_func, inputs, maps, target, masking=masking)[1]
+
+
+def drop_and_increase(
+    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any = None, *, masking: str = "multiply"
+) -> tuple[Tensor, Tensor]:
+    """:func:`average_drop` and :func:`average_increase` for the runs of one."""
     before, after = _explained(forward_func, inputs, maps, target, masking)
-    return 100 * (before < after).to(before.dtype)
+    drop = (before - after).clamp(min=0) / before.clamp(min=torch.finfo(before.dtype).tiny)
+    return 100 * drop, 100 * (before < after).to(before.dtype)
 
 
 def _curve(

@@ -1,0 +1,41 @@
+"""How much the explanation of an image has changed since it was last explained."""
+
+import hashlib
+from collections.abc import Sequence
+
+from torch import Tensor
+from torchmetrics.functional import spearman_corrcoef
+
+from lightning_callbacks.explaining import Explained
+
+
+class Drift:
+    """Remembers the maps of one data loader from one explained epoch to the next."""
+
+    def __init__(self, before: dict[str, dict[str, Tensor]] | None = None) -> None:
+        self.before = before or {}
+
+    def __call__(self, rows: Sequence[Explained]) -> list[dict[str, float]]:
+        """Of each image and method, the rank correlation with the last map; then remember these maps.
+
+        An image or a method that was not there last time is left out.
+        """
+        keys = [_key(row.image) for row in rows]
+        found = [
+            {name: rank_correlation(self.before[key][name], map_) for name, map_ in row.maps.items() if name in known}
+            for key, row in zip(keys, rows, strict=True)
+            for known in [self.before.get(key, {})]
+        ]
+        self.before = {key: dict(row.maps) for key, row in zip(keys, rows, strict=True)}
+        return found
+
+
+def rank_correlation(before: Tensor, after: Tensor) -> float:
+    """Spearman's rank correlation of two maps, −1 to 1; NaN where a map is constant or has another size."""
+    if before.shape != after.shape or before.unique().numel() < 2 or after.unique().numel() < 2:
+        return float("nan")
+    return float(spearman_corrcoef(after.flatten(), before.flatten()))
+
+
+def _key(image: Tensor) -> str:
+    return hashlib.sha1(image.float().contiguous().numpy().tobytes()).hexdigest()

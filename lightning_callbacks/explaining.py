@@ -1,0 +1,178 @@
+"""Explain a handful of images in whatever time and memory there is."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from captum_cams import CAMAttribution
+from captum_cams.engine.untouched import untouched
+from lightning_callbacks.batches import Annotation
+from lightning_callbacks.explainers import Method, make, options
+from lightning_callbacks.measures import Case, measure
+from lightning_callbacks.network import Network, OutputFn
+from lightning_callbacks.protocols import Protocol
+
+TRUE = ", true class"
+"""What follows a method's name where the annotated class is explained in place of the predicted one."""
+
+
+@dataclass
+class Explained:
+    """One explained image: on the CPU, and with what a process can send to another one."""
+
+    image: Tensor
+    annotation: Annotation
+    probabilities: Tensor
+    maps: dict[str, Tensor]
+    values: dict[str, dict[str, Tensor]]
+    curves: dict[str, Tensor]
+
+
+class Explaining:
+    """The network and the explainers of one run.
+
+    Args:
+        methods: by name.
+        layer: dotted name of the layer to explain.
+        output_fn: output of the network → scores.
+        protocol: what is measured of the predicted class.
+        true_class: whether the annotated class is explained too.
+        max_seconds: for all images; fewer are explained where it does not suffice, one at least.
+        guarded: calls a function and returns None where it failed.
+    """
+
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        layer: str | None,
+        output_fn: OutputFn | None,
+        protocol: Protocol,
+        true_class: bool,
+        max_seconds: float | None,
+        guarded: Callable[..., Any],
+    ) -> None:
+        self.methods, self.layer, self.output_fn, self.protocol = methods, layer, output_fn, protocol
+        self.true_class, self.max_seconds, self.guarded = true_class, max_seconds, guarded
+        self.network: Network | None = None
+        self.explainers: dict[str, CAMAttribution] = {}
+        self.chunk, self.perturbations, self.seconds_per_image = 2**31, 16, 0.0
+
+    def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
+        """What the network says, in evaluation mode and without a trace."""
+        network = self._prepared(pl_module)
+        with untouched(network):
+            return network(images)
+
+    def explain(
+        self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation]
+    ) -> list[Explained]:
+        """As many of the images as the time allows, in their order."""
+        self._prepared(pl_module)
+        start, done = time.perf_counter(), list[Explained]()
+        while len(done) < len(images):
+            size = min(self.chunk, self._affordable(time.perf_counter() - start, len(done)))
+            if size < 1:
+                break
+            part = slice(len(done), len(done) + size)
+            try:
+                done += self._part(torch.stack(list(images[part])).to(pl_module.device), known[part])
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_memory(error) or not self._halved(min(size, len(images) - len(done))):
+                    raise
+            else:
+                self.seconds_per_image = (time.perf_counter() - start) / len(done)
+        return done
+
+    def _prepared(self, pl_module: pl.LightningModule) -> Network:
+        if self.network is None:
+            self.network = Network(pl_module, self.output_fn)
+        return self.network
+
+    def _affordable(self, spent: float, done: int) -> int:
+        if self.max_seconds is None:
+            return 2**31
+        if self.seconds_per_image == 0:
+            return 1  # the first one tells
+        fits = int((self.max_seconds - spent) / self.seconds_per_image)
+        return max(fits, 1 - done)
+
+    def _halved(self, size: int) -> bool:
+        """Less at once the next time: fewer images, then fewer changed ones in a run."""
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
+        if size > 1:
+            self.chunk = size // 2
+            return True
+        sizes = [getattr(one, "perturbations_per_eval", 1) for one in self.explainers.values()]
+        if max([self.perturbations, *sizes]) == 1:
+            return False
+        self.perturbations = max(1, self.perturbations // 2)
+        for explainer, before in zip(self.explainers.values(), sizes, strict=True):
+            if before > 1:
+                explainer.perturbations_per_eval = before // 2
+        return True
+
+    def _part(self, images: Tensor, known: Sequence[Annotation]) -> list[Explained]:
+        assert self.network is not None
+        with untouched(self.network):
+            probabilities = self.network(images).float().softmax(1)
+        rows = [
+            Explained(image, one, p, {}, {}, {})
+            for image, one, p in zip(images.cpu(), known, probabilities.cpu(), strict=True)
+        ]
+        predicted = probabilities.argmax(1).tolist()
+        true = [one.classes[0] if one.classes else index for one, index in zip(known, predicted, strict=True)]
+        for name in self.methods:
+            done = self.guarded(self._apply, name, images, known, predicted, true, method=name)
+            if done is None:
+                self.explainers.pop(name, None)  # made anew the next time: a layer may have been replaced
+                continue
+            maps, others, values, curves = done
+            for i, row in enumerate(rows):
+                row.maps[name] = maps[i]
+                row.values[name] = {column: of[i] for column, of in values.items()}
+                if others is not None:
+                    row.maps[name + TRUE] = others[i]
+                if curves is not None:
+                    row.curves[name] = curves[i]
+        return rows
+
+    def _apply(
+        self, name: str, images: Tensor, known: Sequence[Annotation], predicted: list[int], true: list[int]
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor], Tensor | None]:
+        assert self.network is not None
+        if name not in self.explainers:
+            self.explainers[name] = make(self.methods[name], self.network, self.layer)
+        explain = self.explainers[name].attribute
+        maps = explain(images, predicted)
+        others = explain(images, true).detach().float().cpu() if self.true_class else None
+        case = Case(self.network, images, predicted, maps, known, explain, self.perturbations)
+        values, curves = measure(case, self.protocol)
+        plain = {column: of.detach().float().cpu() for column, of in values.items()}
+        return maps.detach().float().cpu(), others, plain, None if curves is None else curves.float().cpu()
+
+    def card(self) -> str:
+        """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
+        lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
+        layers = {module: name for name, module in self.network.network.named_modules()} if self.network else {}
+        for name, explainer in self.explainers.items():
+            said = ", ".join(f"{key} = {value}" for key, value in options(explainer).items() if key != "class")
+            layer = "" if explainer.layer is None else layers.get(explainer.layer, type(explainer.layer).__name__)
+            lines.append(f"| {name} | {layer} | {said} | {explainer.cost} |")
+        return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
+
+
+def interleaved(parts: Sequence[Sequence[Explained]], count: int) -> list[Explained]:
+    """The images of all processes in the order of the data set, of which each process has every n-th."""
+    return [one for turn in zip_longest(*parts) for one in turn if one is not None][:count]
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether a device, or the CPU, had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

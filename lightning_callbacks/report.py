@@ -1,0 +1,108 @@
+"""What the callback logs of its explained images."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from pytorch_lightning.loggers import Logger
+
+from captum_cams import visual
+from lightning_callbacks.explaining import Explained
+from lightning_callbacks.pictures import log_picture, log_text
+from lightning_callbacks.table import Table
+
+
+class Report:
+    """Scalars, panel, curves and card.
+
+    Args:
+        methods: names.
+        metrics: names, "drift" among them or not.
+        mean: of the normalisation that the panel undoes.
+        std: as ``mean``.
+        class_names: for the captions.
+    """
+
+    def __init__(
+        self,
+        methods: tuple[str, ...],
+        metrics: tuple[str, ...],
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        class_names: Sequence[str] | None,
+    ) -> None:
+        self.methods, self.metrics, self.mean, self.std = methods, metrics, mean, std
+        self.class_names = class_names or ()
+        self._carded: set[tuple[int, str]] = set()
+
+    def scalars(self, rows: Sequence[Explained], drifts: Sequence[dict[str, float]]) -> dict[str, float]:
+        """cam/<method>/<metric>: the mean over images, NaN where there is none."""
+        found = {}
+        for method in self.methods:
+            mine = [row.values[method] for row in rows if method in row.values]
+            columns = {name: torch.stack([one[name] for one in mine]) for name in (mine[0] if mine else ())}
+            places = torch.zeros(len(mine), 3, dtype=torch.long)
+            table = Table((method,), self.metrics, places, columns, None)
+            for metric in self.metrics:
+                if metric == "drift":
+                    value = _mean([drift[method] for drift in drifts if method in drift])
+                else:
+                    value = table[method, metric].mean if mine else math.nan
+                found[f"cam/{method}/{metric}"] = value
+        return found
+
+    def log(
+        self,
+        logger: Logger,
+        split: str,
+        step: int,
+        rows: Sequence[Explained],
+        drifts: Sequence[dict[str, float]],
+        card: str,
+    ) -> None:
+        """cam/<split>: the panel; cam/<split>/curves; and once the card, cam/<split>/card."""
+        columns = dict.fromkeys(
+            name for method in self.methods for row in rows for name in sorted(row.maps) if name.startswith(method)
+        )
+        if columns:
+            images = torch.stack([row.image for row in rows]).float()
+            maps = {name: _stacked([row.maps.get(name) for row in rows]) for name in columns}
+            captions = [self._caption(row, drift) for row, drift in zip(rows, drifts, strict=True)]
+            log_picture(
+                logger, f"cam/{split}", visual.panel(images, maps, captions, mean=self.mean, std=self.std), step
+            )
+        curves = {
+            method: torch.stack([row.curves[method] for row in rows if method in row.curves]).mean(0)
+            for method in self.methods
+            if any(method in row.curves for row in rows)
+        }
+        if curves:
+            pairs = {method: (both[0], both[1]) for method, both in curves.items()}
+            log_picture(logger, f"cam/{split}/curves", visual.curves(pairs), step)
+        if (id(logger), split) not in self._carded:
+            self._carded.add((id(logger), split))
+            log_text(logger, f"cam/{split}/card", card, step)
+
+    def _caption(self, row: Explained, drift: dict[str, float]) -> str:
+        true = ", ".join(self._class(index) for index in row.annotation.classes)
+        best = int(row.probabilities.argmax())
+        lines = [f"true {true}"] if true else []
+        lines.append(f"predicted {self._class(best)}, p = {row.probabilities[best]:.2f}")
+        same = [f"{value:.2f}" for name, value in drift.items() if name in self.methods and not math.isnan(value)]
+        if same and "drift" in self.metrics:
+            lines.append(f"rank correlation {', '.join(same)}")
+        return "\n".join(lines)
+
+    def _class(self, index: int) -> str:
+        return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if not math.isnan(value)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def _stacked(maps: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    """A map that is missing is drawn as none."""
+    like = next(one for one in maps if one is not None)
+    return torch.stack([torch.zeros_like(like) if one is None else one for one in maps])

@@ -1,0 +1,94 @@
+"""Which images of a data loader are explained."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lightning_callbacks.batches import Annotation
+
+CHOICES = ("first", "random", "per_class", "hardest")
+
+Kept = tuple[Tensor, list[int], dict[int, Tensor]]
+"""What a checkpoint holds of an image: itself, its classes, their regions."""
+
+
+@dataclass
+class Selection:
+    """At most ``count`` images, gathered from the batches that pass by.
+
+    Args:
+        choose: "first"; "random", every image equally likely; "per_class", as many of each first annotated class as
+            can be; "hardest", those with the largest loss of the epoch. All but "hardest" stay once they are complete.
+        count: of images.
+    """
+
+    choose: str
+    count: int
+    images: list[Tensor] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    complete: bool = False
+    seen: int = 0
+
+    def start(self) -> None:
+        """Begin an epoch."""
+        if self.choose == "hardest":
+            self.images, self.annotations, self.losses, self.complete = [], [], [], False
+        self.seen = 0
+        self._random = random.Random(0)
+
+    def see(self, images: Tensor, known: list[Annotation], losses: Tensor | None) -> None:
+        """Look at one batch; ``losses`` are wanted for "hardest" only."""
+        for i, annotation in enumerate(known):
+            if self.complete:
+                return
+            loss = 0.0 if losses is None else float(losses[i])
+            place = self._place(annotation, loss)
+            self.seen += 1
+            if place is not None:
+                for held, one in (
+                    (self.images, images[i].detach().cpu().clone()),
+                    (self.annotations, annotation),
+                    (self.losses, loss),
+                ):
+                    held[place:] = [one, *held[place + 1 :]]  # type: ignore[list-item]
+            if self.choose == "first" and len(self.images) == self.count:
+                self.complete = True
+
+    def end(self) -> None:
+        """The epoch has no more batches."""
+        self.complete = self.complete or len(self.images) > 0
+
+    def _place(self, annotation: Annotation, loss: float) -> int | None:
+        """Where the image goes; None leaves it out."""
+        if len(self.images) < self.count:
+            return len(self.images)
+        if self.choose == "random":  # reservoir sampling
+            place = self._random.randrange(self.seen + 1)
+            return place if place < self.count else None
+        if self.choose == "hardest":
+            easiest = min(range(self.count), key=self.losses.__getitem__)
+            return easiest if loss > self.losses[easiest] else None
+        classes = [one.classes[:1] for one in self.annotations]
+        most, number = Counter(classes).most_common(1)[0]
+        if classes.count(annotation.classes[:1]) + 1 >= number:
+            return None
+        return max(i for i, one in enumerate(classes) if one == most)
+
+    def restore(self, kept: list[Kept]) -> None:
+        """Go on with the images of a checkpoint."""
+        self.images = [image for image, _, _ in kept]
+        self.annotations = [Annotation(tuple(classes), regions) for _, classes, regions in kept]
+        self.losses = [0.0] * len(kept)
+        self.complete = bool(kept)
+
+
+def losses_of(scores: Tensor, known: list[Annotation]) -> Tensor:
+    """Cross-entropy of the first annotated class, or of the predicted one where none is known: N."""
+    classes = [one.classes[0] if one.classes else int(row.argmax()) for one, row in zip(known, scores, strict=True)]
+    return torch.nn.functional.cross_entropy(
+        scores.float(), torch.tensor(classes, device=scores.device), reduction="none"
+    )
