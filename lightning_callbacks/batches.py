@@ -86,11 +86,15 @@ def _annotation(one: Mapping[str, Any]) -> Annotation:
         return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())))
     regions = torch.as_tensor(one[key]).cpu()
     regions = regions[None] if regions.ndim == (1 if key == "boxes" else 2) else regions
+    if not len(regions):
+        return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())))
     labels = labels.expand(len(regions)) if labels.numel() == 1 else labels
     if labels.shape != regions.shape[:1]:
         raise CAMError(f"{key} and labels must have one length, got {len(regions)} and {shape_of(labels)}")
     classes = tuple(dict.fromkeys(labels.tolist()))
-    return Annotation(classes, {index: regions[labels == index] for index in classes})
+    shown = regions.flatten(1).any(1) if key == "masks" else (regions[:, 2:] > regions[:, :2]).all(1)
+    found = {index: regions[(labels == index) & shown] for index in classes}
+    return Annotation(classes, {index: one for index, one in found.items() if len(one)})
 
 
 def _per_image(fields: Mapping[str, Any], labels: Any) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.metrics.presets import Preset, find_preset
 from lightning_callbacks.batches import BatchFn, annotations, images_and_labels
 from lightning_callbacks.drift import Drift
+from lightning_callbacks.evaluation import CAMEvaluation
 from lightning_callbacks.explainers import Method, named
 from lightning_callbacks.explaining import Explained, Explaining, interleaved, is_memory
 from lightning_callbacks.measures import METRICS
@@ -176,8 +177,9 @@ class CAMCallback(pl.Callback):
         self._finish(trainer, pl_module, "test", len(trainer.num_test_batches))
 
     def _due(self, trainer: pl.Trainer) -> bool:
-        fitting = trainer.state.fn == "fit"
-        return not trainer.sanity_checking and not (fitting and trainer.current_epoch % self.every_n_epochs)
+        if trainer.sanity_checking or isinstance(trainer.lightning_module, CAMEvaluation):
+            return False
+        return not (trainer.state.fn == "fit" and trainer.current_epoch % self.every_n_epochs)
 
     def _start(self, trainer: pl.Trainer, split: str) -> None:
         if not self._due(trainer):
@@ -250,7 +252,8 @@ class CAMCallback(pl.Callback):
                 ]
             for name, value in self._report.scalars(rows, drifts).items():
                 # Without any explanation the value is NaN, so that a callback which monitors it finds it.
-                pl_module.log(f"{name}{suffix}", torch.tensor(value, device=pl_module.device), sync_dist=True)
+                mean = torch.tensor(value, device=pl_module.device)
+                pl_module.log(f"{name}{suffix}", mean, sync_dist=True, add_dataloader_idx=False)
             if rows and trainer.is_global_zero:
                 card = self._explaining.card()
                 for logger in trainer.loggers:

@@ -12,13 +12,16 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from PIL import Image
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from captum_cams import CAMError, create, names, visual
+from captum_cams import CAMError, names, visual
 from captum_cams.registry import lookup
 from lightning_callbacks.evaluation import evaluate
+from lightning_callbacks.explainers import make
 from lightning_callbacks.folders import collate, open_folder
 from lightning_callbacks.models import Loaded, load_model
+from lightning_callbacks.network import Network
 from lightning_callbacks.protocols import find_protocol
 
 
@@ -45,23 +48,25 @@ def explain(
         whole: squeeze the whole image into the network's input, in place of cutting out its centre.
     """
     loaded = load_model(model, checkpoint)
-    explainers = {name: create(name, loaded.network, layer) for name in method}
-    prepare = loaded.transform(whole)
+    prepare, network = loaded.transform(whole), Network(loaded.network, None)
+    explainers = {name: make(name, network, layer) for name in method}
+    written = [out / f"{file.stem}.png" for file in images]
+    if len({*written}) < len(written) or {file.resolve() for file in written} & {file.resolve() for file in images}:
+        raise CAMError(f"each image must have a name of its own in {out}, and not be overwritten; pass another --out")
     out.mkdir(parents=True, exist_ok=True)
-    for file in images:
+    for file, place in zip(images, written, strict=True):
         with Image.open(file) as opened:
             inputs = prepare(opened.convert("RGB"))[None]
         with torch.no_grad():
-            scores = loaded.network(inputs).softmax(1)[0]
+            scores = network(inputs).softmax(1)[0]
         index = int(scores.argmax()) if target is None else target
         if not 0 <= index < len(scores):
             raise CAMError(f"target must be a class from 0 to {len(scores) - 1}, got {index}")
         maps = {name: explainer.attribute(inputs, index) for name, explainer in explainers.items()}
         caption = _caption(loaded, index, float(scores[index]), predicted=target is None)
         picture = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
-        written = out / f"{file.stem}.png"
-        Image.fromarray(picture).save(written)
-        print(f"{written}: {caption}")
+        Image.fromarray(picture).save(place)
+        print(f"{place}: {caption}")
 
 
 def evaluate_folder(
@@ -129,8 +134,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         found = parser.parse_args(args)
         actions[found.command](**found[found.command].as_dict())
-    except (ArgumentError, CAMError, OSError) as error:
-        said = re.sub(rf"\b({'|'.join(actions)})\.(?=\w)", "--", " ".join(str(error).split()))
+    except (ArgumentError, MisconfigurationException, ValueError, OSError) as error:
+        last = str(error).strip().splitlines()[-1:] if "Traceback" in str(error) else [str(error)]  # of a worker
+        said = re.sub(rf"\b({'|'.join(actions)})\.(?=\w)", "--", " ".join(" ".join(last).split()))
         print(f"captum-cams: {said}", file=sys.stderr)
         return 2
     return 0

@@ -4,7 +4,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from captum_cams.errors import CAMError, check_choice, shape_of
 from captum_cams.metrics import region_mask
 from captum_cams.metrics.presets import find_preset
 from lightning_callbacks.batches import Annotation, BatchFn, annotations, images_and_labels
-from lightning_callbacks.explainers import Methods, make, named, options
-from lightning_callbacks.journal import Journal, fingerprint
+from lightning_callbacks.explainers import Methods, make, named
+from lightning_callbacks.fingerprints import described, of_data, of_weights
+from lightning_callbacks.journal import Journal
 from lightning_callbacks.measures import Case, columns, measure
 from lightning_callbacks.network import Network, OutputFn
 from lightning_callbacks.protocols import Protocol, find_protocol
 from lightning_callbacks.rows import Rows
-from lightning_callbacks.sharing import Batches, as_loader, drawn, indices_of, share
+from lightning_callbacks.sharing import NOTHING, Batches, as_loader, drawn, indices_of, share
 from lightning_callbacks.table import Table
 
 _DEFAULT = Protocol(
@@ -67,25 +68,33 @@ class CAMEvaluation(pl.LightningModule):
             indices = drawn(indices, protocol.images, self._wanted)
         self.batches, self.finished = Batches(self.loader, indices), set[int]()
         self.columns = columns(protocol.metrics) | {"seconds": 1, "forward_seconds": 1}
-        self.rows = Rows(sum(self.columns.values()), (len(self.explainers), 2, find_preset(protocol.preset).steps + 1))
+        names = {module: name for name, module in self.network.network.named_modules()}
+        some = {indices[0], indices[len(indices) // 2], indices[-1]}
         self.settings = {
-            "methods": {name: options(one) for name, one in self.explainers.items()},
-            "protocol": asdict(replace(protocol, preset=str(protocol.preset))),
-            "layer": layer,
+            "methods": described(self.explainers, names),
+            "protocol": described(protocol, names),
+            "data": of_data([self.batch_fn(self.loader.collate_fn([self.loader.dataset[i]])) for i in sorted(some)]),
+            "functions": described([batch_fn, output_fn], names),
             "batches": hashlib.sha256(repr(self.batches.parts).encode()).hexdigest(),
             "images": len(indices),
-            "weights": fingerprint(model),
+            "weights": of_weights(model),
             "captum_cams": captum_cams.__version__,
         }
-        self.journal = None if out is None else Journal(Path(out), self.settings)
+        self.journal = None if out is None else Journal(Path(out))
 
     def setup(self, stage: str) -> None:
+        steps = find_preset(self.protocol.preset).steps
+        shape = len(self.explainers), 2, steps + 1
+        self.rows = Rows(sum(self.columns.values()), shape).to(self.trainer.strategy.root_device)
+        self.settings["precision"] = str(self.trainer.precision)
         entries: list[dict[str, Any]] = []
         if self.journal is not None and self.trainer.is_global_zero:
-            self.journal.open()
+            self.journal.open(self.settings)
             entries = self.journal.finished()
         for entry in entries:
-            self.rows.update(*(torch.tensor(entry[key]) for key in ("places", "values", "curves")))
+            places = torch.tensor(entry["places"], dtype=torch.long).view(-1, 3)
+            values = torch.tensor(entry["values"]).view(-1, sum(self.columns.values()))
+            self.rows.update(places, values, torch.tensor(entry["curves"]))
         self.finished = self.trainer.strategy.broadcast({entry["batch"] for entry in entries})
         if len(self.finished) == len(self.batches):
             self.on_test_epoch_end()  # Lightning leaves out an epoch without batches
@@ -95,6 +104,8 @@ class CAMEvaluation(pl.LightningModule):
 
     def test_step(self, numbered: tuple[int, list[int], Any], batch_idx: int) -> None:
         number, indices, batch = numbered
+        if number == NOTHING:
+            return
         images, labels = self.batch_fn(batch)
         known = annotations(labels, len(images))
         with torch.inference_mode(False):
@@ -126,6 +137,11 @@ class CAMEvaluation(pl.LightningModule):
             {name: column if column.shape[1] > 1 else column[:, 0] for name, column in split.items()},
             curves / count[:, None, None] if curves.any() else None,
         )
+        if all(self.table[name, metric].n == 0 for name in self.explainers for metric in self.protocol.metrics):
+            raise CAMError(
+                f"no image has what {', '.join(self.protocol.metrics)} need; pass labels with the batch, and for "
+                'localisation a list of {"labels": ..., "boxes": ...}, or another protocol'
+            )
         if self.journal is not None and self.trainer.is_global_zero:
             self.table.write(self.journal.folder, self.settings)
 
@@ -134,6 +150,8 @@ class CAMEvaluation(pl.LightningModule):
         if self.protocol.classes == "predicted":
             return [list(enumerate(predicted))]
         pairs = [(i, index) for i, one in enumerate(known) for index in one.classes]
+        if wrong := {index for _, index in pairs if not 0 <= index < self.classes}:
+            raise CAMError(f"labels must be classes from 0 to {self.classes - 1}, got {sorted(wrong)}")
         return [pairs[i : i + len(known)] for i in range(0, len(pairs), len(known))]
 
     def _rows(
@@ -171,9 +189,16 @@ class CAMEvaluation(pl.LightningModule):
 
     def _predict(self, images: Tensor) -> list[int]:
         with untouched(self.network):
-            scores = self.network(images)
+            scores = self.network(images.clone())
         if scores.ndim != 2:
             raise CAMError(f"the model must return N×classes, got {shape_of(scores)}; pass output_fn")
+        names = getattr(self.loader.dataset, "classes", None)
+        if self.protocol.classes == "annotated" and names is not None and len(names) != scores.shape[1]:
+            raise CAMError(
+                f"the data has {len(names)} classes and the model {scores.shape[1]}, so that its indices do not name "
+                "the same classes; translate them by batch_fn, or use a model of these classes"
+            )
+        self.classes = scores.shape[1]
         return scores.argmax(1).tolist()
 
     def _timed(self, action: Callable[..., Any], *args: Any) -> tuple[Any, float]:
@@ -231,13 +256,20 @@ def evaluate(
         evaluation = CAMEvaluation(model, data, methods, chosen, layer, batch_fn, output_fn, out)
         device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         attached = [(one, one._trainer) for one in model.modules() if isinstance(one, pl.LightningModule)]
+        training, before = [(one, one.training) for one in model.modules()], trainer.lightning_module
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Total length of `DataLoader` across ranks is zero")
                 trainer.test(evaluation, verbose=False)
         finally:
             model.to(device)
+            for one, mode in training:
+                one.training = mode
+            if before is not None:
+                trainer.strategy.connect(before)
             for one, owner in attached:
                 one._trainer = owner
+    if not hasattr(evaluation, "table"):
+        raise CAMError("the trainer ran no batch; raise its limit_test_batches")
     rank_zero_only(print)(evaluation.table)
     return evaluation.table

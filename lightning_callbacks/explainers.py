@@ -1,7 +1,6 @@
 """Explainers as users name them: by name, made beforehand, or under a name of their own."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import nn
 
@@ -36,11 +35,3 @@ def make(method: Method, network: nn.Module, layer: str | None) -> CAMAttributio
     if isinstance(method, CAMAttribution):
         return method
     return create(method, network, None if layer is None else f"network.{layer}")
-
-
-def options(explainer: CAMAttribution) -> dict[str, Any]:
-    """Class and hyperparameters, those of its base included, as JSON takes them."""
-    plain = {key: value for key, value in vars(explainer).items() if isinstance(value, str | int | float | None)}
-    base = getattr(explainer, "base", None)
-    inner = {"base": options(base)} if isinstance(base, CAMAttribution) else {}
-    return {"class": type(explainer).__name__} | plain | inner

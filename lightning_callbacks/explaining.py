@@ -13,7 +13,8 @@ from torch import Tensor
 from captum_cams import CAMAttribution
 from captum_cams.engine.untouched import untouched
 from lightning_callbacks.batches import Annotation
-from lightning_callbacks.explainers import Method, make, options
+from lightning_callbacks.explainers import Method, make
+from lightning_callbacks.fingerprints import described
 from lightning_callbacks.measures import Case, measure
 from lightning_callbacks.network import Network, OutputFn
 from lightning_callbacks.protocols import Protocol
@@ -160,11 +161,11 @@ class Explaining:
     def card(self) -> str:
         """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
         lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
-        layers = {module: name for name, module in self.network.network.named_modules()} if self.network else {}
+        names = {module: name for name, module in self.network.network.named_modules()} if self.network else {}
         for name, explainer in self.explainers.items():
-            said = ", ".join(f"{key} = {value}" for key, value in options(explainer).items() if key != "class")
-            layer = "" if explainer.layer is None else layers.get(explainer.layer, type(explainer.layer).__name__)
-            lines.append(f"| {name} | {layer} | {said} | {explainer.cost} |")
+            found = described(explainer, names)
+            said = ", ".join(f"{key} = {value}" for key, value in found.items() if key not in ("class", "layer"))
+            lines.append(f"| {name} | {found['layer'] or ''} | {said} | {explainer.cost} |")
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,13 @@ class Annotated(Dataset):
     Args:
         entries: files and their annotations.
         transform: of ``torchvision.transforms.v2``, so that boxes move with the image; those that leave it are dropped.
+        classes: names of all classes, where the folder knows them.
     """
 
-    def __init__(self, entries: list[Entry], transform: Callable[..., Any]) -> None:
-        self.entries, self.transform = entries, transform
+    def __init__(
+        self, entries: list[Entry], transform: Callable[..., Any], classes: Sequence[str] | None = None
+    ) -> None:
+        self.entries, self.transform, self.classes = entries, transform, classes
         self.within = v2.SanitizeBoundingBoxes(labels_getter=lambda sample: sample[1]["labels"])
 
     def __len__(self) -> int:
@@ -75,28 +78,35 @@ def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
         CAMError: there is none of these.
     """
     root = Path(folder)
+    root = root.parent if root.name == "VOCdevkit" else root
+    classes: Sequence[str] | None = None
     if (root / "labels.csv").is_file():
         entries = _listed(root)
     elif (root / "VOCdevkit").is_dir():
-        entries = _voc(root)
+        entries, classes = _voc(root), VOC_CLASSES
     elif (root / "val").is_dir():
-        entries = _classes(root / "val", root / "Annotations" / "CLS-LOC" / "val")
+        entries, classes = _classes(root / "val", root / "Annotations" / "CLS-LOC" / "val")
+    elif (root / "train").is_dir() or (root / "test").is_dir():
+        raise CAMError(f"{root} holds several splits; pass the folder of one, such as {root / 'test'}")
     else:
         files = [file for file in sorted(root.glob("*")) if file.suffix.lower() in IMG_EXTENSIONS]
         folders = [child for child in root.glob("*") if child.is_dir()]
-        alone: list[Entry] = [(file, lambda: ([], None)) for file in files]
-        entries = alone or (_classes(root, root) if folders else [])
+        entries = [(file, lambda: ([], None)) for file in files]
+        if not entries and folders:
+            entries, classes = _classes(root, root)
     if not entries:
         raise CAMError(
             f"{root} must hold labels.csv, VOCdevkit, val/, a folder for each class, or images; found none of these"
         )
-    return Annotated(entries, transform)
+    return Annotated(entries, transform, classes)
 
 
 def _listed(root: Path) -> list[Entry]:
     rows: dict[str, list[dict[str, str]]] = {}
-    with open(root / "labels.csv", newline="") as file:
+    with open(root / "labels.csv", newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
+            if not row.get("file") or not (row.get("class_index") or "").isdigit():
+                raise CAMError(f"{root}/labels.csv must have the columns file and class_index (a number), got {row}")
             if row.get("difficult", "0") != "1":
                 rows.setdefault(row["file"], []).append(row)
 
@@ -104,7 +114,11 @@ def _listed(root: Path) -> list[Entry]:
         labels = [int(row["class_index"]) for row in mine]
         if not all(row.get("x0") for row in mine):
             return labels, None
-        return labels, [(float(row["x0"]), float(row["y0"]), float(row["x1"]), float(row["y1"])) for row in mine]
+        try:
+            corners = [[float(row[key]) for key in ("x0", "y0", "x1", "y1")] for row in mine]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CAMError(f"{root}/labels.csv must have the numbers x0, y0, x1, y1 in a row, got {mine}") from error
+        return labels, [(x0, y0, x1, y1) for x0, y0, x1, y1 in corners]
 
     return [(root / name, partial(read, mine)) for name, mine in rows.items()]
 
@@ -119,23 +133,33 @@ def _voc(root: Path) -> list[Entry]:
         found = [one for one in _objects(Path(file)) if one.findtext("difficult", "0") != "1"]
         # VOC counts pixels from one and both ends in.
         boxes = [(x0 - 1, y0 - 1, x1, y1) for x0, y0, x1, y1 in map(_corners, found)]
-        return [VOC_CLASSES.index(one.findtext("name", "")) for one in found], boxes
+        names = [one.findtext("name", "") for one in found]
+        if unknown := set(names) - {*VOC_CLASSES}:
+            raise CAMError(f"{file} must name VOC's classes, got {', '.join(unknown)}")
+        return [VOC_CLASSES.index(name) for name in names], boxes
 
     return [(Path(image), partial(read, xml)) for image, xml in zip(data.images, data.annotations, strict=True)]
 
 
-def _classes(root: Path, annotated: Path) -> list[Entry]:
+def _classes(root: Path, annotated: Path) -> tuple[list[Entry], Sequence[str]]:
     def read(file: Path, label: int) -> tuple[list[int], Boxes | None]:
         xml = annotated / f"{file.stem}.xml"
         boxes = [_corners(one) for one in _objects(xml)] if xml.is_file() else None
         return [label] * (1 if boxes is None else len(boxes)), boxes
 
-    samples = [(Path(name), label) for name, label in ImageFolder(str(root)).samples]
-    return [(file, partial(read, file, label)) for file, label in samples]
+    try:
+        folder = ImageFolder(str(root))
+    except FileNotFoundError as error:
+        raise CAMError(f"{root} must hold a folder with images for each class: {error}") from error
+    files = [(Path(name), label) for name, label in folder.samples]
+    return [(file, partial(read, file, label)) for file, label in files], folder.classes
 
 
 def _objects(file: Path) -> list[ElementTree.Element]:
-    return ElementTree.parse(file).getroot().findall("object")
+    try:
+        return ElementTree.parse(file).getroot().findall("object")
+    except ElementTree.ParseError as error:
+        raise CAMError(f"{file} must be an annotation in XML: {error}") from error
 
 
 def _corners(element: ElementTree.Element) -> tuple[float, float, float, float]:

@@ -1,12 +1,8 @@
 """What an evaluation has done so far, kept on disk so that it can go on after an interruption."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from captum_cams.errors import CAMError
 
@@ -16,28 +12,27 @@ class Journal:
 
     Args:
         folder: made if it is not there.
-        settings: what has to be the same for finished batches to count.
-
-    Raises:
-        CAMError: the folder holds another evaluation.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = json.loads(json.dumps(settings))
 
-    def open(self) -> None:
-        """Claim the folder for these settings, and cut off what an interruption left half written."""
+    def open(self, settings: dict[str, Any]) -> None:
+        """Claim the folder for these settings, and cut off what an interruption left half written.
+
+        Raises:
+            CAMError: the folder holds another evaluation, whose finished batches do not count for this one.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for torn in self.folder.glob("journal-*.jsonl"):
             text = torn.read_text()
             torn.write_text(text[: text.rfind("\n") + 1])
         file = self.folder / "settings.json"
         if not file.exists():
-            file.write_text(json.dumps(self.settings, indent=2) + "\n")
+            file.write_text(json.dumps(settings, indent=2) + "\n")
             return
-        before = json.loads(file.read_text())
-        changed = sorted(key for key in self.settings | before if self.settings.get(key) != before.get(key))
+        before, now = json.loads(file.read_text()), json.loads(json.dumps(settings))
+        changed = sorted(key for key in now | before if now.get(key) != before.get(key))
         if changed:
             raise CAMError(
                 f"{self.folder} holds another evaluation, which differs in {', '.join(changed)}; "
@@ -54,13 +49,3 @@ class Journal:
         """Add a finished batch."""
         with open(self.folder / f"journal-{rank}.jsonl", "a") as file:
             file.write(json.dumps(entry) + "\n")
-
-
-def fingerprint(model: nn.Module) -> str:
-    """A hash of all parameters and buffers."""
-    found = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        if isinstance(value, Tensor):
-            found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()

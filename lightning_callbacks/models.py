@@ -11,7 +11,7 @@ from urllib.error import URLError
 import torch
 from torch import nn
 from torchvision import models
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 from captum_cams.errors import CAMError, near
 
@@ -29,6 +29,7 @@ class Loaded:
         mean: of the normalisation.
         std: of the normalisation.
         class_names: or nothing.
+        interpolation: of the resize.
     """
 
     network: nn.Module
@@ -37,10 +38,13 @@ class Loaded:
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     class_names: tuple[str, ...] = ()
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR
 
     def transform(self, whole: bool) -> Callable[..., Any]:
         """Squeeze the whole image to the input's size, or resize its shorter side and cut out the centre."""
-        resize = [v2.Resize((self.size, self.size))] if whole else [v2.Resize(self.shorter), v2.CenterCrop(self.size)]
+        kind = self.interpolation
+        squeezed, shorter = v2.Resize((self.size, self.size), kind), v2.Resize(self.shorter, kind)
+        resize = [squeezed] if whole else [shorter, v2.CenterCrop(self.size)]
         return v2.Compose(
             [*resize, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
         )
@@ -72,6 +76,7 @@ def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
         tuple(preset.mean),
         tuple(preset.std),
         tuple(weights.meta["categories"]),
+        preset.interpolation,
     )
 
 
@@ -80,8 +85,10 @@ def _made(name: str) -> nn.Module:
     sys.path.insert(0, "")  # a script that pip installed does not look in the working directory
     try:
         network = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError) as error:
-        raise CAMError(f'"{name}" cannot be imported ({error}); run in its folder, or set PYTHONPATH') from error
+    except Exception as error:  # whatever the user's code does
+        raise CAMError(
+            f'"{name}" cannot be made ({type(error).__name__}: {error}); run in its folder, or set PYTHONPATH'
+        ) from error
     finally:
         sys.path.remove("")
     if not isinstance(network, nn.Module):
@@ -94,8 +101,11 @@ def _fill(network: nn.Module, checkpoint: str | Path | None) -> nn.Module:
         return network
     if not Path(checkpoint).is_file():
         raise CAMError(f"the checkpoint {checkpoint} is no file")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = state.get("state_dict", state)  # Lightning's, and those of many training scripts
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state)  # Lightning's, and those of many training scripts
+    except Exception as error:  # torch has many words for a file that it cannot read
+        raise CAMError(f"the checkpoint {checkpoint} must be a state dict: {str(error).splitlines()[0]}") from error
     own = network.state_dict()
     for prefix in ("model.", "network.", "net.", "module."):
         if not state.keys() & own.keys() and all(key.startswith(prefix) for key in state):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
+from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
 
 OutputFn = Callable[[Any], Tensor]
@@ -46,7 +47,8 @@ class Network(nn.Module):
 
     def __init__(self, module: nn.Module, output_fn: OutputFn | None) -> None:
         super().__init__()
-        self.network = network_of(module)
+        inner = unwrap(network_of(unwrap(module)))  # type: ignore[arg-type]
+        self.network: nn.Module = inner  # type: ignore[assignment]
         self.output_fn = output_fn or class_scores
 
     def forward(self, images: Tensor) -> Tensor:

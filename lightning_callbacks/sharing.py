@@ -1,6 +1,7 @@
 """A data set as numbered batches, each of which is done once, by one process."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -8,6 +9,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from captum_cams.errors import CAMError
+
+NOTHING = -1
+"""The number of no batch."""
 
 
 class Batches(Dataset):
@@ -22,13 +26,15 @@ class Batches(Dataset):
 
     def __init__(self, loader: DataLoader, indices: Sequence[int]) -> None:
         self.data, self.collate = loader.dataset, loader.collate_fn
-        size = loader.batch_size or 1
+        size = int(loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or 1)
         self.parts = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
 
     def __len__(self) -> int:
         return len(self.parts)
 
     def __getitem__(self, k: int) -> tuple[int, list[int], Any]:
+        if k == NOTHING:
+            return k, [], None
         return k, self.parts[k], self.collate([self.data[i] for i in self.parts[k]])
 
 
@@ -37,7 +43,9 @@ class Unrepeated(DistributedSampler):
 
     def __init__(self, batches: Batches, finished: set[int], world_size: int, rank: int) -> None:
         super().__init__(batches, world_size, rank, shuffle=False)
-        self.mine = [k for k in range(len(batches)) if k not in finished][rank::world_size]
+        left = [k for k in range(len(batches)) if k not in finished]
+        # Lightning ends a process that has nothing to do, and with it all that wait for it.
+        self.mine = left[rank::world_size] or [NOTHING] * bool(left)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.mine)
@@ -68,11 +76,12 @@ def as_loader(data: Any) -> DataLoader:
     """
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         data = DataLoader(data, batch_size=8)
-    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
+    whole = isinstance(data, DataLoader) and data.batch_size is None and data.batch_sampler is None
+    if whole or not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
         got = type(data.dataset if isinstance(data, DataLoader) else data).__name__
         raise CAMError(
             f"the data must be a DataLoader or a Dataset with a length and an index, so that each image counts exactly "
-            f"once, got {got}; wrap tensors in torch.utils.data.TensorDataset"
+            f"once, got {got}{' with batch_size=None' * whole}; wrap tensors in torch.utils.data.TensorDataset"
         )
     return data
 
@@ -83,11 +92,18 @@ def indices_of(loader: DataLoader) -> list[int]:
     Raises:
         CAMError: there are none.
     """
-    whole = isinstance(loader.sampler, SequentialSampler | RandomSampler)
-    indices = range(len(loader.dataset)) if whole else sorted(set(loader.sampler))  # type: ignore[arg-type]
+    sampler = loader.sampler if loader.batch_size else getattr(loader.batch_sampler, "sampler", None)
+    count = len(loader.dataset)  # type: ignore[arg-type]
+    if isinstance(sampler, SequentialSampler | DistributedSampler) or (
+        isinstance(sampler, RandomSampler) and sampler.num_samples == count and not sampler.replacement
+    ):
+        indices = list(range(count))
+    else:
+        torch.manual_seed(0)  # within evaluate's own random state: the same images on every process
+        indices = sorted({*(chain(*loader.batch_sampler) if sampler is None else sampler)})  # type: ignore[misc]
     if not len(indices):
         raise CAMError("the data set must hold at least one image, got none")
-    return list(indices)
+    return indices
 
 
 def drawn(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool]) -> list[int]:

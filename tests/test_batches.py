@@ -54,7 +54,7 @@ def test_several_classes_with_and_without_regions():
     masks = torch.ones(2, 8, 8)
     given = {"images": IMAGES, "labels": LABELS, "masks": masks}
     assert annotations(images_and_labels(given)[1], 2)[0].regions[1].shape == (1, 8, 8)
-    stacked = {"labels": torch.tensor([[0, 1], [2, 2]]), "boxes": torch.ones(2, 2, 4)}
+    stacked = {"labels": torch.tensor([[0, 1], [2, 2]]), "boxes": torch.tensor([0, 0, 3, 3]).expand(2, 2, 4)}
     first, second = annotations(images_and_labels((IMAGES, stacked))[1], 2)
     assert first.regions[1].shape == (1, 4)
     assert second.regions[2].shape == (2, 4)
@@ -66,6 +66,13 @@ def test_several_classes_with_and_without_regions():
 def test_a_batch_without_images_is_explained(batch):
     with pytest.raises(CAMError, match="pass batch_fn"):
         images_and_labels(batch)
+
+
+def test_a_region_that_shows_nothing_leaves_its_class():
+    nothing = {"labels": torch.tensor([1, 2]), "masks": torch.stack((torch.zeros(8, 8), torch.ones(8, 8)))}
+    found = annotations([nothing, {"labels": torch.tensor([3]), "boxes": torch.zeros(0, 4)}], 2)
+    assert (found[0].classes, set(found[0].regions)) == ((1, 2), {2})
+    assert found[1] == Annotation((3,))
 
 
 def test_regions_and_labels_of_different_length_are_explained():

@@ -9,17 +9,23 @@ from itertools import chain
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRandomSampler, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
 
 import captum_cams as cc
 from captum_cams import metrics as m
-from lightning_callbacks import METRICS, PROTOCOLS, Protocol, evaluate
-from lightning_callbacks.sharing import Batches, Unrepeated, indices_of
+from lightning_callbacks import METRICS, PROTOCOLS, CAMCallback, Protocol, evaluate
+from lightning_callbacks.sharing import NOTHING, Batches, Unrepeated, indices_of
 from tests.evaluation_run import IMAGES, Boxed, loader, network, quiet
 from tests.lightning_modules import Net
 from tests.test_contract import same, state
 
 SIZE = (24, 24)
+ANNOTATED = Protocol(("complexity",), classes="annotated")
+
+
+def labelled(*labels):
+    return TensorDataset(torch.rand(len(labels), 3, 24, 24), torch.tensor(labels))
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def test_protocols_choose_their_images(model):
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_protocol_runs(model, name, tmp_path):
-    few = replace(PROTOCOLS[name], images=3)
+    few = replace(PROTOCOLS[name], images=8)
     table = evaluate(model, loader(), ["centre", "gradcam"], trainer=quiet(), protocol=few, out=tmp_path)
     for metric in PROTOCOLS[name].metrics:
         assert math.isfinite(table["gradcam", metric].mean)
@@ -128,10 +134,49 @@ def test_another_evaluation_does_not_mix_with_this_one(model, tmp_path):
     evaluate(model, loader(), ["gradcam"], ["complexity"], quiet(), out=tmp_path)
     with pytest.raises(cc.CAMError, match="another evaluation, which differs in protocol; pass another out"):
         evaluate(model, loader(), ["gradcam"], ["energy"], quiet(), out=tmp_path)
+    others = Boxed()
+    others.images = others.images.flip(0)
+    for data, methods, options, words in (
+        (others, ["gradcam"], {}, "differs in data;"),
+        (Boxed(), [cc.GradCAM(model, "0")], {}, "differs in methods;"),
+        (Boxed(), ["gradcam"], {"output_fn": lambda scores: scores}, "differs in functions;"),
+        (Boxed(), ["gradcam"], {"trainer": quiet(precision="bf16-mixed")}, "differs in precision;"),
+        (Boxed(), ["gradcam"], {"protocol": Protocol((), preset=m.Preset(3, torch.zeros_like, m.blur))}, "protocol;"),
+    ):
+        given = DataLoader(data, 2, collate_fn=loader().collate_fn)
+        with pytest.raises(cc.CAMError, match=words):
+            evaluate(model, given, methods, ["complexity"], **{"trainer": quiet(), "out": tmp_path, **options})
     with torch.no_grad():
         model[0].weight[0] += 1
     with pytest.raises(cc.CAMError, match="differs in weights"):
         evaluate(model, loader(), ["gradcam"], ["complexity"], quiet(), out=tmp_path)
+
+
+def test_batches_without_any_class_do_not_stop_a_restart(model, tmp_path):
+    class Sparse(Boxed):
+        def __getitem__(self, i):
+            image, target = super().__getitem__(i)
+            return image, target if i > 5 else {"labels": torch.zeros(0, dtype=torch.long)}
+
+    given = DataLoader(Sparse(), 2, collate_fn=loader().collate_fn)
+    tables = [
+        evaluate(model, given, ["gradcam"], trainer=quiet(), protocol="fdcam-discriminability", out=tmp_path)
+        for _ in range(2)
+    ]
+    assert str(tables[0]) == str(tables[1])
+
+
+def test_a_network_that_changes_its_input_in_place_is_measured_like_one_that_does_not(model):
+    class Hasty(torch.nn.Module):
+        def __init__(self, careful):
+            super().__init__()
+            self.inner, self.careful = model, careful
+
+        def forward(self, x):
+            return self.inner((x - 0.5) / 0.1 if self.careful else x.sub_(0.5).div_(0.1))
+
+    tables = [evaluate(Hasty(careful), loader(), ["gradcam"], ["over_all"], quiet()) for careful in (True, False)]
+    assert torch.equal(tables[0].values["over_all"], tables[1].values["over_all"])
 
 
 def test_the_model_and_the_random_state_are_left_as_they_were(tmp_path):
@@ -146,8 +191,21 @@ def test_the_model_and_the_random_state_are_left_as_they_were(tmp_path):
     assert same(state(module), before)
     assert module.trainer is trainer
     other = torch.nn.Sequential(module.features, torch.nn.Flatten(), torch.nn.Linear(128, 3))
+    other.train()
     with pytest.raises(cc.CAMError, match="cam: CAM needs a head"):
         evaluate(other, data, ["cam"], trainer=quiet())
+    assert all(part.training for part in other.modules())
+
+
+def test_the_trainer_goes_on_with_its_own_module(model, tmp_path):
+    module, few = Net(), DataLoader(TensorDataset(torch.rand(2, 3, 16, 16), torch.zeros(2).long()), 2)
+    watching = CAMCallback(on_error="raise")
+    trainer = quiet(max_epochs=1, callbacks=[watching])
+    trainer.fit(module, few, few)
+    evaluate(module, few, ["gradcam"], ["complexity"], trainer)
+    assert trainer.lightning_module is module
+    trainer.save_checkpoint(tmp_path / "after.ckpt")
+    Net.load_from_checkpoint(tmp_path / "after.ckpt")
 
 
 def test_batches_and_their_shares_cover_each_image_once():
@@ -158,7 +216,20 @@ def test_batches_and_their_shares_cover_each_image_once():
         assert [*chain(*batches.parts)] == expected
         for world in (1, 2, 3, 8):
             shares = [list(Unrepeated(batches, {1}, world, rank)) for rank in range(world)]
-            assert sorted(chain(*shares)) == [k for k in range(len(batches)) if k != 1]
+            assert sorted(k for k in chain(*shares) if k != NOTHING) == [k for k in range(len(batches)) if k != 1]
+            assert all(shares)  # a process without any batch would end the others
+        assert list(Unrepeated(batches, set(range(len(batches))), 2, 0)) == []
+
+
+def test_the_loaders_own_choice_of_images_is_kept():
+    data = TensorDataset(torch.zeros(6, 1))
+    sampled = BatchSampler(SubsetRandomSampler([1, 2, 5]), 2, drop_last=False)
+    assert Batches(DataLoader(data, batch_sampler=sampled), [1, 2, 5]).parts == [[1, 2], [5]]
+    assert indices_of(DataLoader(data, batch_sampler=sampled)) == [1, 2, 5]
+    assert indices_of(DataLoader(data, sampler=DistributedSampler(data, 2, 0))) == list(range(6))
+    few = DataLoader(data, sampler=RandomSampler(data, num_samples=2))
+    assert len(indices_of(few)) == 2
+    assert indices_of(few) == indices_of(few)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +246,13 @@ def test_batches_and_their_shares_cover_each_image_once():
         ({"data": TensorDataset(torch.zeros(2, 5))}, "a batch must be images"),
         ({"model": lambda x: x}, "must be an nn.Module"),
         ({"model": torch.nn.Conv2d(3, 2, 1)}, "N×classes, got 2×2×24×24; pass output_fn"),
+        ({"trainer": lambda: quiet(limit_test_batches=0)}, "ran no batch"),
+        (
+            {"data": labelled(1, -1, 2), "protocol": ANNOTATED},
+            "got [-1]",
+        ),
+        ({"data": labelled(1, 4, 2), "protocol": ANNOTATED}, "0 to 3"),
+        ({"data": DataLoader(Boxed(), batch_size=None)}, "with batch_size=None"),
         ({"trainer": lambda: quiet(devices=2, strategy="ddp_spawn")}, 'use strategy="ddp"'),
         ({"trainer": lambda: quiet(precision="bf16-true")}, "would change the weights"),
     ],

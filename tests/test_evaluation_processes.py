@@ -83,7 +83,7 @@ def test_killed_and_started_again_it_ends_with_the_same_table(single, tmp_path, 
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     done = journal.read_text().count("\n")
-    assert 2 <= done < 6
+    assert 2 <= done < 6  # with five, the second process has nothing left to do
     assert not (tmp_path / "table.json").exists()
     before = journal.read_text()
     with open(journal, "a") as file:
@@ -102,9 +102,9 @@ def test_the_command_line_evaluates_with_two_devices(tmp_path):
         Image.new("RGB", (40 + i, 32), (80 * i, 10, 200)).save(tmp_path / f"{i}.png")
     command = [sys.executable, str(Path(sys.executable).parent / "captum-cams"), "evaluate", "--devices", "2"]
     command += ["--model", "tests.evaluation_run:network", "--data", str(tmp_path), "--methods", "gradcam", "centre"]
-    command += ["--metrics", "average_drop", "--batch_size", "2", "--out", str(tmp_path / "out")]
+    command += ["--metrics", "average_drop", "--batch_size", "8", "--out", str(tmp_path / "out")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr  # though the second process has no batch
     assert "| gradcam |" in done.stdout
     assert len(rows(tmp_path / "out")) == 6

@@ -109,7 +109,7 @@ def test_models_by_name(tmp_path):
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
     for name, checkpoint, words in (
         ("resnet5", None, 'unknown model "resnet5"; did you mean "resnet50"'),
-        ("tests.evaluation_run:missing", None, "cannot be imported"),
+        ("tests.evaluation_run:missing", None, "cannot be made (AttributeError: module"),
         ("tests.evaluation_run:loader", None, "must return an nn.Module, got DataLoader"),
         ("resnet18", tmp_path / "none.pt", "is no file"),
         ("tests.evaluation_run:network", tmp_path / "other.pt", "does not fit the model"),

@@ -86,7 +86,7 @@ def region_mask(regions: Tensor, size: tuple[int, int]) -> Tensor:
         return regions.cpu().bool().any(0)
     mask = torch.zeros(size, dtype=torch.bool)
     limit = torch.tensor([size[1], size[0]] * 2)
-    for x0, y0, x1, y1 in regions.cpu().round().long().clamp(min=0).minimum(limit).tolist():
+    for x0, y0, x1, y1 in regions.cpu().float().ceil().long().clamp(min=0).minimum(limit).tolist():
         mask[y0:y1, x0:x1] = True
     return mask
 
@@ -109,7 +109,7 @@ def _distance(regions: Tensor, y: int, x: int) -> float:
     if regions.ndim == 3:
         down, across = (regions.cpu().bool().any(0).nonzero() - torch.tensor([y, x])).abs().T
     else:
-        x0, y0, x1, y1 = regions.cpu().T
+        x0, y0, x1, y1 = regions.cpu().float().ceil().T
         across = torch.maximum(x0 - x, x - x1 + 1).clamp(min=0)
         down = torch.maximum(y0 - y, y - y1 + 1).clamp(min=0)
     return float((across.double() ** 2 + down.double() ** 2).min().sqrt())
