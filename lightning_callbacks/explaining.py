@@ -63,6 +63,7 @@ class Explaining:
         self.network: Network | None = None
         self.explainers: dict[str, CAMAttribution] = {}
         self.chunk, self.perturbations, self.seconds_per_image = 2**31, 16, 0.0
+        self.hopeless = False  # not even one image and one run at once fit into memory
 
     def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
         """What the network says, in evaluation mode and without a trace."""
@@ -84,8 +85,9 @@ class Explaining:
             try:
                 done += self._part(torch.stack(list(images[part])).to(pl_module.device), known[part])
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not is_memory(error) or not self._halved(min(size, len(images) - len(done))):
+                if not is_memory(error) or self.hopeless:
                     raise
+                self.hopeless = not self._halved(min(size, len(images) - len(done)))
             else:
                 self.seconds_per_image = (time.perf_counter() - start) / len(done)
         return done
@@ -130,7 +132,9 @@ class Explaining:
         predicted = probabilities.argmax(1).tolist()
         true = [one.classes[0] if one.classes else index for one, index in zip(known, predicted, strict=True)]
         for name in self.methods:
-            done = self.guarded(self._apply, name, images, known, predicted, true, method=name)
+            done = self.guarded(self._attempt, name, images, known, predicted, true, method=name)
+            if isinstance(done, BaseException):
+                raise done
             if done is None:
                 self.explainers.pop(name, None)  # made anew the next time: a layer may have been replaced
                 continue
@@ -143,6 +147,15 @@ class Explaining:
                 if curves is not None:
                     row.curves[name] = curves[i]
         return rows
+
+    def _attempt(self, *args: Any) -> Any:
+        """What :meth:`_apply` returns, or the error where less at once may help."""
+        try:
+            return self._apply(*args)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if is_memory(error) and not self.hopeless:
+                return error
+            raise
 
     def _apply(
         self, name: str, images: Tensor, known: Sequence[Annotation], predicted: list[int], true: list[int]

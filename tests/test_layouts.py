@@ -73,7 +73,7 @@ def test_a_vision_transformer_is_explained(name, build, layer, reshape):
     assert maps.shape[:2] == (2, 1)
     assert maps.shape[2] >= 5
     assert torch.isfinite(maps).all()
-    assert name == "constant" or maps.std() > 0
+    assert maps.std() > 0
     assert same(before, state(model))
 
 

@@ -44,9 +44,16 @@ def untouched(forward_func: Callable[..., Any]) -> Iterator[None]:
         stack.enter_context(_without_autocast_cache())
         stack.enter_context(_buffers_kept(modules))
         stack.enter_context(_eval_flags(modules) if modules else _eval_flags_of_called_modules())
-        if any(getattr(module, "_compiled_call_impl", None) or hasattr(module, "_orig_mod") for module in modules):
+        if any(_compiled(module) for module in modules):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
+
+
+def _compiled(module: nn.Module) -> bool:
+    # Lightning compiles the forward method of a module in its place.
+    forward = vars(module).get("forward")
+    inside = getattr(module, "_compiled_call_impl", None) or hasattr(module, "_orig_mod")
+    return bool(inside) or hasattr(forward, "_torchdynamo_orig_callable")
 
 
 @contextmanager

@@ -11,10 +11,14 @@ from captum_cams.registry import register
 class Constant(SpatialCAM):
     """The same value everywhere: it says nothing, and games average drop and increase.
 
-    The baseline of Hartley et al., "Jitter-CAM", BMVC 2021, section 4.2: map = 0.9.
+    The baseline of Hartley et al., "Jitter-CAM", BMVC 2021, section 4.3: map = 0.9, but 0 in one corner and 1 in
+    another (the paper draws the two places), so that scaling to [0, 1] leaves the rest at 0.9.
     """
 
     cost = "1"
 
     def maps(self, seen: Seen) -> Tensor:
-        return seen.activation.new_full((len(seen.activation), 1, *seen.activation.shape[2:]), 0.9)
+        size = seen.activation.shape[2:]
+        flat = seen.activation.new_full((len(seen.activation), size.numel()), 0.9)
+        flat[:, 0], flat[:, -1] = 0, 1
+        return flat.view(len(flat), 1, *size)

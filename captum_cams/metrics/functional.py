@@ -150,7 +150,7 @@ def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any,
     with untouched(forward_func):
         images = inputs.detach().clone()
         if masking == "multiply":
-            part = images * minmax(maps)
+            part = images * minmax(maps).to(images.dtype)
         else:
             kept = (_rank(maps) < maps[0].numel() // 2) & (maps > 0)
             part = torch.where(kept, images, blur(images))

@@ -1,0 +1,133 @@
+"""Which images are kept, and that they stay the same where they should."""
+
+from collections import Counter
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from torch.utils.data import DataLoader
+
+from lightning_callbacks import CAMCallback
+from lightning_callbacks.batches import Annotation
+from lightning_callbacks.drift import rank_correlation
+from lightning_callbacks.selection import Selection, losses_of
+from tests.lightning_modules import Net, data, loaders, trainer
+from tests.test_callback import pytestmark  # noqa: F401
+
+
+def passed(choose, count, classes, losses=None):
+    selection = Selection(choose, count)
+    selection.start()
+    images = torch.arange(len(classes)).float().view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    for i in range(0, len(classes), 4):
+        part = slice(i, i + 4)
+        selection.see(images[part], [Annotation((c,)) for c in classes[part]], None if losses is None else losses[part])
+    selection.end()
+    return [int(image[0, 0, 0]) for image in selection.images], selection
+
+
+def test_first_random_and_per_class():
+    classes = [0] * 10 + [1] * 3 + [2] * 7
+    assert passed("first", 6, classes)[0] == [0, 1, 2, 3, 4, 5]
+    found, selection = passed("per_class", 6, classes)
+    assert Counter(classes[i] for i in found) == {0: 2, 1: 2, 2: 2}
+    assert selection.complete
+    found, _ = passed("random", 6, classes)
+    assert len(set(found)) == 6
+    assert passed("random", 6, classes)[0] == found  # the same in every run
+    assert found != [0, 1, 2, 3, 4, 5]
+    assert passed("random", 30, classes)[0] == list(range(20))
+
+
+def test_random_images_are_equally_likely():
+    counts = Counter()
+    for seed in range(400):
+        selection = Selection("random", 3)
+        selection.start()
+        selection._random.seed(seed)
+        selection.see(torch.arange(12.0).view(-1, 1, 1, 1), [Annotation()] * 12, None)
+        counts.update(int(image) for image in selection.images)
+    assert all(60 <= counts[i] <= 140 for i in range(12))  # 100 expected, standard deviation 9
+
+
+def test_hardest_are_those_with_the_largest_loss_of_the_epoch():
+    losses = torch.tensor([3.0, 1, 9, 2, 8, 0, 4, 7])
+    found, selection = passed("hardest", 3, [0] * 8, losses)
+    assert sorted(found) == [2, 4, 7]
+    selection.start()
+    assert not selection.images
+    scores = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    expected = torch.nn.functional.cross_entropy(scores, torch.tensor([1, 1]), reduction="none")
+    torch.testing.assert_close(losses_of(scores, [Annotation((1,)), Annotation()]), expected)
+
+
+def shown(callback):
+    kept, inner = [], callback._report.log
+    callback._report.log = lambda *a: kept.append(torch.stack([row.image for row in a[3]])) or inner(*a)
+    return kept
+
+
+@pytest.mark.parametrize("choose", ["random", "per_class", "first"])
+def test_a_resumed_run_goes_on_with_the_same_images_and_steps(tmp_path, choose):
+    def shuffled(seed):
+        return DataLoader(data(12, seed=1), 4, shuffle=True, generator=torch.Generator().manual_seed(seed))
+
+    saved = ModelCheckpoint(tmp_path, save_last=True)
+    first, second = (CAMCallback("gradcam", num_images=5, choose=choose, on_error="raise") for _ in range(2))
+    before, after = shown(first), shown(second)
+    options = {"logger": CSVLogger(tmp_path), "num_sanity_val_steps": 0}
+    trainer(tmp_path, callbacks=[first, saved], max_epochs=2, **options).fit(Net(), loaders()[0], shuffled(1))
+    again = trainer(tmp_path, callbacks=[second, ModelCheckpoint(tmp_path, save_last=True)], max_epochs=3, **options)
+    again.fit(Net(), loaders()[0], shuffled(2), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert len(before) == 2
+    assert len(after) == 1
+    assert all(torch.equal(before[0], one) for one in (*before, *after))
+    assert again.global_step == 9
+    assert torch.isfinite(again.callback_metrics["cam/gradcam/drift"])  # from the map of before the interruption
+
+
+def test_drift_is_the_rank_correlation_of_two_epochs(tmp_path):
+    callback = CAMCallback(["gradcam", "fdcam"], num_images=4, on_error="raise")
+    maps, inner = [], callback._report.log
+    callback._report.log = lambda *a: maps.append([row.maps for row in a[3]]) or inner(*a)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=2)
+    run.fit(Net(), *loaders())
+    for name in ("gradcam", "fdcam"):
+        ranks = [[epoch[i][name].flatten().double().argsort().argsort().double() for i in range(4)] for epoch in maps]
+        pairs = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(*ranks, strict=True)]
+        values = [rank_correlation(maps[0][i][name], maps[1][i][name]) for i in range(4)]
+        for pair, value, one in zip(pairs, values, maps[1], strict=True):
+            if one[name].unique().numel() == one[name].numel() and value == value:  # without ties
+                assert value == pytest.approx(float(pair), abs=0.05)
+        finite = [value for value in values if value == value]
+        assert float(run.callback_metrics[f"cam/{name}/drift"]) == pytest.approx(sum(finite) / len(finite), abs=1e-5)
+    same = torch.rand(1, 5, 5)
+    assert rank_correlation(same, same) == pytest.approx(1)
+    assert rank_correlation(same, -same) == pytest.approx(-1)
+    assert rank_correlation(same, torch.ones(1, 5, 5)) != rank_correlation(same, torch.ones(1, 5, 5))  # NaN
+
+
+def test_seconds_limit_the_images_and_one_is_always_explained(tmp_path):
+    callback = CAMCallback("gradcam", num_images=8, max_seconds_per_epoch=1e-6, on_error="raise")
+    counts = shown(callback)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=3)
+    run.fit(Net(), *loaders())
+    assert [len(images) for images in counts] == [1, 1, 1]
+    assert run.callback_metrics["cam/seconds"] > 0
+    free = CAMCallback("gradcam", num_images=8, max_seconds_per_epoch=1e6, on_error="raise")
+    counts = shown(free)
+    trainer(tmp_path, callbacks=[free], logger=CSVLogger(tmp_path), max_epochs=1).fit(Net(), *loaders())
+    assert [len(images) for images in counts] == [8]
+
+
+def test_both_classes_side_by_side(tmp_path):
+    callback = CAMCallback("gradcam", num_images=6, true_class=True, on_error="raise")
+    rows, inner = [], callback._report.log
+    callback._report.log = lambda *a: rows.extend(a[3]) or inner(*a)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1)
+    run.fit(Net(), *loaders())
+    for row in rows:
+        same = int(row.probabilities.argmax()) == row.annotation.classes[0]
+        assert torch.equal(row.maps["gradcam"], row.maps["gradcam, true class"]) == same
+    assert any(int(row.probabilities.argmax()) != row.annotation.classes[0] for row in rows)
