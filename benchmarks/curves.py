@@ -18,8 +18,8 @@ def seconds(action) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "vgg16", "squeezenet1_0"])
-    parser.add_argument("--chunks", type=int, nargs="+", default=[1, 8, 16, 32])
+    parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "squeezenet1_0"])
+    parser.add_argument("--chunks", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--preset", default="jittercam")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
+from captum_cams.metrics import curve_area, deletion_curve, drop_and_increase, insertion_curve
 
 FACTORS = [step / 2 for step in range(21)]
 
@@ -29,9 +29,10 @@ def expanded(maps: Tensor, factor: float) -> Tensor:
 
 def gamed(model: nn.Module, images: Tensor, maps: Tensor, target: Tensor) -> dict[str, float]:
     """Both metrics, in percent."""
-    drop = average_drop(model, images, maps, target)
-    rise = average_increase(model, images, maps, target)
-    return {"drop": float(drop.mean()), "increase": float(rise.mean())}
+    parts = zip(images.split(16), maps.split(16), target.split(16), strict=True)
+    both = [torch.stack(drop_and_increase(model, *part)) for part in parts]
+    drop, rise = torch.cat(both, 1).mean(1).tolist()
+    return {"drop": drop, "increase": rise}
 
 
 def over_all(model: nn.Module, images: Tensor, maps: Tensor, target: Tensor) -> float:

@@ -62,7 +62,7 @@ class Explaining:
         self.true_class, self.max_seconds, self.guarded = true_class, max_seconds, guarded
         self.network: Network | None = None
         self.explainers: dict[str, CAMAttribution] = {}
-        self.chunk, self.perturbations, self.seconds_per_image = 2**31, 16, 0.0
+        self.chunk, self.perturbations, self.seconds_per_image = 2**31, 8, 0.0
         self.hopeless = False  # not even one image and one run at once fit into memory
 
     def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:

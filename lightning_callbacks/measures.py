@@ -75,7 +75,7 @@ class Case:
     maps: Tensor
     annotations: Sequence[Annotation]
     explain: Callable[[Tensor, Any], Tensor]
-    perturbations_per_eval: int = 16
+    perturbations_per_eval: int = 8
 
 
 def columns(metrics: Sequence[str]) -> dict[str, int]:

@@ -34,7 +34,7 @@ class _Faithfulness(ImageMean, ABC):
 
 
 class _CurveMetric(_Faithfulness):
-    def __init__(self, preset: str | Preset = "rise", perturbations_per_eval: int = 16, **kwargs: Any) -> None:
+    def __init__(self, preset: str | Preset = "rise", perturbations_per_eval: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.options: dict[str, Any] = {
             "preset": find_preset(preset),

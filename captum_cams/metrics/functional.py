@@ -36,7 +36,7 @@ def deletion_curve(
     target: Any = None,
     *,
     preset: str | Preset = "rise",
-    perturbations_per_eval: int = 16,
+    perturbations_per_eval: int = 8,
 ) -> Tensor:
     """The target's probability while pixels are deleted in decreasing order of the map: N×(steps + 1), 0 to 1.
 
@@ -53,7 +53,7 @@ def insertion_curve(
     target: Any = None,
     *,
     preset: str | Preset = "rise",
-    perturbations_per_eval: int = 16,
+    perturbations_per_eval: int = 8,
 ) -> Tensor:
     """The target's probability while pixels are inserted in decreasing order of the map: N×(steps + 1), 0 to 1.
 
