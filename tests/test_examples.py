@@ -76,3 +76,30 @@ def test_methods_are_compared_on_real_images(tmp_path, data):
     assert "4 images" in out
     with Image.open(tmp_path / "panel.png") as panel:
         assert panel.size[0] == 2 * 224
+
+
+@pytest.mark.slow
+def test_every_class_of_the_shapes_is_explained(tmp_path):
+    size = ("--size", "32", "--epochs", "1", "--images", "10")
+    out = run("evaluate_shapes.py", "--methods", "centre", "gradcam", "--out", "found", *size, cwd=tmp_path)
+    assert "mean probability of the largest, second and third shape" in out
+    assert len((tmp_path / "found" / "rows.csv").read_text().splitlines()) == 1 + 10 * 3 * 2
+
+
+@pytest.mark.slow
+def test_cifar_is_evaluated(tmp_path, data):
+    args = ("--data", str(data.resolve()), "--limit", "100", "--depth", "20", "--methods", "centre", "--out", "found")
+    out = run("evaluate_cifar.py", *args, cwd=tmp_path)
+    assert float(out.split("accuracy ")[1].split("%")[0]) > 85  # 91.0 on all 500
+    assert (tmp_path / "found" / "curves.png").exists()
+
+
+@pytest.mark.slow
+def test_metrics_are_gamed_on_real_images(tmp_path, data):
+    out = run("game_average_drop.py", "--data", str(data.resolve()), "--limit", "2", "--figure", "a.png", cwd=tmp_path)
+    lines = {
+        line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in out.splitlines() if line.startswith("| ")
+    }
+    assert float(lines["constant"][0]) < float(lines["gradcam"][0])
+    assert float(lines["10.0"][0]) < float(lines["1.0"][0]) < float(lines["0.0"][0])
+    assert (tmp_path / "a.png").exists()

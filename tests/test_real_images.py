@@ -81,3 +81,7 @@ def test_average_drop_and_increase_can_be_gamed(squeezenet, boxed):
     for measure, sign in ((average_drop, 1), (average_increase, -1)):
         real, gamed = (measure(squeezenet, images, one, labels).mean() for one in (maps, constant))
         assert sign * gamed < sign * real
+        # The second experiment: a higher plateau is "better", though it explains less.
+        high = maps.amax((-2, -1), keepdim=True) * (1 - 1e-4)
+        grown = [measure(squeezenet, images, (maps * factor).minimum(high), labels).mean() for factor in (2, 5)]
+        assert sign * grown[1] < sign * grown[0] < sign * real
