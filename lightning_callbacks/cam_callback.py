@@ -114,7 +114,7 @@ class CAMCallback(pl.Callback):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(methods=list(self.methods), layer=self.layer)
+        return self._generate_state_key(methods=list(self.methods), layer=self.layer, choose=self.choose)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -128,7 +128,7 @@ class CAMCallback(pl.Callback):
             self._kept[split, int(number)] = kept
         for name, maps in state_dict["maps"].items():
             split, number = name.split("/")
-            self._drifts[split, int(number)] = Drift(maps)
+            self._drifts[split, int(number)] = Drift(maps, self.choose == "hardest")
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if not isinstance(trainer, pl.Trainer):
@@ -136,6 +136,9 @@ class CAMCallback(pl.Callback):
                 f"CAMCallback belongs to pytorch_lightning, got a Trainer of {type(trainer).__module__}; "
                 "import Trainer from pytorch_lightning"
             )
+        # Each run has its own network and images, also after one that was broken off; a checkpoint is read later.
+        self._explaining = self._new_explaining()
+        self._selections, self._kept, self._drifts, self._explained = {}, {}, {}, {}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._explaining = self._new_explaining()
@@ -179,7 +182,9 @@ class CAMCallback(pl.Callback):
     def _due(self, trainer: pl.Trainer) -> bool:
         if trainer.sanity_checking or isinstance(trainer.lightning_module, CAMEvaluation):
             return False
-        return not (trainer.state.fn == "fit" and trainer.current_epoch % self.every_n_epochs)
+        between = trainer.check_val_every_n_epoch or 1
+        turn = trainer.current_epoch // between
+        return trainer.state.fn != "fit" or turn % math.ceil(self.every_n_epochs / between) == 0
 
     def _start(self, trainer: pl.Trainer, split: str) -> None:
         if not self._due(trainer):
@@ -229,13 +234,15 @@ class CAMCallback(pl.Callback):
             # Callbacks run outside autocast; the network is explained as it is trained.
             stack.enter_context(isolate_rng())
             stack.enter_context(trainer.precision_plugin.forward_context())
-            done = self._guarded(self._explaining.explain, pl_module, selection.images, selection.annotations)
+            arguments = pl_module, selection.images, selection.annotations, self._seconds
+            done = self._guarded(self._explaining.explain, *arguments)
         self._explained[key] = done or []
         self._seconds += time.perf_counter() - start
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, loaders: int) -> None:
         if not self._due(trainer):
             return
+        start, before = time.perf_counter(), self._seconds
         step = trainer.fit_loop.epoch_loop._batches_that_stepped  # Lightning's own for the scalars of the same epoch
         for number in range(loaders):
             key, suffix = (split, number), f"/dataloader_idx_{number}" if loaders > 1 else ""
@@ -244,21 +251,30 @@ class CAMCallback(pl.Callback):
                 with torch.inference_mode(False):
                     self._explain(trainer, pl_module, key)
             # Every process takes part, explained or not, and knows the result.
-            rows = interleaved(_gathered(self._explained.pop(key, []), trainer.world_size), self.num_images)
-            drifts = self._guarded(self._drifts.setdefault(key, Drift()), rows) or [{}] * len(rows)
-            if rows:
-                self._kept[key] = [
-                    (row.image, list(row.annotation.classes), dict(row.annotation.regions)) for row in rows
-                ]
+            found = self._explained.pop(key, []), self._chosen(key)
+            parts = _gathered(found, trainer.world_size)
+            rows = interleaved([rows for rows, _ in parts], self.num_images)
+            self._kept[key] = interleaved([kept for _, kept in parts], self.num_images) or self._kept.get(key, [])
+            drift = self._drifts.setdefault(key, Drift(forgets=self.choose == "hardest"))
+            drifts = self._guarded(drift, rows) or [{}] * len(rows)
             for name, value in self._report.scalars(rows, drifts).items():
                 # Without any explanation the value is NaN, so that a callback which monitors it finds it.
                 mean = torch.tensor(value, device=pl_module.device)
                 pl_module.log(f"{name}{suffix}", mean, sync_dist=True, add_dataloader_idx=False)
             if rows and trainer.is_global_zero:
-                card = self._explaining.card()
+                card = self._guarded(self._explaining.card) or ""
                 for logger in trainer.loggers:
                     self._guarded(self._report.log, logger, f"{split}{suffix}", step, rows, drifts, card)
-        pl_module.log("cam/seconds", torch.tensor(self._seconds, device=pl_module.device), sync_dist=True)
+        seconds = before + time.perf_counter() - start
+        pl_module.log("cam/seconds", torch.tensor(seconds, device=pl_module.device), sync_dist=True)
+
+    def _chosen(self, key: Key) -> list[Kept]:
+        """This process's images as a checkpoint keeps them, where the others do not know them yet."""
+        selection = self._selections.get(key)
+        if selection is None or (self._kept.get(key) and self.choose != "hardest"):
+            return []
+        pairs = zip(selection.images, selection.annotations, strict=True)
+        return [(image, list(one.classes), dict(one.regions)) for image, one in pairs]
 
     def _guarded(self, action: Any, *args: Any, method: str = "") -> Any:
         try:
@@ -268,15 +284,16 @@ class CAMCallback(pl.Callback):
                 raise
             remedy = "; lower num_images or the method's perturbations_per_eval" if is_memory(error) else ""
             reason = f"{method or 'explanation'}: {type(error).__name__}: {error}{remedy}"
-            if reason not in self._warned:
-                self._warned.add(reason)
+            same = f"{method} {remedy}" if remedy else reason  # how much memory was left differs each time
+            if same not in self._warned:
+                self._warned.add(same)
                 rank_zero_warn(f"CAMCallback skips this explanation and the run goes on. {reason}")
             return None
 
 
-def _gathered(rows: list[Explained], world_size: int) -> list[list[Explained]]:
+def _gathered(mine: Any, world_size: int) -> list[Any]:
     if world_size == 1:
-        return [rows]
+        return [mine]
     parts: list[Any] = [None] * world_size
-    dist.all_gather_object(parts, rows)
+    dist.all_gather_object(parts, mine)
     return parts

@@ -10,10 +10,10 @@ from lightning_callbacks.explaining import Explained
 
 
 class Drift:
-    """Remembers the maps of one data loader from one explained epoch to the next."""
+    """Remembers the last maps of the images of one data loader; ``forgets`` those that are not explained again."""
 
-    def __init__(self, before: dict[str, dict[str, Tensor]] | None = None) -> None:
-        self.before = before or {}
+    def __init__(self, before: dict[str, dict[str, Tensor]] | None = None, forgets: bool = False) -> None:
+        self.before, self.forgets = before or {}, forgets
 
     def __call__(self, rows: Sequence[Explained]) -> list[dict[str, float]]:
         """Of each image and method, the rank correlation with the last map; then remember these maps.
@@ -26,7 +26,10 @@ class Drift:
             for key, row in zip(keys, rows, strict=True)
             for known in [self.before.get(key, {})]
         ]
-        self.before = {key: dict(row.maps) for key, row in zip(keys, rows, strict=True)}
+        for key, row in zip(keys, rows, strict=True):
+            self.before[key] = self.before.get(key, {}) | row.maps
+        if self.forgets and rows:
+            self.before = {key: self.before[key] for key in keys}
         return found
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,9 +18,12 @@ from lightning_callbacks.fingerprints import described
 from lightning_callbacks.measures import Case, measure
 from lightning_callbacks.network import Network, OutputFn
 from lightning_callbacks.protocols import Protocol
+from lightning_callbacks.selection import first_class
 
 TRUE = ", true class"
 """What follows a method's name where the annotated class is explained in place of the predicted one."""
+
+_FULL = object()
 
 
 @dataclass
@@ -72,24 +75,29 @@ class Explaining:
             return network(images)
 
     def explain(
-        self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation]
+        self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation], spent: float = 0.0
     ) -> list[Explained]:
-        """As many of the images as the time allows, in their order."""
+        """As many of the images as the time allows, in their order; ``spent`` seconds of it are over."""
         self._prepared(pl_module)
         start, done = time.perf_counter(), list[Explained]()
         while len(done) < len(images):
-            size = min(self.chunk, self._affordable(time.perf_counter() - start, len(done)))
+            alike = (image.shape == images[len(done)].shape for image in images[len(done) :])
+            same = sum(1 for _ in takewhile(bool, alike))
+            size = min(same, self.chunk, self._affordable(spent + time.perf_counter() - start, len(done)))
             if size < 1:
                 break
             part = slice(len(done), len(done) + size)
             try:
-                done += self._part(torch.stack(list(images[part])).to(pl_module.device), known[part])
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                rows = self._part(torch.stack(list(images[part])).to(pl_module.device), known[part])
+            except RuntimeError as error:
                 if not is_memory(error) or self.hopeless:
                     raise
-                self.hopeless = not self._halved(min(size, len(images) - len(done)))
-            else:
-                self.seconds_per_image = (time.perf_counter() - start) / len(done)
+                rows = None
+            if rows is None:  # outside of the block, whose error would keep the tensors of the failed attempt
+                self.hopeless = not self._halved(size)
+                continue
+            done += rows
+            self.seconds_per_image = (time.perf_counter() - start) / len(done)
         return done
 
     def _prepared(self, pl_module: pl.LightningModule) -> Network:
@@ -121,7 +129,8 @@ class Explaining:
                 explainer.perturbations_per_eval = before // 2
         return True
 
-    def _part(self, images: Tensor, known: Sequence[Annotation]) -> list[Explained]:
+    def _part(self, images: Tensor, known: Sequence[Annotation]) -> list[Explained] | None:
+        """One row an image, or None where less at once may help."""
         assert self.network is not None
         with untouched(self.network):
             probabilities = self.network(images).float().softmax(1)
@@ -130,11 +139,12 @@ class Explaining:
             for image, one, p in zip(images.cpu(), known, probabilities.cpu(), strict=True)
         ]
         predicted = probabilities.argmax(1).tolist()
-        true = [one.classes[0] if one.classes else index for one, index in zip(known, predicted, strict=True)]
+        count = probabilities.shape[1]
+        true = [first_class(one, index, count) for one, index in zip(known, predicted, strict=True)]
         for name in self.methods:
             done = self.guarded(self._attempt, name, images, known, predicted, true, method=name)
-            if isinstance(done, BaseException):
-                raise done
+            if done is _FULL:
+                return None
             if done is None:
                 self.explainers.pop(name, None)  # made anew the next time: a layer may have been replaced
                 continue
@@ -149,12 +159,12 @@ class Explaining:
         return rows
 
     def _attempt(self, *args: Any) -> Any:
-        """What :meth:`_apply` returns, or the error where less at once may help."""
+        """What :meth:`_apply` returns, or that there is no memory for it where less at once may help."""
         try:
             return self._apply(*args)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if is_memory(error) and not self.hopeless:
-                return error
+                return _FULL
             raise
 
     def _apply(
@@ -178,11 +188,12 @@ class Explaining:
         for name, explainer in self.explainers.items():
             found = described(explainer, names)
             said = ", ".join(f"{key} = {value}" for key, value in found.items() if key not in ("class", "layer"))
-            lines.append(f"| {name} | {found['layer'] or ''} | {said} | {explainer.cost} |")
+            layer = described(explainer.layer, names) or ""
+            lines.append(f"| {name} | {layer} | {said} | {explainer.cost} |")
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
 
 
-def interleaved(parts: Sequence[Sequence[Explained]], count: int) -> list[Explained]:
+def interleaved(parts: Sequence[Sequence[Any]], count: int) -> list[Any]:
     """The images of all processes in the order of the data set, of which each process has every n-th."""
     return [one for turn in zip_longest(*parts) for one in turn if one is not None][:count]
 

@@ -133,7 +133,8 @@ def _localisation(case: Case, protocol: Protocol, wanted: set[str]) -> dict[str,
     found: dict[str, Tensor] = {}
     if not known:
         widths = columns(protocol.metrics)
-        return {name: torch.full((len(case.classes), 20)[: 1 + (widths[name] > 1)], torch.nan) for name in wanted}
+        shapes = {name: (len(case.classes), 20)[: 1 + (widths[name] > 1)] for name in wanted}
+        return {name: torch.full(shape, torch.nan, dtype=torch.float32) for name, shape in shapes.items()}
     if wanted & {"pointing_game", "pointing_game_difficult"}:
         hits = found["pointing_game"] = pointing_game(maps, regions, size, margin=protocol.margin).float()
         alone = [len(case.annotations[i].classes) < 2 for i in known]
@@ -149,6 +150,6 @@ def _localisation(case: Case, protocol: Protocol, wanted: set[str]) -> dict[str,
 
 def _spread(values: Tensor, places: list[int], count: int) -> Tensor:
     """The values at their places among ``count``, NaN elsewhere."""
-    full = torch.full((count, *values.shape[1:]), torch.nan)
+    full = torch.full((count, *values.shape[1:]), torch.nan, dtype=torch.float32)
     full[places] = values.float().cpu()
     return full

@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from captum_cams import visual
+from captum_cams.heatmap import upsample
 from lightning_callbacks.explaining import Explained
 from lightning_callbacks.pictures import log_picture, log_text
 from lightning_callbacks.table import Table
@@ -65,7 +66,7 @@ class Report:
             name for method in self.methods for row in rows for name in sorted(row.maps) if name.startswith(method)
         )
         if columns:
-            images = torch.stack([row.image for row in rows]).float()
+            images = _stacked([row.image for row in rows])
             maps = {name: _stacked([row.maps.get(name) for row in rows]) for name in columns}
             captions = [self._caption(row, drift) for row, drift in zip(rows, drifts, strict=True)]
             log_picture(
@@ -103,6 +104,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _stacked(maps: Sequence[torch.Tensor | None]) -> torch.Tensor:
-    """A map that is missing is drawn as none."""
+    """A map that is missing is drawn as none; other sizes are brought to that of the first."""
     like = next(one for one in maps if one is not None)
-    return torch.stack([torch.zeros_like(like) if one is None else one for one in maps])
+    full = [torch.zeros_like(like) if one is None else one for one in maps]
+    return torch.cat([upsample(one[None].float(), like.shape[-2:]) for one in full])

@@ -34,8 +34,8 @@ class Selection:
     seen: int = 0
 
     def start(self) -> None:
-        """Begin an epoch."""
-        if self.choose == "hardest":
+        """Begin an epoch; what an interrupted one left is no choice."""
+        if self.choose == "hardest" or not self.complete:
             self.images, self.annotations, self.losses, self.complete = [], [], [], False
         self.seen = 0
         self._random = random.Random(0)
@@ -86,9 +86,14 @@ class Selection:
         self.complete = bool(kept)
 
 
+def first_class(one: Annotation, otherwise: int, count: int) -> int:
+    """The first annotated class, if it is one of ``count``."""
+    return one.classes[0] if one.classes and 0 <= one.classes[0] < count else otherwise
+
+
 def losses_of(scores: Tensor, known: list[Annotation]) -> Tensor:
     """Cross-entropy of the first annotated class, or of the predicted one where none is known: N."""
-    classes = [one.classes[0] if one.classes else int(row.argmax()) for one, row in zip(known, scores, strict=True)]
+    classes = [first_class(one, int(row.argmax()), len(row)) for one, row in zip(known, scores, strict=True)]
     return torch.nn.functional.cross_entropy(
         scores.float(), torch.tensor(classes, device=scores.device), reduction="none"
     )

@@ -168,8 +168,9 @@ def test_out_of_memory_halves_the_images_and_then_the_runs(tmp_path):
     model = Net()
     greedy = Greedy(model, perturbations_per_eval=8)
     callback = CAMCallback(greedy, num_images=6, metrics=("complexity",))
-    inner = callback._explaining._part
-    callback._explaining._part = lambda images, known: sizes.append(len(images)) or inner(images, known)
+    explaining = callback._explaining
+    inner, callback._new_explaining = explaining._part, lambda: explaining
+    explaining._part = lambda images, known: sizes.append(len(images)) or inner(images, known)
     run, _ = fit(tmp_path, callback, model=model, logger=False, max_epochs=1)
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1, 1]
     assert greedy.perturbations_per_eval == 2

@@ -127,8 +127,9 @@ def test_the_averaged_weights_are_what_is_explained(tmp_path):
             seen.append(nn.utils.parameters_to_vector(pl_module.parameters()).detach().clone())
 
     callback, explained = CAMCallback("gradcam", metrics=("average_drop",)), []
-    inner = callback._explaining.explain
-    callback._explaining.explain = lambda module, *rest: (
+    explaining = callback._explaining
+    inner, callback._new_explaining = explaining.explain, lambda: explaining
+    explaining.explain = lambda module, *rest: (
         explained.append(nn.utils.parameters_to_vector(module.parameters()).detach().clone()) or inner(module, *rest)
     )
     made = trainer(tmp_path, logger=False, callbacks=[Watching(decay=0.5), callback], max_epochs=2)
