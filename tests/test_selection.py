@@ -1,14 +1,18 @@
 """Which images are kept, and that they stay the same where they should."""
 
+import gc
+import weakref
 from collections import Counter
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
+import captum_cams as cc
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.batches import Annotation
 from lightning_callbacks.drift import rank_correlation
@@ -184,3 +188,59 @@ def test_images_of_several_sizes_and_ignored_labels(tmp_path):
     run.fit(Silent(), loaders()[0], DataLoader(val, 1))
     assert panels == [4]
     assert torch.isfinite(run.callback_metrics["cam/gradcam/over_all"])
+
+
+def test_one_failed_epoch_leaves_the_drift_of_the_next(tmp_path):
+    class Once(cc.GradCAM):
+        def weights(self, seen):
+            if self.epochs.current_epoch == 1:
+                raise ZeroDivisionError("a broken explainer")
+            return super().weights(seen)
+
+    model = Net()
+    once = Once(model)
+    drifts = []
+
+    class Noting(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            drifts.append(float(trainer.callback_metrics["cam/once/drift"]))
+
+    callbacks = [CAMCallback(once, num_images=4, metrics=("drift",)), Noting()]
+    run = trainer(tmp_path, callbacks=callbacks, logger=False, max_epochs=3, num_sanity_val_steps=0)
+    once.epochs = run
+    with pytest.warns(UserWarning, match="a broken explainer"):
+        run.fit(model, *loaders())
+    assert [value == value for value in drifts] == [False, False, True]  # with the map of two epochs before
+
+
+def test_the_seconds_are_those_of_all_loaders_together():
+    callback = CAMCallback("gradcam", metrics=("complexity",), max_seconds_per_epoch=10, on_error="raise")
+    explaining = callback._explaining
+    explaining.seconds_per_image = 1.0
+    assert explaining._affordable(4.0, 0) == 6
+    images, known = list(data(6).tensors[0]), [Annotation()] * 6
+    model = Net()
+    assert len(explaining.explain(model, images, known, spent=0.0)) == 6
+    assert len(explaining.explain(model, images, known, spent=100.0)) == 1
+
+
+def test_a_failed_attempt_keeps_no_tensor():
+    alive = []
+    explaining = CAMCallback("gradcam", metrics=("complexity",), on_error="raise")._explaining
+    inner = explaining._apply
+
+    def greedy(name, images, *rest):
+        if len(images) > 1:
+            large = torch.zeros(10)
+            alive.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(name, images, *rest)
+
+    explaining._apply = greedy
+    gc.disable()
+    try:
+        rows = explaining.explain(Net(), list(data(4).tensors[0]), [Annotation()] * 4)
+        assert [one() for one in alive] == [None, None]
+    finally:
+        gc.enable()
+    assert len(rows) == 4
