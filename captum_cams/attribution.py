@@ -1,5 +1,6 @@
 """The abstract classes that every method extends, and the arguments that all of them share."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, one_by_one, runner
-from captum_cams.engine.layers import Place, check_batched, find_layer, named_layer
+from captum_cams.engine.layers import Place, check_batched, dotted, find_layer, named_layer
 from captum_cams.engine.layout import Layout, as_layout
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_at_least, shape_of
 from captum_cams.heatmap import minmax, upsample
 
 Reshape = str | Layout | Callable[[Tensor], Tensor] | None
+_GIVEN = ("self", "forward_func", "base", "layer", "device_ids")
 
 
 class CAMAttribution(LayerAttribution, ABC):
@@ -52,7 +54,40 @@ class CAMAttribution(LayerAttribution, ABC):
         reshape: Reshape = None,
     ) -> None:
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
-        self.layout = as_layout(reshape)
+        as_layout(reshape)  # raises where it is none
+        self.reshape = reshape
+        self.found_layer: nn.Module | None = None
+        """The layer that the first call found, where none was given."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """What ``reshape`` stands for."""
+        return as_layout(self.reshape)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What the constructor takes beside the model and the layer, by name, as the explainer holds it now.
+
+        Each argument is an attribute of the same name. A module is given by its dotted name in the model. The first
+        use of an explainer changes nothing here: a layer that it finds itself is no hyperparameter.
+
+        Raises:
+            CAMError: a class keeps one of its arguments under no attribute of that name.
+        """
+        named = [
+            name
+            for cls in reversed(type(self).__mro__)
+            if issubclass(cls, CAMAttribution) and "__init__" in vars(cls)
+            for name, one in inspect.signature(vars(cls)["__init__"]).parameters.items()
+            if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD) and name not in _GIVEN
+        ]
+        missing = [name for name in named if not hasattr(self, name)]
+        if missing:
+            raise CAMError(
+                f"{type(self).__name__} must keep its argument {missing[0]} as an attribute of the same name; "
+                f"write self.{missing[0]} = {missing[0]} in its constructor"
+            )
+        return {name: dotted(self.forward_func, getattr(self, name)) for name in named}
 
     @abstractmethod
     def contributions(
@@ -134,7 +169,7 @@ class SpatialCAM(CAMAttribution):
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer; pass the first norm of the last block, say")
             run = runner(self.forward_func, inputs, additional_forward_args)
-            self.layer = find_layer(self.forward_func, run, inputs[0].ndim)
+            self.layer = self.found_layer = find_layer(self.forward_func, run, inputs[0].ndim)
         return Place(self.layer, attribute_to_layer_input, self.layout)
 
     def contributions(

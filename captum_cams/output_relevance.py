@@ -43,7 +43,8 @@ class OutputRelevance(CAMAttribution):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        self.propagation = Propagation(batch_norm, pixel_range)
+        Propagation(batch_norm, pixel_range)  # raises where they do not fit
+        self.batch_norm, self.pixel_range = batch_norm, pixel_range
 
     @abstractmethod
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ class OutputRelevance(CAMAttribution):
             if callable(target):
                 model, wanted = composed(unwrap(self.forward_func), target), None
             end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else tensors[0]
-            with self.propagation.trail(self.forward_func, end) as trail:
+            propagation = Propagation(self.batch_norm, self.pixel_range)
+            with propagation.trail(self.forward_func, end) as trail:
                 output = check_output(runner(model, tensors, additional_forward_args)(), len(tensors[0]))
             found = trail.back(relevance, output)
             return found if self.layout is None else self.layout.to_map(found)

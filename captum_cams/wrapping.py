@@ -42,7 +42,12 @@ class WrappedCAM(CAMAttribution):
         elif layer is not None:
             raise CAMError("layer must be None beside a base that has its own; pass it to the base")
         self.base = base
-        super().__init__(forward_func, base.layer, device_ids, reshape=base.layout)
+        super().__init__(forward_func, base.layer, device_ids, reshape=base.reshape)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Those of the class itself, and under "base" the class of the base with its own hyperparameters."""
+        return super().hyperparameters | {"base": {"class": type(self.base).__name__} | self.base.hyperparameters}
 
     @property
     def layer(self) -> nn.Module | None:

@@ -148,6 +148,16 @@ def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:
     return f"{names[layer]} ({kind})" if names.get(layer) else kind
 
 
+def dotted(forward_func: Callable[..., Any], value: Any) -> Any:
+    """A module of the model, or each one in a list, as its dotted name; any other value as it is."""
+    if isinstance(value, list):
+        return [dotted(forward_func, one) for one in value]
+    model = unwrap(forward_func)
+    if not isinstance(value, nn.Module) or not isinstance(model, nn.Module):
+        return value
+    return next((name for name, module in model.named_modules() if module is value), value)
+
+
 def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.Module:
     """The module itself, or the one with this dotted name.
 

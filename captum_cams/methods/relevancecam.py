@@ -36,14 +36,15 @@ class RelevanceCAM(WeightedCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        self.propagation = Propagation(batch_norm)
+        Propagation(batch_norm)  # raises where it does not fit
+        self.batch_norm = batch_norm
 
     def weights(self, seen: Seen) -> Tensor:
         def start(output: Tensor) -> Tensor:
             check_classes(output, "Relevance-CAM")
             return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
 
-        with self.propagation.trail(seen.rerun.model, seen.place) as trail:
+        with Propagation(self.batch_norm).trail(seen.rerun.model, seen.place) as trail:
             output = seen.rerun.again()
         relevance = trail.back(start, output)
         if seen.place.layout is not None:

@@ -54,8 +54,9 @@ class FGCAM(WrappedCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
-        self.to = None if to == "input" else named_layer(forward_func, to)
-        self.denoising, self.propagation = denoising, Propagation(batch_norm, pixel_range)
+        self.to = to if to == "input" else named_layer(forward_func, to)
+        Propagation(batch_norm, pixel_range)  # raises where they do not fit
+        self.denoising, self.batch_norm, self.pixel_range = denoising, batch_norm, pixel_range
 
     def contributions(
         self,
@@ -71,11 +72,12 @@ class FGCAM(WrappedCAM):
             if self.base.layout is not None:
                 raise CAMError("FG-CAM needs a layer that gives N×K×h×w itself; relevance has no way through reshape=")
             place = self.base.place(tensors, additional_forward_args, attribute_to_layer_input)
-            end = Place(self.to) if self.to is not None else tensors[0]
+            end = Place(self.to) if isinstance(self.to, nn.Module) else tensors[0]
+            propagation = Propagation(self.batch_norm, self.pixel_range)
             with ExitStack() as stack:
                 trail = None
                 if not (isinstance(end, Place) and end == place):
-                    trail = stack.enter_context(self.propagation.trail(self.forward_func, end, place))
+                    trail = stack.enter_context(propagation.trail(self.forward_func, end, place))
                 seen = capture(self.forward_func, place, tensors, target, additional_forward_args, self.base.needs)
             components = self._components(self.base, seen)
             return components if trail is None else trail.back(lambda activation: components)

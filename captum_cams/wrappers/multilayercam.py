@@ -54,6 +54,7 @@ class MultiLayerCAM(WrappedCAM):
         chosen = [self.layer] if layers is None and self.layer is not None else layers
         self.layers = None if chosen is None else [named_layer(forward_func, one) for one in chosen]
         self.fusion = fusion
+        self.found_layers: list[nn.Module] | None = None
 
     def contributions(
         self,
@@ -62,14 +63,15 @@ class MultiLayerCAM(WrappedCAM):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
-        if self.layers is None:
+        layers = self.layers or self.found_layers
+        if layers is None:
             with untouched(self.forward_func):
                 tensors = as_tuple(inputs)
                 run = runner(self.forward_func, tensors, additional_forward_args)
-                self.layers = find_layers(self.forward_func, run, tensors[0].ndim, 3)
+                layers = self.found_layers = find_layers(self.forward_func, run, tensors[0].ndim, 3)
         first, maps = self.base.layer, []
         try:
-            for layer in self.layers:
+            for layer in layers:
                 self.base.layer = layer
                 found = self.base.attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
                 maps.append(minmax(found, tuple(range(2, found.ndim))))
