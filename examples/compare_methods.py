@@ -18,6 +18,7 @@ from torch import Tensor
 import captum_cams as cc
 from captum_cams import visual
 from captum_cams.metrics import curve_area, deletion_curve, insertion_curve
+from lightning_callbacks.images import read_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 preprocess = torchvision.transforms.Compose(
@@ -37,7 +38,7 @@ def load(data: Path, limit: int) -> tuple[torch.nn.Module, Tensor, list[str]]:
     folder = data / "imagenet_samples"
     with open(folder / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))[:limit]
-    images = torch.stack([preprocess(Image.open(folder / row["file"]).convert("RGB")) for row in rows])
+    images = torch.stack([preprocess(read_image(folder / row["file"])) for row in rows])
     return model.eval(), images, [row["class_name"] for row in rows]
 
 
@@ -46,8 +47,7 @@ def boxed(folder: Path) -> tuple[Tensor, Tensor, list[Tensor]]:
     images, labels, boxes = {}, {}, {}
     with open(folder / "labels.csv", newline="") as file:
         for row in csv.DictReader(file):
-            with Image.open(folder / row["file"]) as opened:
-                picture = opened.convert("RGB")
+            picture = read_image(folder / row["file"])
             images[row["file"]] = preprocess(picture.resize((224, 224)))
             labels[row["file"]] = int(row["class_index"])
             scale = [224 / side for side in picture.size * 2]

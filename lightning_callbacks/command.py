@@ -20,6 +20,7 @@ from captum_cams.registry import lookup
 from lightning_callbacks.evaluation import evaluate
 from lightning_callbacks.explainers import make
 from lightning_callbacks.folders import collate, open_folder
+from lightning_callbacks.images import read_image
 from lightning_callbacks.models import Loaded, load_model
 from lightning_callbacks.network import Network
 from lightning_callbacks.protocols import find_protocol
@@ -34,6 +35,7 @@ def explain(
     target: int | None = None,
     checkpoint: Path | None = None,
     whole: bool = False,
+    skip_unreadable: bool = False,
 ) -> None:
     """Write the heat map of each image over it, one PNG an image.
 
@@ -46,6 +48,7 @@ def explain(
         target: index of the class to explain; the predicted class otherwise.
         checkpoint: file of weights to use in place of the default ones.
         whole: squeeze the whole image into the network's input, in place of cutting out its centre.
+        skip_unreadable: leave out the images that cannot be read.
     """
     loaded = load_model(model, checkpoint)
     prepare, network = loaded.transform(whole), Network(loaded.network, None)
@@ -55,8 +58,14 @@ def explain(
         raise CAMError(f"each image must have a name of its own in {out}, and not be overwritten; pass another --out")
     out.mkdir(parents=True, exist_ok=True)
     for file, place in zip(images, written, strict=True):
-        with Image.open(file) as opened:
-            inputs = prepare(opened.convert("RGB"))[None]
+        try:
+            picture = read_image(file)
+        except CAMError as error:
+            if not skip_unreadable:
+                raise CAMError(f"{error}; mend it or leave it out, or pass --skip_unreadable true") from error
+            print(f"left out {error}", file=sys.stderr)
+            continue
+        inputs = prepare(picture)[None]
         with torch.no_grad():
             scores = network(inputs).softmax(1)[0]
         index = int(scores.argmax()) if target is None else target
@@ -64,8 +73,8 @@ def explain(
             raise CAMError(f"target must be a class from 0 to {len(scores) - 1}, got {index}")
         maps = {name: explainer.attribute(inputs, index) for name, explainer in explainers.items()}
         caption = _caption(loaded, index, float(scores[index]), predicted=target is None)
-        picture = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
-        Image.fromarray(picture).save(place)
+        panel = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
+        Image.fromarray(panel).save(place)
         print(f"{place}: {caption}")
 
 
@@ -82,6 +91,7 @@ def evaluate_folder(
     precision: str = "32-true",
     layer: str | None = None,
     checkpoint: Path | None = None,
+    skip_unreadable: bool = False,
 ) -> None:
     """Measure methods on a folder of images and print one table; started again after an interruption, it goes on.
 
@@ -99,6 +109,7 @@ def evaluate_folder(
         precision: as Lightning's Trainer takes it.
         layer: dotted name of the layer to explain; the last feature layer otherwise.
         checkpoint: file of weights to use in place of the default ones.
+        skip_unreadable: leave out and count the images that cannot be read.
     """
     measured = find_protocol(protocol)
     loaded = load_model(model, checkpoint)
@@ -112,7 +123,18 @@ def evaluate_folder(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    evaluate(loaded.network, loader, methods, metrics, trainer, protocol=measured, layer=layer, out=out)
+    evaluate(
+        loaded.network,
+        loader,
+        methods,
+        metrics,
+        trainer,
+        protocol=measured,
+        layer=layer,
+        out=out,
+        class_names=loaded.class_names or None,
+        skip_unreadable=skip_unreadable,
+    )
 
 
 def methods() -> None:

@@ -1,6 +1,5 @@
 """The papers' table, methods × metrics, over a data set and on as many devices as a Trainer has."""
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,20 +15,21 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-import captum_cams
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_choice, shape_of
 from captum_cams.metrics import region_mask
 from captum_cams.metrics.presets import find_preset
 from lightning_callbacks.batches import Annotation, BatchFn, annotations, images_and_labels
+from lightning_callbacks.class_names import check_class_names
 from lightning_callbacks.explainers import Methods, make, named
-from lightning_callbacks.fingerprints import described, of_data, of_weights
+from lightning_callbacks.fingerprints import of_data
 from lightning_callbacks.journal import Journal
-from lightning_callbacks.measures import Case, columns, measure
+from lightning_callbacks.measures import LOCALISATION, Case, columns, measure
 from lightning_callbacks.network import Network, OutputFn
 from lightning_callbacks.protocols import Protocol, find_protocol
 from lightning_callbacks.rows import Rows
-from lightning_callbacks.sharing import NOTHING, Batches, as_loader, drawn, indices_of, share
+from lightning_callbacks.settings import settings_of
+from lightning_callbacks.sharing import NOTHING, Batches, as_loader, drawn, indices_of, read, share
 from lightning_callbacks.table import Table
 
 _DEFAULT = Protocol(
@@ -55,6 +55,9 @@ class CAMEvaluation(pl.LightningModule):
         batch_fn: BatchFn | None = None,
         output_fn: OutputFn | None = None,
         out: str | Path | None = None,
+        version: str | None = None,
+        class_names: Sequence[str] | None = None,
+        skip_unreadable: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -63,71 +66,64 @@ class CAMEvaluation(pl.LightningModule):
         self.network, self.protocol = Network(model, output_fn), protocol
         self.explainers = {name: make(one, self.network, layer) for name, one in named(methods).items()}
         self.batch_fn, self.loader = batch_fn or images_and_labels, as_loader(data)
+        self.class_names, self.skips, self.unread = class_names, skip_unreadable, dict[int, str]()
         indices = indices_of(self.loader)
         if protocol.images is not None or protocol.single_small_box:
             indices = drawn(indices, protocol.images, self._wanted)
-        self.batches, self.finished = Batches(self.loader, indices), set[int]()
+        self.batches, self.warm = Batches(self.loader, indices, skip_unreadable), False
         self.columns = columns(protocol.metrics) | {"seconds": 1, "forward_seconds": 1}
-        names = {module: name for name, module in self.network.network.named_modules()}
-        some = {indices[0], indices[len(indices) // 2], indices[-1]}
-        self.settings = {
-            "methods": described(self.explainers, names),
-            "protocol": described(protocol, names),
-            "data": of_data([self.batch_fn(self.loader.collate_fn([self.loader.dataset[i]])) for i in sorted(some)]),
-            "functions": described([batch_fn, output_fn], names),
-            "batches": hashlib.sha256(repr(self.batches.parts).encode()).hexdigest(),
-            "images": len(indices),
-            "weights": of_weights(model),
-            "captum_cams": captum_cams.__version__,
-        }
-        self.journal = None if out is None else Journal(Path(out))
+        self.out, self.settings = out, dict[str, Any]()
+        self.journal: Journal | None = None
+        if out is not None:
+            given = {"protocol": protocol, "functions": {"batch_fn": batch_fn, "output_fn": output_fn}}
+            parts = self.batches.parts
+            self.settings = settings_of(model, self.network, self.explainers, parts, version, **given)
 
     def setup(self, stage: str) -> None:
-        steps = find_preset(self.protocol.preset).steps
-        shape = len(self.explainers), 2, steps + 1
-        self.rows = Rows(sum(self.columns.values()), shape).to(self.trainer.strategy.root_device)
-        self.settings["precision"] = str(self.trainer.precision)
-        entries: list[dict[str, Any]] = []
-        if self.journal is not None and self.trainer.is_global_zero:
-            self.journal.open(self.settings)
-            entries = self.journal.finished()
-        for entry in entries:
-            places = torch.tensor(entry["places"], dtype=torch.long).view(-1, 3)
-            values = torch.tensor(entry["values"]).view(-1, sum(self.columns.values()))
-            self.rows.update(places, values, torch.tensor(entry["curves"]))
-        self.finished = self.trainer.strategy.broadcast({entry["batch"] for entry in entries})
-        if len(self.finished) == len(self.batches):
-            self.on_test_epoch_end()  # Lightning leaves out an epoch without batches
+        steps = find_preset(self.protocol.preset).steps + 1
+        self.rows = Rows(list(self.explainers), self.columns, steps).to(self.trainer.strategy.root_device)
+        if self.out is not None:
+            self.journal = Journal(Path(self.out), self.settings | {"precision": str(self.trainer.precision)})
+            for entry in self.journal.open(self.trainer):
+                unread = [int(index) for index, mark in entry["images"].items() if mark is None]
+                self.rows.update(*self.rows.numbered(entry["rows"]), unread)
+        if self.trainer.is_global_zero:
+            self._skip(self.unread)
+
+    def teardown(self, stage: str) -> None:
+        if self.journal is not None:
+            self.journal.close()
 
     def test_dataloader(self) -> DataLoader:
-        return share(self.loader, self.batches, self.finished, self.trainer.world_size, self.trainer.global_rank)
+        finished = set() if self.journal is None else {*self.journal.images}
+        return share(self.loader, self.batches, finished, self.trainer.world_size, self.trainer.global_rank)
 
-    def test_step(self, numbered: tuple[int, list[int], Any], batch_idx: int) -> None:
-        number, indices, batch = numbered
+    def test_step(self, numbered: tuple[int, list[int], dict[int, str], Any], batch_idx: int) -> None:
+        number, indices, unread, batch = numbered
         if number == NOTHING:
             return
-        images, labels = self.batch_fn(batch)
-        known = annotations(labels, len(images))
+        images, labels = (None, None) if batch is None else self.batch_fn(batch)
+        known = annotations(labels, len(indices))
+        marks: dict[str, str | None] = {str(index): None for index in unread}
+        if self.journal is not None and images is not None:
+            marks |= {str(index): of_data([*pair]) for index, *pair in zip(indices, images, known, strict=True)}
+        if self.journal is not None and self.journal.has(number, marks):
+            return
         with torch.inference_mode(False):
-            if batch_idx == 0:
-                self._predict(images)  # the first run of a device is slow
-            predicted, forward = self._timed(self._predict, images)
-            parts = [
-                self._rows(images, [known[i] for i, _ in part], part, forward / len(images))
-                for part in self._pairs(predicted, known)
-            ]
+            parts = [] if images is None else self._measured(images, known)
             width = sum(self.columns.values())
             places = torch.cat([torch.empty(0, 3, dtype=torch.long), *(places for places, _, _ in parts)])
             values = torch.cat([torch.empty(0, width), *(values for _, values, _ in parts)])
             curves = sum((curves for _, _, curves in parts), torch.zeros(self.rows.curves.shape))
             places[:, 0] = torch.tensor(indices)[places[:, 0]]
             self.rows.update(places, values, curves)
+            self._skip(unread)
         if self.journal is not None:
-            entry = {"places": places.tolist(), "values": values.tolist(), "curves": curves.tolist()}
-            self.journal.write(self.trainer.global_rank, {"batch": number} | entry)
+            entry = {"batch": number, "images": marks, "rows": self.rows.named(places, values, curves)}
+            self.journal.write(self.trainer.global_rank, entry)
 
     def on_test_epoch_end(self) -> None:
-        places, values, curves = self.rows.compute()
+        places, values, curves, skipped = self.rows.compute()
         split = dict(zip(self.columns, values.split(list(self.columns.values()), 1), strict=True))
         count = (places[:, 2, None] == torch.arange(len(self.explainers))).sum(0)
         self.table = Table(
@@ -136,14 +132,33 @@ class CAMEvaluation(pl.LightningModule):
             places,
             {name: column if column.shape[1] > 1 else column[:, 0] for name, column in split.items()},
             curves / count[:, None, None] if curves.any() else None,
+            tuple(skipped),
         )
         if all(self.table[name, metric].n == 0 for name in self.explainers for metric in self.protocol.metrics):
+            left_out = f" ({len(skipped)} could not be read)" if skipped else ""
             raise CAMError(
-                f"no image has what {', '.join(self.protocol.metrics)} need; pass labels with the batch, and for "
-                'localisation a list of {"labels": ..., "boxes": ...}, or another protocol'
+                f"no image{left_out} has what {', '.join(self.protocol.metrics)} need; pass labels with the batch, and "
+                'for localisation a list of {"labels": ..., "boxes": ...}, or another protocol'
             )
         if self.journal is not None and self.trainer.is_global_zero:
-            self.table.write(self.journal.folder, self.settings)
+            self.table.write(self.journal.folder, self.journal.settings)
+
+    def _skip(self, unread: dict[int, str]) -> None:
+        for index, reason in unread.items():
+            warnings.warn(f"left out image {index}: {reason}", stacklevel=2)
+        nothing = torch.empty(0, 3, dtype=torch.long), torch.empty(0, sum(self.columns.values()))
+        self.rows.update(*nothing, torch.zeros(self.rows.curves.shape), [*unread])
+
+    def _measured(self, images: Tensor, known: Sequence[Annotation]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Places (whose images are counted within the batch), values and curves, in parts of the batch's size."""
+        if not self.warm:
+            self._predict(images)  # the first run of a device is slow
+            self.warm = True
+        predicted, forward = self._timed(self._predict, images)
+        return [
+            self._rows(images, [known[i] for i, _ in part], part, forward / len(images))
+            for part in self._pairs(predicted, known)
+        ]
 
     def _pairs(self, predicted: list[int], known: Sequence[Annotation]) -> list[list[tuple[int, int]]]:
         """The pairs of image and class to be explained, in batches as large as the images' own."""
@@ -181,7 +196,11 @@ class CAMEvaluation(pl.LightningModule):
     def _wanted(self, index: int) -> bool:
         if not self.protocol.single_small_box:
             return True
-        images, labels = self.batch_fn(self.loader.collate_fn([self.loader.dataset[index]]))
+        item, reason = read(self.loader.dataset, index, self.skips)
+        if reason is not None:
+            self.unread[index] = reason
+            return False
+        images, labels = self.batch_fn(self.loader.collate_fn([item]))
         regions = list(annotations(labels, 1)[0].regions.values())
         single = len(regions) == 1 and len(regions[0]) == 1
         size = (images.shape[-2], images.shape[-1])
@@ -192,12 +211,8 @@ class CAMEvaluation(pl.LightningModule):
             scores = self.network(images.clone())
         if scores.ndim != 2:
             raise CAMError(f"the model must return N×classes, got {shape_of(scores)}; pass output_fn")
-        names = getattr(self.loader.dataset, "classes", None)
-        if self.protocol.classes == "annotated" and names is not None and len(names) != scores.shape[1]:
-            raise CAMError(
-                f"the data has {len(names)} classes and the model {scores.shape[1]}, so that its indices do not name "
-                "the same classes; translate them by batch_fn, or use a model of these classes"
-            )
+        if self.protocol.classes == "annotated" or LOCALISATION & {*self.protocol.metrics}:
+            check_class_names(getattr(self.loader.dataset, "classes", None), self.class_names, scores.shape[1])
         self.classes = scores.shape[1]
         return scores.argmax(1).tolist()
 
@@ -221,6 +236,9 @@ def evaluate(
     batch_fn: BatchFn | None = None,
     output_fn: OutputFn | None = None,
     out: str | Path | None = None,
+    version: str | None = None,
+    class_names: Sequence[str] | None = None,
+    skip_unreadable: bool = False,
 ) -> Table:
     """Explain every image of a data set by every method, measure the maps, and print and return one table.
 
@@ -238,10 +256,15 @@ def evaluate(
         batch_fn: batch → (images, labels).
         output_fn: output of the model → scores N×classes.
         out: folder for table.md, table.csv, table.json, rows.csv, curves.png and the journal of finished batches; a
-            run that was interrupted goes on where it stopped when it is started again with the same folder.
+            run that was interrupted goes on where it stopped when it is started again with the same folder, model,
+            methods and images, all of which are compared.
+        version: stands for your functions and classes, which are otherwise compared by their code.
+        class_names: of the model, compared with the ``classes`` of the data set where its labels are used.
+        skip_unreadable: leave out and count the images that cannot be read, instead of raising.
 
     Raises:
-        CAMError: an argument does not fit, a method cannot explain this model, or ``out`` holds another evaluation.
+        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out``
+            holds another evaluation or is in use.
     """
     chosen = find_protocol(protocol)
     chosen = chosen if metrics is None else replace(chosen, metrics=tuple(metrics))
@@ -253,15 +276,16 @@ def evaluate(
     if str(trainer.precision) in ("16-true", "bf16-true", "64-true"):
         raise CAMError(f'precision "{trainer.precision}" would change the weights; use "bf16-mixed"')
     with isolate_rng():
-        evaluation = CAMEvaluation(model, data, methods, chosen, layer, batch_fn, output_fn, out)
+        given = layer, batch_fn, output_fn, out, version, class_names, skip_unreadable
+        evaluation = CAMEvaluation(model, data, methods, chosen, *given)
         device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         attached = [(one, one._trainer) for one in model.modules() if isinstance(one, pl.LightningModule)]
         training, before = [(one, one.training) for one in model.modules()], trainer.lightning_module
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Total length of `DataLoader` across ranks is zero")
                 trainer.test(evaluation, verbose=False)
         finally:
+            evaluation.teardown("test")  # Lightning leaves it out after an error
             model.to(device)
             for one, mode in training:
                 one.training = mode

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from captum_cams import CAMAttribution
+from captum_cams.engine.layers import dotted
 from captum_cams.engine.untouched import untouched
 from lightning_callbacks.batches import Annotation
 from lightning_callbacks.explainers import Method, make
-from lightning_callbacks.fingerprints import described
 from lightning_callbacks.measures import Case, measure
 from lightning_callbacks.network import Network, OutputFn
 from lightning_callbacks.protocols import Protocol
@@ -184,11 +184,9 @@ class Explaining:
     def card(self) -> str:
         """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
         lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
-        names = {module: name for name, module in self.network.network.named_modules()} if self.network else {}
         for name, explainer in self.explainers.items():
-            found = described(explainer, names)
-            said = ", ".join(f"{key} = {value}" for key, value in found.items() if key not in ("class", "layer"))
-            layer = described(explainer.layer, names) or ""
+            said = ", ".join(f"{key} = {value}" for key, value in explainer.hyperparameters.items())
+            layer = str(dotted(explainer.forward_func, explainer.layer) or "").removeprefix("network.")
             lines.append(f"| {name} | {layer} | {said} | {explainer.cost} |")
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
 

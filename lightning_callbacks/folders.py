@@ -1,14 +1,13 @@
 """Data sets on disk as images with the classes and boxes of their annotations."""
 
-import csv
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -17,13 +16,15 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
 from captum_cams.errors import CAMError
+from lightning_callbacks.images import read_image
+from lightning_callbacks.labels import Boxes, read_labels
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 
-Boxes = list[tuple[float, float, float, float]]
+ClassNames = Sequence[str] | Mapping[int, str] | None
 Entry = tuple[Path, Callable[[], tuple[list[int], Boxes | None]]]
 """A file, and a function that reads its classes with a box for each, or its classes alone."""
 
@@ -31,15 +32,15 @@ Entry = tuple[Path, Callable[[], tuple[list[int], Boxes | None]]]
 class Annotated(Dataset):
     """Images C×H×W with {"labels": B, "boxes": B×4} each, or {"labels": B} where no boxes are known.
 
+    Boxes are those of the picture as viewers show it, upright; see :func:`read_image`.
+
     Args:
         entries: files and their annotations.
         transform: of ``torchvision.transforms.v2``, so that boxes move with the image; those that leave it are dropped.
-        classes: names of all classes, where the folder knows them.
+        classes: names of the classes, by index, where the folder knows them.
     """
 
-    def __init__(
-        self, entries: list[Entry], transform: Callable[..., Any], classes: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, entries: list[Entry], transform: Callable[..., Any], classes: ClassNames = None) -> None:
         self.entries, self.transform, self.classes = entries, transform, classes
         self.within = v2.SanitizeBoundingBoxes(labels_getter=lambda sample: sample[1]["labels"])
 
@@ -48,14 +49,14 @@ class Annotated(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         file, read = self.entries[index]
-        with Image.open(file) as opened:
-            picture = opened.convert("RGB")
+        picture = read_image(file)
         labels, boxes = read()
         target = {"labels": torch.tensor(labels, dtype=torch.long)}
         if boxes is None:
             return self.transform(picture), target
+        inside = _inside(file, boxes, picture.width, picture.height)
         size = (picture.height, picture.width)
-        target["boxes"] = tv_tensors.BoundingBoxes(torch.tensor(boxes).view(-1, 4), format="XYXY", canvas_size=size)
+        target["boxes"] = tv_tensors.BoundingBoxes(inside, format="XYXY", canvas_size=size)
         image, target = self.within(self.transform(picture, target))
         return image, target | {"boxes": target["boxes"].as_subclass(Tensor)}
 
@@ -69,19 +70,21 @@ def collate(items: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, list
 def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
     """The data set in a folder, recognised by what lies in it.
 
-    - ``labels.csv`` with the columns file, class_index and, for boxes, x0, y0, x1, y1; a row for each box.
+    - ``labels.csv``, see :func:`read_labels`.
     - ``VOCdevkit/VOC20xx``: the "val" split; objects marked difficult are left out.
     - ImageNet: ``val/n01440764/*.JPEG`` and, for boxes, the XML files in ``Annotations/CLS-LOC/val``.
     - images alone, or a folder for each class, in alphabetical order.
 
     Raises:
-        CAMError: there is none of these.
+        CAMError: there is none of these, or what is there is not as it must be.
     """
     root = Path(folder)
     root = root.parent if root.name == "VOCdevkit" else root
-    classes: Sequence[str] | None = None
+    classes: ClassNames = None
+    entries: list[Entry]
     if (root / "labels.csv").is_file():
-        entries = _listed(root)
+        listed, classes = read_labels(root / "labels.csv")
+        entries = [(root / name, partial(_given, one)) for name, one in listed.items()]
     elif (root / "VOCdevkit").is_dir():
         entries, classes = _voc(root), VOC_CLASSES
     elif (root / "val").is_dir():
@@ -98,29 +101,36 @@ def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
         raise CAMError(
             f"{root} must hold labels.csv, VOCdevkit, val/, a folder for each class, or images; found none of these"
         )
+    outside = [file for file, _ in entries if not _lies_in(file, root)]
+    if outside:
+        raise CAMError(f"the images of {root} must lie in it, got {outside[0]}; copy or link them into it")
     return Annotated(entries, transform, classes)
 
 
-def _listed(root: Path) -> list[Entry]:
-    rows: dict[str, list[dict[str, str]]] = {}
-    with open(root / "labels.csv", newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            if not row.get("file") or not (row.get("class_index") or "").isdigit():
-                raise CAMError(f"{root}/labels.csv must have the columns file and class_index (a number), got {row}")
-            if row.get("difficult", "0") != "1":
-                rows.setdefault(row["file"], []).append(row)
+def _lies_in(file: Path, root: Path) -> bool:
+    """Whether the name itself stays in the folder; links that lie in it may point anywhere."""
+    return file.is_relative_to(root) and ".." not in file.relative_to(root).parts
 
-    def read(mine: list[dict[str, str]]) -> tuple[list[int], Boxes | None]:
-        labels = [int(row["class_index"]) for row in mine]
-        if not all(row.get("x0") for row in mine):
-            return labels, None
-        try:
-            corners = [[float(row[key]) for key in ("x0", "y0", "x1", "y1")] for row in mine]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CAMError(f"{root}/labels.csv must have the numbers x0, y0, x1, y1 in a row, got {mine}") from error
-        return labels, [(x0, y0, x1, y1) for x0, y0, x1, y1 in corners]
 
-    return [(root / name, partial(read, mine)) for name, mine in rows.items()]
+def _given(annotation: tuple[list[int], Boxes | None]) -> tuple[list[int], Boxes | None]:
+    return annotation
+
+
+def _inside(file: Path, boxes: Boxes, width: int, height: int) -> Tensor:
+    """The boxes B×4, each of which lies in the picture; one pixel over its edge is rounding, and cut off.
+
+    Raises:
+        CAMError: another box.
+    """
+    for box in boxes:
+        x0, y0, x1, y1 = box
+        if not (all(map(isfinite, box)) and -1 <= x0 < x1 <= width + 1 and -1 <= y0 < y1 <= height + 1):
+            raise CAMError(
+                f"each box must be x0 < x1 and y0 < y1 in pixels of {file}, which is {width}×{height} as viewers show "
+                f"it, got {x0:g}, {y0:g}, {x1:g}, {y1:g}"
+            )
+    limits = torch.tensor([width, height, width, height])
+    return torch.tensor(boxes).view(-1, 4).clamp(min=0).minimum(limits)
 
 
 def _voc(root: Path) -> list[Entry]:
@@ -158,10 +168,18 @@ def _classes(root: Path, annotated: Path) -> tuple[list[Entry], Sequence[str]]:
 def _objects(file: Path) -> list[ElementTree.Element]:
     try:
         return ElementTree.parse(file).getroot().findall("object")
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, OSError) as error:
         raise CAMError(f"{file} must be an annotation in XML: {error}") from error
 
 
 def _corners(element: ElementTree.Element) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(element.findtext(f"bndbox/{key}", "nan")) for key in ("xmin", "ymin", "xmax", "ymax"))
+    """The numbers of a box; NaN stands for what is no number, and is refused where the picture is known."""
+    x0, y0, x1, y1 = (_number(element.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
     return x0, y0, x1, y1
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")

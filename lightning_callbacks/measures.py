@@ -53,6 +53,8 @@ OVERLAPS = {
     "localisation_error_energy": "energy",
 }
 """The metrics that choose their best level over all images, and how they cut the map."""
+LOCALISATION = {"pointing_game", "pointing_game_difficult", "energy", *OVERLAPS}
+"""The metrics that compare a map with the boxes or masks of its class."""
 
 
 @dataclass(frozen=True)

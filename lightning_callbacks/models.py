@@ -14,6 +14,7 @@ from torchvision import models
 from torchvision.transforms import InterpolationMode, v2
 
 from captum_cams.errors import CAMError, near
+from lightning_callbacks.checkpoints import read_state
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -99,13 +100,7 @@ def _made(name: str) -> nn.Module:
 def _fill(network: nn.Module, checkpoint: str | Path | None) -> nn.Module:
     if checkpoint is None:
         return network
-    if not Path(checkpoint).is_file():
-        raise CAMError(f"the checkpoint {checkpoint} is no file")
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)  # Lightning's, and those of many training scripts
-    except Exception as error:  # torch has many words for a file that it cannot read
-        raise CAMError(f"the checkpoint {checkpoint} must be a state dict: {str(error).splitlines()[0]}") from error
+    state = read_state(checkpoint)
     own = network.state_dict()
     for prefix in ("model.", "network.", "net.", "module."):
         if not state.keys() & own.keys() and all(key.startswith(prefix) for key in state):

@@ -15,37 +15,69 @@ NOTHING = -1
 
 
 class Batches(Dataset):
-    """Item k is the k-th batch: its number, the indices of its images, and what the loader's ``collate_fn`` makes.
+    """Item k is the k-th batch: its number, the indices of its images, why others of it cannot be read, and what the
+    loader's ``collate_fn`` makes, or None where no image is left.
 
     Which images share a batch does not depend on the number of processes.
 
     Args:
         loader: whose data set, batch size, ``collate_fn`` and sampler (which images, not their order) are taken.
         indices: of the images.
+        skip_unreadable: leave out the images that cannot be read, instead of raising.
     """
 
-    def __init__(self, loader: DataLoader, indices: Sequence[int]) -> None:
-        self.data, self.collate = loader.dataset, loader.collate_fn
+    def __init__(self, loader: DataLoader, indices: Sequence[int], skip_unreadable: bool = False) -> None:
+        self.data, self.collate, self.skips = loader.dataset, loader.collate_fn, skip_unreadable
         size = int(loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or 1)
         self.parts = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, k: int) -> tuple[int, list[int], Any]:
+    def __getitem__(self, k: int) -> tuple[int, list[int], dict[int, str], Any]:
         if k == NOTHING:
-            return k, [], None
-        return k, self.parts[k], self.collate([self.data[i] for i in self.parts[k]])
+            return k, [], {}, None
+        items: dict[int, Any] = {}
+        unread: dict[int, str] = {}
+        for index in self.parts[k]:
+            item, reason = read(self.data, index, self.skips)
+            if reason is None:
+                items[index] = item
+            else:
+                unread[index] = reason
+        return k, [*items], unread, self.collate([*items.values()]) if items else None
+
+
+def read(data: Dataset, index: int, skip_unreadable: bool) -> tuple[Any, str | None]:
+    """One item of a data set, or None and the reason in one line.
+
+    Raises:
+        CAMError: the item cannot be read, and is not to be left out.
+    """
+    try:
+        return data[index], None
+    except Exception as error:  # decoders, and the data sets of users, raise what they like
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if skip_unreadable:
+            return None, reason
+        remedy = "" if isinstance(error, CAMError) else f" ({type(error).__name__})"
+        raise CAMError(
+            f"image {index} of the data cannot be read{remedy}: {reason}; mend it or leave it out, "
+            "or pass skip_unreadable"
+        ) from error
 
 
 class Unrepeated(DistributedSampler):
-    """Deal the unfinished batches to the processes, without the repetitions of its parent class."""
+    """Deal the batches to the processes, without the repetitions of its parent class.
+
+    The finished ones come first: their images are read again, to be compared with those that were explained.
+    """
 
     def __init__(self, batches: Batches, finished: set[int], world_size: int, rank: int) -> None:
         super().__init__(batches, world_size, rank, shuffle=False)
         left = [k for k in range(len(batches)) if k not in finished]
         # Lightning ends a process that has nothing to do, and with it all that wait for it.
-        self.mine = left[rank::world_size] or [NOTHING] * bool(left)
+        self.mine = [*sorted(finished)[rank::world_size], *left[rank::world_size]] or [NOTHING]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.mine)

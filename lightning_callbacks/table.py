@@ -40,6 +40,7 @@ class Table:
         places: M×3 integers: index of the image in the data set, explained class, number of the method.
         values: column → M or M×20, NaN where it is not defined; "seconds" and "forward_seconds" per image among them.
         curves: mean deletion and insertion curve per method, methods×2×(steps + 1), or None.
+        skipped: indices of the images that could not be read and were left out.
     """
 
     methods: tuple[str, ...]
@@ -47,6 +48,7 @@ class Table:
     places: Tensor
     values: dict[str, Tensor]
     curves: Tensor | None
+    skipped: tuple[int, ...] = ()
 
     def __getitem__(self, key: tuple[str, str]) -> Cell:
         """``table["gradcam", "insertion_auc"]``."""
@@ -76,7 +78,11 @@ class Table:
             shown = [_shown(self[method, one], total, 1 if one in PERCENT else 3) for one in self.metrics]
             cost = f"{self.seconds(method):.3g}", f"{self.forward_passes(method):.3g}"
             lines.append([method, *shown, str(total), *cost])
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        if not self.skipped:
+            return table
+        some = ", ".join(map(str, self.skipped[:10])) + ", …" * (len(self.skipped) > 10)
+        return f"{table}\n\nLeft out because they could not be read: {len(self.skipped)} images ({some})."
 
     def write(self, folder: Path, settings: dict[str, Any]) -> None:
         """table.md, table.csv, table.json with the settings, rows.csv and curves.png."""
@@ -93,7 +99,7 @@ class Table:
             for method in self.methods
         }
         curves = None if self.curves is None else self.curves.tolist()
-        whole = {"settings": settings, "table": cells, "cost": cost, "curves": curves}
+        whole = {"settings": settings, "table": cells, "cost": cost, "curves": curves, "skipped": self.skipped}
         (folder / "table.json").write_text(json.dumps(_without_nan(whole), indent=2, allow_nan=False) + "\n")
         with open(folder / "rows.csv", "w", newline="") as file:
             csv.writer(file).writerows(self._rows())

@@ -1,0 +1,71 @@
+"""Everything that the numbers of an evaluation depend on, as values that can be kept and compared."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+import captum_cams
+from captum_cams import CAMAttribution
+from captum_cams.engine.untouched import unwrap
+from lightning_callbacks.fingerprints import Description, digest
+from lightning_callbacks.network import Network
+
+
+def settings_of(
+    model: nn.Module,
+    network: Network,
+    explainers: Mapping[str, CAMAttribution],
+    parts: list[list[int]],
+    version: str | None,
+    **given: Any,
+) -> dict[str, Any]:
+    """The settings of an evaluation; images and their labels are compared one by one as they are read.
+
+    Args:
+        model: as the user gives it.
+        network: of the model, as images → scores.
+        explainers: by name.
+        parts: the indices of the images, batch by batch.
+        version: what stands for code, see :class:`Description`.
+        **given: everything else that has an influence, by name.
+    """
+    inner = unwrap(model)
+    assert isinstance(inner, nn.Module)
+    names = {module: name for name, module in inner.named_modules()} | {network: "images to scores"}
+    description = Description(names, version)
+    return {
+        "methods": {name: description.of(one) for name, one in explainers.items()},
+        "model": description.module(inner),
+        **{name: description.of(value) for name, value in given.items()},
+        "images": sum(map(len, parts)),
+        "batches": digest(parts),
+        "code version": version,
+        "captum_cams": captum_cams.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives them back; 5.0 is 5."""
+    return json.loads(json.dumps(settings), parse_float=_number)
+
+
+def differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """The dotted names of what is not the same, whatever the order."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        same = type(before) is type(now) and before == now
+        return [] if same else [path.removesuffix(".code").removesuffix(".name")]
+    keys = [*before, *(key for key in now if key not in before)]
+    inner = [differences(before.get(key, _MISSING), now.get(key, _MISSING), f"{path}.{key}".strip(".")) for key in keys]
+    return [*dict.fromkeys(one for found in inner for one in found)]
+
+
+_MISSING = object()
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
