@@ -18,6 +18,7 @@ from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
+from captum_cams.wrapping import WrappedCAM
 from lightning_callbacks.code import code_of, globals_of, package_of
 from lightning_callbacks.structure import attributes_of, options_of, parts_of
 
@@ -131,11 +132,12 @@ class Description:
 
     def _explainer(self, value: CAMAttribution) -> dict[str, Any]:
         options = {key: self.of(one) for key, one in value.hyperparameters.items() if key != "base"}
-        if "base" in value.hyperparameters:
-            options["base"] = self.of(value.base)
-        layer = None if value.layer is value.found_layer else dotted(value.forward_func, value.layer)
+        if isinstance(value, WrappedCAM):
+            options["base"] = self.of(value.base)  # which has the layer
+        elif value.layer is not value.found_layer:
+            options["layer"] = self.of(dotted(value.forward_func, value.layer))
         kind = type(value).__name__ if package_of(type(value).__module__) else self.of(type(value))
-        return {"class": kind, "layer": self.of(layer), "network": self.of(value.forward_func)} | options
+        return {"class": kind, "network": self.of(value.forward_func)} | options
 
     def _code(self, value: Any) -> Any:
         original = getattr(value, "_torchdynamo_orig_callable", None)

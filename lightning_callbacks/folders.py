@@ -42,7 +42,9 @@ class Annotated(Dataset):
 
     def __init__(self, entries: list[Entry], transform: Callable[..., Any], classes: ClassNames = None) -> None:
         self.entries, self.transform, self.classes = entries, transform, classes
-        self.within = v2.SanitizeBoundingBoxes(labels_getter=lambda sample: sample[1]["labels"])
+        # A box as large as the picture may end a rounding error outside of it, which would drop it.
+        sanitized = v2.SanitizeBoundingBoxes(labels_getter=lambda sample: sample[1]["labels"])
+        self.within = v2.Compose([v2.ClampBoundingBoxes(), sanitized])
 
     def __len__(self) -> int:
         return len(self.entries)
