@@ -166,9 +166,6 @@ def test_one_run_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
         assert any("READING" in line for line in first.stdout), first.stderr.read()
         with pytest.raises(cc.CAMError, match="another run is using"):
             run(tmp_path, ["gradcam"])
-        second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert second.returncode != 0
-        assert "another run is using" in second.stderr
         first.send_signal(signal.SIGKILL)
         first.wait()
     with pytest.raises(cc.CAMError, match="holds another evaluation"):  # the lock is free; other images are another
