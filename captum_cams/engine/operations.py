@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from captum_cams.engine.rules import Carried, Passed, ZBetaRule, ZPlusRule
+from captum_cams.engine.rules import Carried, EpsilonRule, Passed, ZBetaRule, ZPlusRule
 from captum_cams.errors import CAMError
 
 
@@ -79,11 +79,18 @@ class Operations(TorchFunctionMode):
         fold: multiply a BatchNorm's scale into the convolution before it; otherwise relevance passes as it is.
         pixels: the rule of a layer that reads the input.
         describe: names a module in messages.
+        layers: the rule of the other layers; None is z⁺.
     """
 
-    def __init__(self, fold: bool, pixels: ZBetaRule, describe: Callable[[nn.Module], str]) -> None:
+    def __init__(
+        self,
+        fold: bool,
+        pixels: ZBetaRule,
+        describe: Callable[[nn.Module], str],
+        layers: ZPlusRule | EpsilonRule | None = None,
+    ) -> None:
         super().__init__()
-        self.fold, self.layer_rule, self.pixel_rule, self.describe = fold, ZPlusRule(), pixels, describe
+        self.fold, self.layer_rule, self.pixel_rule, self.describe = fold, layers or ZPlusRule(), pixels, describe
         self.ended = False
         """Set behind the place where relevance starts: what follows is none of its business."""
         self.where: list[nn.Module] = []
@@ -122,7 +129,7 @@ class Operations(TorchFunctionMode):
         if name in _ACTIVATIONS | _NORMS:
             return _identity
         if name in _POOLS:
-            return _pool
+            return self.layer_rule.pool
         return self._product if name in _PRODUCTS else None
 
     def _mark(self, result: Any, path: Path) -> Any:
@@ -161,7 +168,7 @@ class Operations(TorchFunctionMode):
         def linear(x: Tensor, w: Tensor) -> Tensor:
             return func(x, w, None, *rest, **options)
 
-        result = mark(Carried.apply(rule.denominator(input, weight, linear), [output]), Path.MAP)
+        result = mark(rule.carried(input, weight, linear, output), Path.MAP)
         if self.fold and "transpose" not in name:
             result._captum_cams_layer = (  # type: ignore[attr-defined]
                 rule,
@@ -187,7 +194,7 @@ class Operations(TorchFunctionMode):
             scaled = weight.detach() * scale.reshape(-1, *[1] * (weight.ndim - 1))
         else:
             rule, scaled, linear = self.layer_rule, scale.reshape(-1, *[1] * (input.ndim - 2)), torch.mul
-        return Carried.apply(rule.denominator(input, scaled, linear), [output])
+        return rule.carried(input, scaled, linear, output)
 
     def _product(self, func: Any, *args: Any, **options: Any) -> Any:
         left, right, *_ = *args, *(options.pop(key) for key in ("input", "other") if key in options)
@@ -224,12 +231,3 @@ def _rearranged(name: str, func: Any, pixels: Tensor, args: Any, kwargs: Any) ->
     if output is pixels:
         return output  # in place, which leaves relevance where it was
     return Passed.apply(pixels, [output]) if same else func(*args, **kwargs)
-
-
-def _pool(func: Any, input: Tensor, *rest: Any, **options: Any) -> Any:
-    """z⁺ with the positive weights of a pooling: negative values take no part."""
-    if input.detach().min() >= 0:
-        return func(input, *rest, **options)
-    with torch.no_grad():
-        output = func(input, *rest, **options)
-    return Carried.apply(func(input.clamp(min=0), *rest, **options), [output])

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.operations import Operations, Path, mark, path_of
-from captum_cams.engine.rules import ZBetaRule
+from captum_cams.engine.rules import EpsilonRule, ZBetaRule
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, check_choice, check_finite
 
@@ -91,15 +91,7 @@ class Trail:
         # Half precision would underflow; a power of two for each sample keeps it from that and changes no digit.
         exponent = given.reshape(len(given), -1).abs().amax(1).frexp().exponent.reshape(-1, *[1] * (given.ndim - 1))
         exponent = exponent if top.dtype in (torch.float16, torch.bfloat16) else torch.zeros_like(exponent)
-        try:
-            (found,) = torch.autograd.grad(top, self._leaf, given.ldexp(-exponent).to(top.dtype))
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise CAMError(
-                f"relevance cannot be followed back through this run ({str(error).splitlines()[0]}); "
-                "switch off checkpointing, and operations that change a map which a layer has read"
-            ) from error
+        found = _followed(top, self._leaf, given.ldexp(-exponent).to(top.dtype))
         found = wide(found if self._end is None else found * self._leaf.detach())
         found = found.ldexp(exponent.reshape(-1, *[1] * (found.ndim - 1)))
         check_finite("relevance", found)
@@ -134,6 +126,45 @@ class Trail:
         if seen is not None and place is not None:
             name = describe(self._model, place.layer)
             raise CAMError(f"relevance needs a layer that is called once, got {name}, called again; choose another")
+
+
+def epsilon_relevance(
+    model: Callable[..., Any], run: Callable[[Tensor], Tensor], activation: Tensor, epsilon: float
+) -> Tensor:
+    """The relevance of an activation for its own score under the ε-rule, BatchNorm folded into the layer before it.
+
+    Args:
+        model: for the names in messages.
+        run: the activation to the score, one number.
+        activation: of one sample.
+        epsilon: see :class:`EpsilonRule`.
+
+    Raises:
+        CAMError: the score does not depend on the activation, the run cannot be followed back, or the relevance
+            holds NaN or Inf.
+    """
+    operations = Operations(True, ZBetaRule(), partial(describe, model), EpsilonRule(epsilon))
+    leaf = mark(activation.detach().clone().requires_grad_(), Path.MAP)
+    with _running(operations.where), torch.enable_grad(), operations:
+        score = run(leaf)
+    if not score.requires_grad:
+        raise CAMError("the score must depend on the layer, got one that does not; choose another layer")
+    found = _followed(score, leaf, torch.ones_like(score)) * activation
+    check_finite("relevance", found)
+    return found
+
+
+def _followed(top: Tensor, leaf: Tensor, outer: Tensor) -> Tensor:
+    try:
+        (found,) = torch.autograd.grad(top, leaf, outer)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise CAMError(
+            f"relevance cannot be followed back through this run ({str(error).splitlines()[0]}); "
+            "switch off checkpointing, and operations that change a map which a layer has read"
+        ) from error
+    return found
 
 
 def _bounds(given: Range) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,18 @@ class ZPlusRule(PropagationRule):
         parts = [linear(x, w) for x, w in self.terms(inputs, weight.detach())]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
+    def carried(self, inputs: Tensor, weight: Tensor, linear: Linear, output: Tensor) -> Tensor:
+        """The output, whose relevance over activation goes on to the inputs."""
+        return Carried.apply(self.denominator(inputs, weight, linear), [output])
+
+    def pool(self, func: Any, inputs: Tensor, *rest: Any, **options: Any) -> Any:
+        """Positive weights of a pooling: negative values take no part."""
+        if inputs.detach().min() >= 0:
+            return func(inputs, *rest, **options)
+        with torch.no_grad():
+            output = func(inputs, *rest, **options)
+        return Carried.apply(func(inputs.clamp(min=0), *rest, **options), [output])
+
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
         """Captum's hook on the second run, whose output is z in the place of the module's own."""
         weight = module._parameters.get("weight")
@@ -50,6 +62,28 @@ class ZPlusRule(PropagationRule):
 
     def _manipulate_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
         """Nothing: the terms are made of copies."""
+
+
+class EpsilonRule:
+    """Share relevance in proportion to all contributions, of which ε and the bias keep their part.
+
+    Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation",
+    PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j + ε sign z_j), with z_j the output of the layer.
+
+    Args:
+        epsilon: ε, absolute.
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        self.epsilon = epsilon
+
+    def carried(self, inputs: Tensor, weight: Tensor, linear: Linear, output: Tensor) -> Tensor:
+        """The output, whose relevance over activation goes on to the inputs."""
+        return Carried.apply(linear(inputs, weight.detach()), [output], output + self.epsilon * output.sign())
+
+    def pool(self, func: Any, inputs: Tensor, *rest: Any, **options: Any) -> Any:
+        """The gradient of a pooling is its share."""
+        return func(inputs, *rest, **options)
 
 
 class ZBetaRule(ZPlusRule):
@@ -130,20 +164,20 @@ class Passed(torch.autograd.Function):
 
 
 class Carried(torch.autograd.Function):
-    """The output of an operation, whose relevance goes on to ``z``.
+    """The output of an operation, whose relevance goes on to ``z``, divided by it or by another ``divisor``.
 
     What travels backward is relevance over activation: additions, concatenation and reshaping are then autograd's
     own. ``output`` comes in a list, since a tensor that is handed through could not be changed in place.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, z: Tensor, output: list[Tensor]) -> Tensor:
+    def forward(ctx: FunctionCtx, z: Tensor, output: list[Tensor], divisor: Tensor | None = None) -> Tensor:
         # 0 where z = 0: one pass in place, a third of the time of a comparison and a choice.
-        ctx.save_for_backward((output[0] / z).nan_to_num_(0, 0, 0))
+        ctx.save_for_backward((output[0] / (z if divisor is None else divisor)).nan_to_num_(0, 0, 0))
         return output[0]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, ratio: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, ratio: Tensor) -> tuple[Tensor, None, None]:
         (factor,) = ctx.saved_tensors
-        return ratio * factor, None
+        return ratio * factor, None, None

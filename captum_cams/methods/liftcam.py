@@ -1,13 +1,12 @@
 """LIFT-CAM."""
 
-import warnings
-
 import torch
-from captum.attr import DeepLift
 from torch import Tensor
 
 from captum_cams.attribution import WeightedCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.rescale import contributions
+from captum_cams.engine.targets import score_of
 from captum_cams.registry import register
 
 
@@ -17,8 +16,12 @@ class LIFTCAM(WeightedCAM):
 
     Jung and Oh, "Towards Better Explanations of Class Activation Mapping", ICCV 2021, eq. 8 to 10: w_k is the
     contribution of A_k, summed over positions, to the part of the network behind the layer, against zero
-    activations. The contributions are Captum's ``DeepLift``; it knows non-linear modules, and takes functional ones
-    by their gradient.
+    activations. Σ_k w_k is the score less the score of zero activations. Functions of single values and max pooling
+    have the rules of Captum's ``DeepLift``, which the authors use; a product is shared equally by its factors, a
+    normalisation's scale takes no part, and other operations have their mean gradient between the two runs.
+
+    Raises:
+        CAMError: in use, if the contributions do not add up to the change of the score.
     """
 
     cost = "1 + 4 behind the layer"
@@ -29,10 +32,9 @@ class LIFTCAM(WeightedCAM):
         return torch.stack([self._contributions(seen, sample) for sample in range(len(seen.activation))])
 
     def _contributions(self, seen: Seen, sample: int) -> Tensor:
-        activation = seen.activation[sample : sample + 1].clone().requires_grad_()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Setting (forward|backward|forward, backward)")
-            found = DeepLift(seen.resume.behind(sample)).attribute(
-                activation, torch.zeros_like(activation), seen.target[sample]
-            )
-        return found[0].flatten(1).sum(1).detach()
+        behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
+
+        def score(values: Tensor) -> Tensor:
+            return score_of(behind(values), seen.target[sample])
+
+        return contributions(score, activation, torch.zeros_like(activation))[0].flatten(1).sum(1)

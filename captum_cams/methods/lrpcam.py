@@ -1,7 +1,6 @@
 """LRP-CAM."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import WeightedCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.relevance import epsilon_relevance
 from captum_cams.engine.targets import score_of
 from captum_cams.errors import CAMError
 from captum_cams.registry import register
@@ -20,13 +20,14 @@ class LRPCAM(WeightedCAM):
 
     Jung and Oh, "Towards Better Explanations of Class Activation Mapping", ICCV 2021, section 4, with the ε-rule of
     Bach et al., PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j + ε sign z_j); w_k = Σ_ij R_k at the layer.
+    BatchNorm is part of the convolution before it; other operations pass relevance as in :class:`Propagation`.
 
     Args:
         epsilon: ε, absolute; against it z_j is the output of a convolution or Linear.
         **options: see :class:`CAMAttribution`.
 
     Raises:
-        CAMError: ε is negative.
+        CAMError: ε is negative; in use, if an operation behind the layer has no rule.
     """
 
     cost = "1 + 3 behind the layer"
@@ -51,20 +52,9 @@ class LRPCAM(WeightedCAM):
         return torch.stack([self._relevance(seen, sample) for sample in range(len(seen.activation))])
 
     def _relevance(self, seen: Seen, sample: int) -> Tensor:
-        # R / activation is carried back: for ReLU, pooling and additions that is the gradient itself, and for linear
-        # maps the gradient times z / (z + ε sign z).
-        behind = seen.resume.behind(sample)
-        activation = seen.activation[sample : sample + 1].clone().requires_grad_()
-        with ExitStack() as stack, torch.enable_grad():
-            for module in behind.modules():
-                if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-                    stack.callback(module.register_forward_hook(self._stabilise).remove)
-            score = score_of(behind(activation), seen.target[sample])
-            (ratio,) = torch.autograd.grad(score.sum(), activation)
-        return (ratio * activation).detach()[0].flatten(1).sum(1)
+        behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
-    def _stabilise(self, module: nn.Module, args: Any, output: Tensor) -> None:
-        if output.requires_grad:
-            z = output.detach().clone()
-            factor = (z / (z + self.epsilon * z.sign())).where(z != 0, 0)
-            output.register_hook(lambda gradient: gradient * factor)
+        def score(values: Tensor) -> Tensor:
+            return score_of(behind(values), seen.target[sample])
+
+        return epsilon_relevance(seen.rerun.model, score, activation, self.epsilon)[0].flatten(1).sum(1)

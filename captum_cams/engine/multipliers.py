@@ -1,0 +1,246 @@
+"""DeepLIFT's multipliers of single operations: Σ of multiplier times the inputs' change is the outputs' change."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from captum_cams.engine.targets import wide
+
+Pull = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
+"""Gradients of an operation's floating-point outputs → gradients of its inputs that move."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# The sum of a linear map and a constant: the gradient is the multiplier. One that is missing here is right all the
+# same, only slower.
+_AFFINE = _words(
+    """
+    add radd iadd sub isub rsub subtract neg sum mean cumsum clone contiguous to type type_as float double half bfloat16
+    cat concat concatenate stack hstack vstack chunk split tensor_split unbind getitem setitem narrow select
+    index_select gather flatten unflatten view view_as reshape reshape_as ravel permute transpose t swapaxes swapdims
+    movedim unsqueeze squeeze expand expand_as broadcast_to repeat roll flip unfold fold pad
+    channel_shuffle native_channel_shuffle pixel_shuffle pixel_unshuffle interpolate upsample
+    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout
+    get set size dim numel ndimension is_floating_point requires_grad len format repr hash detach
+    """
+)
+# Linear in each factor alone.
+_PRODUCTS = _words(
+    """
+    mul rmul imul multiply matmul rmatmul mm bmm mv dot linear bilinear
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
+    """
+)
+_QUOTIENTS = _words("div idiv truediv itruediv divide true_divide")
+# Each entry of the output comes of one entry of the input.
+_ELEMENTWISE = _words(
+    """
+    relu relu6 leaky_relu prelu elu celu selu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh softplus
+    softsign logsigmoid threshold hardshrink softshrink tanhshrink clamp clip clamp_min clamp_max abs exp expm1 log
+    log1p log2 log10 sqrt rsqrt square pow ipow reciprocal sin cos atan erf sign where masked_fill rdiv rtruediv
+    """
+)
+# Each entry of the first output is one entry of the input, the largest.
+_MAXIMA = _words("max amax maximum") | {f"{kind}max_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3)}
+_NORMS = _words("layer_norm group_norm rms_norm")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation in two runs.
+
+    Args:
+        func: what was called.
+        args: and with what.
+        kwargs: likewise.
+        call: the same with other tensors in the place of the given ones.
+        before: its tensors in the run from the baseline.
+        after: its tensors in the run from the value.
+        moves: which of them have a gradient.
+    """
+
+    func: Any
+    args: Any
+    kwargs: Any
+    call: Callable[..., Any]
+    before: list[Tensor]
+    after: list[Tensor]
+    moves: list[bool]
+
+    def outputs(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The floating-point results for these tensors, which are left as they are."""
+        return _floats(self.call(*(tensor.clone() for tensor in tensors)))
+
+    def gradient(self, tensors: list[Tensor], outer: Sequence[Tensor | None]) -> list[Tensor]:
+        """The gradient at these tensors that move, with ``outer`` at the outputs."""
+        leaves = [tensor.clone().requires_grad_(moves) for tensor, moves in zip(tensors, self.moves, strict=True)]
+        with torch.enable_grad():
+            outputs = _floats(self.call(*(leaf.clone() for leaf in leaves)))
+        pairs = [(output, g) for output, g in zip(outputs, outer, strict=True) if g is not None and output.grad_fn]
+        asked = [leaf for leaf, moves in zip(leaves, self.moves, strict=True) if moves]
+        if not pairs:
+            return [torch.zeros_like(leaf) for leaf in asked]
+        found = torch.autograd.grad(
+            [output for output, _ in pairs], asked, [g.to(output.dtype) for output, g in pairs], materialize_grads=True
+        )
+        return list(found)
+
+
+def is_affine(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether the operation's gradient is its multiplier, whatever its inputs are."""
+    name = _name(func)
+    if name == "batch_norm":
+        return not (args[5] if len(args) > 5 else kwargs.get("training", False))
+    if name in _PRODUCTS or name in _QUOTIENTS:
+        factors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        moving = sum(not isinstance(factor, nn.Parameter) for factor in factors)
+        return moving == 1 and (name in _PRODUCTS or factors[0] is args[0])
+    return name in _AFFINE
+
+
+def pull(operation: Operation) -> Pull | None:
+    """The rule of an operation; None where the gradient is the multiplier."""
+    name = _name(operation.func)
+    pairs = zip(operation.before, operation.after, strict=True)
+    changed = [not torch.equal(before, after) for before, after in pairs]
+    if name in _PRODUCTS and sum(changed) == 1:
+        return None
+    if name in _QUOTIENTS and changed == [True, False]:
+        return None
+    if name in _NORMS and operation.moves[0] and sum(operation.moves) == 1:
+        return _normalised(name, operation)
+    if name in _MAXIMA:
+        return _largest(operation)
+    if name in _ELEMENTWISE | _PRODUCTS | _QUOTIENTS and sum(operation.moves) == 1:
+        return _rescaled(operation)
+    return _averaged(operation, 1 if name in _PRODUCTS else 16)
+
+
+def _rescaled(operation: Operation) -> Pull:
+    """Δout/Δin of every entry: the rescale rule."""
+    one = operation.moves.index(True)
+    before, after = map(_widened, (operation.before, operation.after))
+    (low, *_), (high, *_) = operation.outputs(before), operation.outputs(after)
+    if low.shape != after[one].shape or high.shape != low.shape:
+        return _averaged(operation, 16)
+    multiplier = _ratio(operation, before, after, high - low, one)
+    return lambda gradients: [gradients[0] * multiplier]
+
+
+def _ratio(operation: Operation, before: list[Tensor], after: list[Tensor], change: Tensor, one: int) -> Tensor:
+    step = after[one] - before[one]
+    # A change of a few roundings says nothing of the slope; the gradient does.
+    size = torch.maximum(after[one].abs(), before[one].abs())
+    tiny = step.abs() <= 4 * torch.finfo(step.dtype).eps * size
+    ratio = change / step.where(~tiny, 1)
+    if not tiny.any():
+        return ratio
+    return ratio.where(~tiny, operation.gradient(after, [torch.ones_like(change)])[0])
+
+
+def _largest(operation: Operation) -> Pull:
+    """Where the maximum rises, its change belongs to the entry that is largest now, else to the one that was.
+
+    Captum's rule for max pooling, where windows may overlap.
+    """
+    before, after = map(_widened, (operation.before, operation.after))
+    (low, *_), (high, *_) = operation.outputs(before), operation.outputs(after)
+    steps = [b - a for a, b, moves in zip(before, after, operation.moves, strict=True) if moves]
+
+    def back(gradients: Sequence[Tensor]) -> list[Tensor]:
+        rest = [None] * (len(gradients) - 1)
+        change = gradients[0] * (high - low)
+        now = operation.gradient(after, [change.where(high > low, 0), *rest])
+        once = operation.gradient(before, [change.where(high <= low, 0), *rest])
+        slope = operation.gradient(after, [gradients[0].to(high.dtype), *rest])
+        return [
+            torch.where(step == 0, s, (a + b) / step.where(step != 0, 1))
+            for a, b, s, step in zip(now, once, slope, steps, strict=True)
+        ]
+
+    return back
+
+
+def _averaged(operation: Operation, count: int) -> Pull:
+    """The mean of the gradient on the straight line from the one run to the other.
+
+    For a product that is the gradient half way, exactly; for a function of single entries it is the rescale rule.
+    """
+    pairs = list(zip(_widened(operation.before), _widened(operation.after), strict=True))
+
+    def back(gradients: Sequence[Tensor]) -> list[Tensor]:
+        total: list[Tensor] = []
+        for place, weight in _nodes(count):
+            between = [torch.lerp(a, b, place) if b.is_floating_point() else b for a, b in pairs]
+            found = [weight * one for one in operation.gradient(between, gradients)]
+            total = [a + b for a, b in zip(total, found, strict=True)] if total else found
+        return total
+
+    return back
+
+
+def _normalised(name: str, operation: Operation) -> Pull:
+    """Centred values times their scale r: the values change under the new scale, the scale over the old values.
+
+    From a baseline of zeros, that is the scale as a constant.
+    """
+    bound = inspect.signature(getattr(F, name)).bind(*operation.args, **operation.kwargs).arguments
+    before, after = wide(operation.before[0]), wide(operation.after[0])
+    weight, eps = bound.get("weight"), bound.get("eps", None if name == "rms_norm" else 1e-5)
+    eps = torch.finfo(operation.after[0].dtype).eps if eps is None else eps
+    if name == "group_norm":
+        rows = (after.shape[0] * bound["num_groups"], -1)
+        weight = None if weight is None else weight.reshape(1, -1, *[1] * (after.ndim - 2))
+    else:
+        rows = (-1, prod(bound["normalized_shape"]))
+
+    def centred(values: Tensor) -> Tensor:
+        values = values.reshape(rows)
+        return values if name == "rms_norm" else values - values.mean(1, keepdim=True)
+
+    old, new = centred(before), centred(after)
+    var_old, var_new = (values.square().mean(1, keepdim=True) + eps for values in (old, new))
+    scale_old, scale_new = var_old.rsqrt(), var_new.rsqrt()
+    # (r' − r) / (v' − v) for r = v^−½, without a difference of near numbers.
+    slope = -scale_old * scale_new / (var_old.sqrt() + var_new.sqrt())
+
+    def back(gradients: Sequence[Tensor]) -> list[Tensor]:
+        outer = gradients[0] if weight is None else gradients[0] * weight.detach()
+        outer = outer.to(new.dtype).reshape(rows)
+        of_scale = (outer * old).sum(1, keepdim=True)
+        found = outer * scale_new + of_scale * slope * (new + old) / new.shape[1]
+        return [centred(found).reshape(after.shape)]
+
+    return back
+
+
+@cache
+def _nodes(count: int) -> list[tuple[float, float]]:
+    """Places between 0 and 1 and their weights, Gauss and Legendre's."""
+    places, weights = np.polynomial.legendre.leggauss(count)
+    return list(zip(((places + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
+
+
+def _widened(tensors: list[Tensor]) -> list[Tensor]:
+    return [wide(tensor) if tensor.is_floating_point() else tensor for tensor in tensors]
+
+
+def _floats(result: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def _name(func: Any) -> str:
+    return str(getattr(func, "__name__", "")).strip("_")
