@@ -1,8 +1,12 @@
 """ADCC against its authors' own code and its definition."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
 import captum_cams as cc
 from captum_cams.metrics import ADCC, adcc, average_drop, coherency, complexity
@@ -65,3 +69,39 @@ def test_the_mean_of_the_parts_is_harmonic():
     parts = (coherency(x, maps, cam.attribute, 2), 1 - complexity(x, maps), 1 - average_drop(model, x, maps, 2) / 100)
     expected = 3 / sum(1 / part for part in parts)
     assert_close(adcc(model, x, maps, 2, explain=cam.attribute), expected.numpy())
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda m: m.clone(), copy.deepcopy, lambda m: MetricCollection([m]).clone()["ADCC"]]
+)
+def test_a_copy_explains_the_same_model(copied):
+    model, x = NETWORKS["residual"](), images(3)
+    cam = cc.GradCAM(model)
+    metric = ADCC(cam.attribute)
+    another = copied(metric)
+    assert another.explain.__self__ is cam
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.3)
+    maps = cam.attribute(x, 2)
+    for one in (metric, another):
+        one.update(model, x, maps, 2)
+    assert float(metric.compute()) == float(another.compute())
+
+
+def test_a_pickle_takes_no_model_along():
+    model, x = NETWORKS["residual"](), images(2)
+    cam = cc.GradCAM(model)
+    metric = ADCC(cam.attribute)
+    maps = cam.attribute(x, 2)
+    metric.update(model, x, maps, 2)
+    stored = pickle.dumps(metric)
+    assert len(stored) < sum(p.numel() * p.element_size() for p in model.parameters()) / 5
+    loaded = pickle.loads(stored)
+    assert metric.state_dict() == {} and not list(metric.modules())[1:]
+    assert float(loaded.compute()) == float(metric.compute())
+    with pytest.raises(cc.CAMError, match="explain"):
+        loaded.update(model, x, maps, 2)
+    loaded.explain = cam.attribute
+    loaded.update(model, x, maps, 2)
+    assert float(loaded.compute()) == pytest.approx(float(metric.compute()))

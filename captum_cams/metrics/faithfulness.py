@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_cams.errors import check_choice
+from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics.adcc import Explain, adcc
 from captum_cams.metrics.functional import (
     average_drop,
@@ -110,18 +110,51 @@ class AverageIncrease(_MaskingMetric):
         return average_increase(forward_func, inputs, maps, target, masking=self.masking)
 
 
+def _left_out(inputs: Tensor, target: Any) -> Tensor:
+    raise CAMError(
+        "ADCC explains images anew, but the explainer is not part of a pickled metric; "
+        "set metric.explain = cam.attribute after loading"
+    )
+
+
+class _Shared:
+    """A function that copies of a metric hold in common and that no pickle takes along."""
+
+    def __init__(self, function: Explain = _left_out) -> None:
+        self.function = function
+
+    def __deepcopy__(self, memo: Any) -> "_Shared":
+        return self
+
+    def __reduce__(self) -> tuple[type["_Shared"], tuple[()]]:
+        return _Shared, ()
+
+
 class ADCC(_Faithfulness):
     """Mean ADCC, 0 to 1, higher is better; see ``adcc``.
 
     Args:
-        explain: images and target to maps, the ``attribute`` of the explainer that is measured.
+        explain: images and target to maps, the ``attribute`` of the explainer that is measured. Copies of the metric
+            share it, with the model behind it; a pickled metric leaves it out, so set ``explain`` anew after loading.
+
+    Raises:
+        CAMError: in ``update``, if ``explain`` was not set after loading.
     """
 
     higher_is_better = True
 
     def __init__(self, explain: Explain, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.explain = explain
+        self._explain = _Shared(explain)
+
+    @property
+    def explain(self) -> Explain:
+        """Images and target to maps."""
+        return self._explain.function
+
+    @explain.setter
+    def explain(self, explain: Explain) -> None:
+        self._explain = _Shared(explain)
 
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
         return adcc(forward_func, inputs, maps, target, explain=self.explain)
