@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from captum_cams.errors import check_choice
@@ -22,6 +23,7 @@ from captum_cams.metrics import (
     pointing_game,
     region_overlap,
 )
+from captum_cams.metrics.presets import find_preset
 from lightning_callbacks.batches import Annotation
 from lightning_callbacks.protocols import Protocol
 
@@ -95,7 +97,8 @@ def columns(metrics: Sequence[str]) -> dict[str, int]:
 def measure(case: Case, protocol: Protocol) -> tuple[dict[str, Tensor], Tensor | None]:
     """Values by column, each P or P×20 and NaN where the metric is not defined, and the curves, P×2×(steps + 1).
 
-    Deletion comes first in the curves; they are None if no metric wants them.
+    Deletion comes first in the curves, which have the preset's number of steps whatever the size of the image; they
+    are None if no metric wants them.
     """
     wanted = set(columns(protocol.metrics))
     pairs = case.network, case.images, case.maps, case.classes
@@ -107,7 +110,8 @@ def measure(case: Case, protocol: Protocol) -> tuple[dict[str, Tensor], Tensor |
             curve(*pairs, preset=protocol.preset, perturbations_per_eval=chunk)
             for curve in (deletion_curve, insertion_curve)
         )
-        curves = torch.stack((deletion, insertion), 1)
+        points = find_preset(protocol.preset).steps + 1
+        curves = F.interpolate(torch.stack((deletion, insertion), 1), points, mode="linear", align_corners=True)
         found["deletion_auc"], found["insertion_auc"] = curve_area(deletion), curve_area(insertion)
         found["over_all"] = found["insertion_auc"] - found["deletion_auc"]
     if wanted & {"average_drop", "average_increase"}:

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+from scipy.signal import convolve2d
 from torchmetrics import MetricCollection
 
-from captum_cams import metrics
+from captum_cams import CAMError, metrics
 from captum_cams.metrics import PRESETS, Preset, average_drop, average_increase, curve_area
 from tests.networks import NETWORKS, SIDE, images, seeded
 
@@ -24,13 +26,12 @@ def probability(model, image, c):
         return float(model(image[None]).softmax(1)[0, c])
 
 
-def loop_curve(model, image, map_, c, start, end, steps):
+def loop_curve(model, image, map_, c, start, end, counts):
     """Pixels of ``end`` replace those of ``start``, one after the other, a score after every step."""
     large = F.interpolate(map_[None, None], image.shape[-2:], mode="bilinear")[0, 0].flatten().numpy()
     order = sorted(range(len(large)), key=lambda i: (-large[i], i))
     current, scores, done = start.clone(), [probability(model, start, c)], 0
-    for step in range(1, steps + 1):
-        upto = round(len(order) * step / steps)
+    for upto in counts[1:]:
         for i in order[done:upto]:
             current[:, i // image.shape[2], i % image.shape[2]] = end[:, i // image.shape[2], i % image.shape[2]]
         done = upto
@@ -41,13 +42,16 @@ def loop_curve(model, image, map_, c, start, end, steps):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_curves_are_the_loop(model, preset):
     x, maps, protocol = images(2), torch.rand(2, 1, 5, 5), PRESETS[preset]
+    counts = [round(SIDE**2 * step / protocol.steps) for step in range(protocol.steps + 1)]
+    if preset == "rise":
+        counts = [*range(0, SIDE**2, 224), SIDE**2]
     for n, c in enumerate((3, 8)):
         image = x[n]
         deleted, start = protocol.deleted(x)[n], protocol.inserted_into(x)[n]
-        expected = loop_curve(model, image, maps[n, 0], c, image, deleted, protocol.steps)
+        expected = loop_curve(model, image, maps[n, 0], c, image, deleted, counts)
         found = metrics.deletion_curve(model, x, maps, [3, 8], preset=preset)[n]
         np.testing.assert_allclose(found, expected, atol=2e-6)
-        expected = loop_curve(model, image, maps[n, 0], c, start, image, protocol.steps)
+        expected = loop_curve(model, image, maps[n, 0], c, start, image, counts)
         found = metrics.insertion_curve(model, x, maps, [3, 8], preset=preset, perturbations_per_eval=5)[n]
         np.testing.assert_allclose(found, expected, atol=2e-6)
 
@@ -60,16 +64,52 @@ def test_area_is_rises():
     assert float(curve_area(torch.ones(1, 15))) == 1
 
 
-def test_rises_own_blur_and_step():
-    x = images(1)
-    kernel = torch.exp(-((torch.arange(11) - 5.0) ** 2) / 50)
-    kernel = torch.outer(kernel, kernel) / kernel.sum() ** 2
-    padded = F.pad(x, (5,) * 4, mode="reflect")
-    expected = F.conv2d(padded, kernel.expand(3, 1, 11, 11), groups=3)
-    torch.testing.assert_close(PRESETS["rise"].inserted_into(x), expected, rtol=1e-4, atol=1e-5)
-    assert 224 * 224 / PRESETS["rise"].steps == 224
-    assert 224 * 224 / PRESETS["fgcam"].steps == 448
-    assert round(100 / PRESETS["fdcam"].steps, 1) == 3.6
+def rises_curve(model, image, saliency, insert, step=224):
+    """Petsiuk et al.'s evaluation in NumPy: their kernel, zeros around the image, fixed steps, the predicted class."""
+    point = np.zeros((11, 11))
+    point[5, 5] = 1
+    kernel = gaussian_filter(point, 5).astype("float32")
+    padded = np.pad(image, ((0, 0), (5, 5), (5, 5)))
+    blurred = np.stack([convolve2d(channel, kernel, mode="valid") for channel in padded]).astype("float32")
+    start, finish = (blurred, image) if insert else (image, np.zeros_like(image))
+    predicted = int(model(torch.from_numpy(image)[None]).argmax())
+    order = np.flip(np.argsort(saliency.reshape(-1)))
+    current, total = start.copy(), saliency.size
+    count = (total + step - 1) // step
+    scores = np.empty(count + 1)
+    for i in range(count + 1):
+        scores[i] = model(torch.from_numpy(current.copy())[None]).softmax(1)[0, predicted]
+        chosen = order[step * i : step * (i + 1)]
+        current.reshape(3, -1)[:, chosen] = finish.reshape(3, -1)[:, chosen]
+    return scores, (scores.sum() - scores[0] / 2 - scores[-1] / 2) / (len(scores) - 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(40, 40), (56, 40), (23, 37), (14, 14)])
+def test_preset_rise_is_the_authors(model, size):
+    x = F.interpolate(images(2), size, mode="bilinear")
+    maps = torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
+    for curve, insert in ((metrics.deletion_curve, False), (metrics.insertion_curve, True)):
+        found = curve(model, x, maps, preset="rise")
+        for n in range(2):
+            scores, area = rises_curve(model, x[n].numpy(), maps[n].numpy(), insert)
+            np.testing.assert_allclose(found[n], scores, atol=1e-5)
+            assert abs(float(curve_area(found[n : n + 1])) - area) < 1e-5
+
+
+def test_steps_of_the_presets():
+    sizes = {name: preset.counts(224 * 224).diff().unique().tolist() for name, preset in PRESETS.items()}
+    assert sizes["rise"] == [224]
+    assert sizes["fgcam"] == [448]
+    assert sizes["fdcam"] == sizes["jittercam"] == [1792]
+    assert round(100 * 1792 / 224**2, 1) == 3.6
+    assert PRESETS["rise"].counts(500).tolist() == [0, 224, 448, 500]
+
+
+def test_a_preset_without_steps_is_refused(model):
+    for preset in (Preset(0, torch.zeros_like, metrics.blur), Preset(1, torch.zeros_like, metrics.blur, pixels=0)):
+        with pytest.raises(CAMError, match="at least 1"):
+            metrics.deletion_curve(model, images(1), torch.rand(1, 5, 5), preset=preset)
 
 
 def test_blur_shrinks_to_small_images():

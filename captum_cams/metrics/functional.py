@@ -40,10 +40,12 @@ def deletion_curve(
 ) -> Tensor:
     """The target's probability while pixels are deleted in decreasing order of the map: N×(steps + 1), 0 to 1.
 
-    Petsiuk et al., "RISE", BMVC 2018, section 4.2. Ties are broken by position, row by row.
+    Petsiuk et al., "RISE", BMVC 2018, section 4.2. With the preset "rise" the curve is that of the authors' code, but
+    for three things: equal values of a map are taken by position, row by row (there in the order that NumPy's sorting
+    happens to give); a target may be named (there it is the predicted class); and maps smaller than the image are
+    resized.
     """
-    protocol = find_preset(preset)
-    return _curve(forward_func, inputs, maps, target, protocol.steps, protocol.deleted, False, perturbations_per_eval)
+    return _curve(forward_func, inputs, maps, target, find_preset(preset), False, perturbations_per_eval)
 
 
 def insertion_curve(
@@ -59,21 +61,14 @@ def insertion_curve(
 
     Source and order as in :func:`deletion_curve`.
     """
-    protocol = find_preset(preset)
-    return _curve(
-        forward_func,
-        inputs,
-        maps,
-        target,
-        protocol.steps,
-        protocol.inserted_into,
-        True,
-        perturbations_per_eval,
-    )
+    return _curve(forward_func, inputs, maps, target, find_preset(preset), True, perturbations_per_eval)
 
 
 def curve_area(curve: Tensor) -> Tensor:
-    """Area under curves N×(steps + 1) over the fraction of pixels, by the trapezoidal rule: N, 0 to 1."""
+    """Area under curves N×(steps + 1) over the share of the steps, by the trapezoidal rule: N, 0 to 1.
+
+    A last step that takes fewer pixels than the others counts as much as they do, as in the authors' code of RISE.
+    """
     return torch.trapezoid(curve, dim=-1) / (curve.shape[-1] - 1)
 
 
@@ -114,24 +109,22 @@ def _curve(
     inputs: Tensor,
     maps: Tensor,
     target: Any,
-    steps: int,
-    replacement: Callable[[Tensor], Tensor],
+    protocol: Preset,
     insert: bool,
     chunk: int,
 ) -> Tensor:
-    check_at_least("steps", steps, 1)
     check_at_least("perturbations_per_eval", chunk, 1)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         images = inputs.detach().clone()
         rank = _rank(maps)
-        counts = torch.linspace(0, rank[0].numel(), steps + 1, device=images.device).round()
-        first, second = (images, replacement(images)) if insert else (replacement(images), images)
-        which = torch.arange(len(images), device=images.device).repeat_interleave(steps + 1)
+        counts = protocol.counts(rank[0].numel()).to(images.device)
+        first, second = (images, protocol.inserted_into(images)) if insert else (protocol.deleted(images), images)
+        which = torch.arange(len(images), device=images.device).repeat_interleave(len(counts))
         parts = zip(which.split(chunk), counts.repeat(len(images)).split(chunk), strict=True)
         changed = (torch.where(rank[i] < count[:, None, None, None], first[i], second[i]) for i, count in parts)
         scores = torch.cat([_probabilities(forward_func, rows) for rows in changed])
-        scores = scores.view(len(images), steps + 1, -1)
+        scores = scores.view(len(images), len(counts), -1)
         classes = _classes(target, scores[:, -1 if insert else 0])  # where the image is unchanged
         return scores[torch.arange(len(images)), :, classes]
 
