@@ -98,7 +98,8 @@ def test_a_pickle_takes_no_model_along():
     stored = pickle.dumps(metric)
     assert len(stored) < sum(p.numel() * p.element_size() for p in model.parameters()) / 5
     loaded = pickle.loads(stored)
-    assert metric.state_dict() == {} and not list(metric.modules())[1:]
+    assert metric.state_dict() == {}
+    assert not list(metric.modules())[1:]
     assert float(loaded.compute()) == float(metric.compute())
     with pytest.raises(cc.CAMError, match="explain"):
         loaded.update(model, x, maps, 2)
