@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, one_by_one, runner
 from captum_cams.engine.layers import Place, check_batched, dotted, find_layer, named_layer
 from captum_cams.engine.layout import Layout, as_layout
+from captum_cams.engine.magnitude import product
 from captum_cams.engine.untouched import untouched
-from captum_cams.errors import CAMError, check_at_least, shape_of
+from captum_cams.errors import CAMError, check_at_least, check_finite, shape_of
 from captum_cams.heatmap import minmax, upsample
 
 Reshape = str | Layout | Callable[[Tensor], Tensor] | None
@@ -129,6 +130,7 @@ class CAMAttribution(LayerAttribution, ABC):
             return torch.cat([self.attribute(*single, *options) for single in singles])
         summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
         summed = summed.sum(1, keepdim=True)
+        check_finite("the map", summed)
         rectify = self.rectifies if relu_attributions is None else relu_attributions
         return (summed.relu() if rectify else summed).contiguous()
 
@@ -230,4 +232,4 @@ class WeightedCAM(SpatialCAM):
 
     def maps(self, seen: Seen) -> Tensor:
         weights = self.weights(seen)
-        return weights.reshape(*weights.shape, *[1] * (seen.activation.ndim - 2)) * seen.activation
+        return product(weights.reshape(*weights.shape, *[1] * (seen.activation.ndim - 2)), seen.activation)

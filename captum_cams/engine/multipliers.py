@@ -7,9 +7,9 @@ from functools import cache
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import roots_legendre
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
@@ -230,7 +230,7 @@ def _normalised(name: str, operation: Operation) -> Pull:
 @cache
 def _nodes(count: int) -> list[tuple[float, float]]:
     """Places between 0 and 1 and their weights, Gauss and Legendre's."""
-    places, weights = np.polynomial.legendre.leggauss(count)
+    places, weights = roots_legendre(count)
     return list(zip(((places + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 

@@ -149,7 +149,13 @@ def epsilon_relevance(
         score = run(leaf)
     if not score.requires_grad:
         raise CAMError("the score must depend on the layer, got one that does not; choose another layer")
-    found = _followed(score, leaf, torch.ones_like(score)) * activation
+    ratio = _followed(score, leaf, torch.ones_like(score))
+    if not ratio.any() and 0 < float(score.detach().abs()) < epsilon:
+        raise CAMError(
+            f"epsilon must be small against what it is added to, got {epsilon} and a score of "
+            f"{float(score.detach()):.1g}, which leaves nothing of the relevance; pass a smaller epsilon"
+        )
+    found = ratio * activation
     check_finite("relevance", found)
     return found
 

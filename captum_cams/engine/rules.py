@@ -104,8 +104,8 @@ class ZBetaRule(ZPlusRule):
     def terms(self, inputs: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
         low = _bound(self.low, inputs, inputs.detach().flatten(1).amin(1))
         high = _bound(self.high, inputs, inputs.detach().flatten(1).amax(1))
-        inputs, low, high = _Bounded.apply(inputs, low, high)
-        return [(inputs, weight), (-low, weight.clamp(min=0)), (-high, weight.clamp(max=0))]
+        above, below = _Bounded.apply(inputs, low, high)
+        return [(above, weight.clamp(min=0)), (below, weight.clamp(max=0))]
 
     def _create_backward_hook_input(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda gradient: gradient  # the relevance already
@@ -136,18 +136,18 @@ def _without_bias(module: nn.Module) -> Linear:
 
 
 class _Bounded(torch.autograd.Function):
-    """x, l and h unchanged; backward turns their gradients into the relevance of x."""
+    """x − l and x − h, exactly zero at the bounds; backward turns their gradients into the relevance of x."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, inputs: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.save_for_backward(inputs, low, high)
-        return inputs.clone(), low.clone(), high.clone()
+    def forward(ctx: FunctionCtx, inputs: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(inputs - low, inputs - high)
+        return inputs - low, inputs - high
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         pairs = zip(ctx.saved_tensors, gradients, strict=True)
-        return torch.stack([tensor * gradient for tensor, gradient in pairs]).sum(0), None, None
+        return sum(tensor * gradient for tensor, gradient in pairs), None, None
 
 
 class Passed(torch.autograd.Function):

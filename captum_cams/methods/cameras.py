@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import SpatialCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.magnitude import product
 from captum_cams.errors import CAMError, check_at_least
 from captum_cams.heatmap import upsample
 from captum_cams.registry import register
@@ -61,7 +62,7 @@ class CAMERAS(SpatialCAM):
             look = self._look(seen, resized, sample)
             activation = activation + upsample(look.activation, size)
             gradient = gradient + upsample(look.gradient, size)
-        return (activation * gradient).sum(1, keepdim=True) / self.resolutions**2
+        return product(activation, gradient / self.resolutions**2).sum(1, keepdim=True)
 
     def _look(self, seen: Seen, image: Tensor, sample: int) -> Seen:
         try:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from captum_cams.attribution import SpatialCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.magnitude import levelled
 from captum_cams.registry import register
 
 
@@ -23,8 +24,8 @@ class EigenCAM(SpatialCAM):
     def maps(self, seen: Seen) -> Tensor:
         rows = seen.activation.flatten(2).mT
         centred = rows - rows.mean(1, keepdim=True)
-        first = torch.linalg.svd(centred, full_matrices=False).Vh[:, :1].mT
-        projection = centred @ first
-        sign = (projection * centred.mean(2, keepdim=True)).sum(1, keepdim=True).sign()
+        level = levelled(centred, (1, 2))
+        first = torch.linalg.svd(level, full_matrices=False).Vh[:, :1].mT
+        sign = ((level @ first) * level.mean(2, keepdim=True)).sum(1, keepdim=True).sign()
         contributions = centred * (first * sign.where(sign != 0, 1)).mT
         return contributions.mT.reshape(seen.activation.shape)

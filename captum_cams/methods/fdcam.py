@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import PerturbedCAM, WeightedCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.magnitude import levelled
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.heatmap import minmax
 from captum_cams.registry import register
@@ -86,7 +87,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
 
 def cosine_similarity(activation: Tensor) -> Tensor:
     """Cosine of every pair of flattened channels, N×K×K; a dead channel has 0 with all, itself included."""
-    rows = activation.flatten(2)
+    rows = levelled(activation.flatten(2), 2)
     norm = rows.norm(dim=2, keepdim=True)
     unit = rows / norm.where(norm > 0, 1)
     return unit @ unit.mT

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from captum_cams.attribution import SpatialCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.magnitude import product
 from captum_cams.registry import register
 
 
@@ -20,4 +21,4 @@ class LayerCAM(SpatialCAM):
     any_dimension = True
 
     def maps(self, seen: Seen) -> Tensor:
-        return seen.gradient.relu() * seen.activation
+        return product(seen.gradient.relu(), seen.activation)

@@ -60,16 +60,17 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
         images, noise = seen.inputs[0], self.noise(seen.inputs[0])
         flat = images.flatten(1)
         spread = (flat.amax(1) - flat.amin(1)).reshape(-1, *[1] * (images.ndim - 1))
-        moments = torch.zeros(3, *seen.activation.shape, dtype=seen.activation.dtype, device=images.device)
+        # In double precision, which the cube of a gradient neither overflows nor underflows.
+        moments = torch.zeros(3, *seen.activation.shape, dtype=torch.float64, device=images.device)
         for part in self.chunks(torch.arange(len(images) * self.samples)):
             which, draw = part // self.samples, part % self.samples
-            gradient = seen.again(images[which] + spread[which] * noise[draw], which.tolist()).gradient
+            gradient = seen.again(images[which] + spread[which] * noise[draw], which.tolist()).gradient.double()
             for power, moment in enumerate(moments, 1):
                 moment.index_add_(0, which.to(images.device), gradient**power / self.samples)
         return moments
 
     def weights(self, seen: Seen) -> Tensor:
         mean, square, cube = self.moments(seen)
-        denominator = 2 * square + cube * seen.activation.sum(tuple(range(2, cube.ndim)), keepdim=True)
+        denominator = 2 * square + cube * seen.activation.double().sum(tuple(range(2, cube.ndim)), keepdim=True)
         alpha = torch.where(denominator == 0, 0, square / denominator.where(denominator != 0, 1))
-        return (alpha * mean.relu()).flatten(2).sum(2)
+        return (alpha * mean.relu()).flatten(2).sum(2).to(seen.activation.dtype)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
@@ -55,9 +54,9 @@ def rise_blur(images: Tensor) -> Tensor:
 
 @cache
 def _rise_kernel() -> Tensor:
-    point = np.zeros((11, 11))
+    point = torch.zeros(11, 11, dtype=torch.float64)
     point[5, 5] = 1
-    return torch.from_numpy(gaussian_filter(point, 5))  # what is cut off is reflected into the kernel
+    return torch.from_numpy(gaussian_filter(point.numpy(), 5))  # what is cut off is reflected into the kernel
 
 
 _small_blur = partial(blur, kernel_size=11, sigma=5.0)

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import check_batched
+from captum_cams.engine.magnitude import product
 from captum_cams.engine.targets import composed, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError
@@ -59,7 +60,7 @@ class GuidedCAM(WrappedCAM):
                 target = resolve_target(target, output)
             maps = self.base.attribute(tensors, target, additional_forward_args, attribute_to_layer_input)
             guided = _guided(model, target, tensors, additional_forward_args)
-        return upsample(maps, guided.shape[2:]) * guided
+        return product(upsample(maps, guided.shape[2:]), guided)
 
 
 def _guided(model: nn.Module, target: Any, inputs: tuple[Tensor, ...], additional: Any) -> Tensor:
