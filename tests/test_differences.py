@@ -68,8 +68,9 @@ def test_every_layer_of_every_kind_of_network_is_complete(net):
 
 
 def test_where_captum_serves_the_contributions_are_captums():
+    # Its rule for max pooling is incomplete right behind an activation (a convergence delta of 3 %).
     torch.manual_seed(0)
-    head = [nn.Conv2d(4, 6, 3), nn.ELU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Flatten()]
+    head = [nn.Conv2d(4, 6, 3), nn.MaxPool2d(2), nn.ELU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Flatten()]
     tail = [nn.Linear(54, 20), nn.Tanh(), nn.Linear(20, 12), nn.LeakyReLU(0.2), nn.Linear(12, 8), nn.Sigmoid()]
     model = nn.Sequential(*head, *tail, nn.Linear(8, 5), nn.Softplus()).double().eval()
     for scale in (0.1, 1, 30):
