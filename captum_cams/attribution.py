@@ -28,7 +28,13 @@ class CAMAttribution(LayerAttribution, ABC):
     """A class activation map Φ(Σ_k C_k) from per-channel contributions C, N×K×h×w.
 
     Instances hold hyperparameters and the layer, never tensors. Whatever happens in a call, the model is left
-    as it was: parameters, buffers, gradients, flags, hooks, random state.
+    as it was: parameters, buffers, attributes, gradients, flags, hooks, random state.
+
+    Several threads may explain, predict and train at once. Explanations that share a module wait for one another, as do
+    all explanations of plain functions, whose modules are not known beforehand. While one thread explains a network,
+    another may predict with it if it is in eval mode and its forward keeps nothing; training it, moving it, or saving
+    it whole (not its state dict) has to wait until the explanation is over. A network with a compiled part makes all
+    compiled code of the process run eagerly meanwhile. A part of a network that runs in threads of its own is not seen.
 
     Args:
         forward_func: the model, a module or any function of the inputs. A compiled or data-parallel model is
@@ -129,6 +135,11 @@ class CAMAttribution(LayerAttribution, ABC):
             singles = one_by_one(as_tuple(inputs), target, additional_forward_args)
             return torch.cat([self.attribute(*single, *options) for single in singles])
         summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
+        if summed.ndim < 3:
+            raise CAMError(
+                f"a map needs positions beside the channels, got {shape_of(summed)} for inputs without them; "
+                "contributions() gives one value per feature, and so do captum.attr's own methods"
+            )
         summed = summed.sum(1, keepdim=True)
         check_finite("the map", summed)
         rectify = self.rectifies if relu_attributions is None else relu_attributions

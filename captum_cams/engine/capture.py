@@ -1,11 +1,12 @@
 """One run of the model: activation of the layer, gradient of the target's score, output.
 
-The only file that uses Captum's internal hooks and target selection.
+The only file that uses Captum's own way to call a model and to select a target.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -15,16 +16,17 @@ from captum._utils.common import (
     _run_forward,
     _select_targets,
 )
-from captum._utils.gradient import _forward_layer_distributed_eval
 from torch import Tensor, nn
 
+from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Classifier, Place, describe, watch
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Behind, Resume
 from captum_cams.engine.targets import Index, check_output, composed, resolve_target, wide
-from captum_cams.engine.untouched import unwrap
+from captum_cams.engine.trace import replaced
+from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
 
 
@@ -126,7 +128,24 @@ def one_by_one(inputs: tuple[Tensor, ...], targets: list[Any], additional: Any) 
 def runner(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[], Any]:
     """A call of the eager network on copies of these inputs, additional arguments passed on as Captum does."""
     model = unwrap(forward_func)
-    return lambda: _run_forward(model, _copies(inputs), None, additional)
+    return lambda: _called(model, _copies(inputs), additional)
+
+
+def _called(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Any:
+    try:
+        return _run_forward(model, inputs, None, additional)
+    except TypeError as error:
+        given = (*inputs, *(_format_additional_forward_args(additional) or ()))
+        try:
+            signature(getattr(model, "forward", model)).bind(*given)
+        except TypeError as unfit:
+            raise CAMError(
+                f"the model must take its inputs by position, got {len(given)} of them and {unfit}; "
+                "pass a function of the inputs, lambda image: model(image=image), and the layer as a module"
+            ) from error
+        except ValueError:  # a model without a signature
+            pass
+        raise
 
 
 def capture(
@@ -151,44 +170,30 @@ def capture(
         model, target = composed(model, target), None
     samples = inputs[0].shape[0]
     layer, at_input = place.layer, place.at_input
-    recorder = Recorder(layer, at_input)
+    recorder, name = Recorder(layer, at_input), describe(named, layer)
+    raw: Tensor | None = None
 
-    def run() -> tuple[dict[Any, Any], Any]:
-        return _forward_layer_distributed_eval(
-            model,
-            _copies(inputs),
-            layer,
-            additional_forward_args=additional,
-            attribute_to_layer_input=at_input,
-            forward_hook_with_return=True,
-            require_layer_grads=needs.gradient,
-        )
+    def keep(given: Any) -> Any:
+        nonlocal raw
+        if needs.gradient:
+            torch.set_grad_enabled(True)
+        # A copy, because a layer that hands its input on would make the skip connection around it part of the gradient.
+        raw = _one_tensor(given, name).clone()
+        if needs.gradient and not raw.requires_grad:
+            raw.requires_grad_()
+        return (raw.clone(),) if at_input else raw.clone()
+
+    def run() -> Any:
+        return _called(model, _copies(inputs), additional)
 
     with ExitStack() as stack:
-        if needs.gradient:
-            stack.enter_context(torch.no_grad())  # ends the gradient mode that the hook begins
-            if at_input:
-                stack.callback(layer.register_forward_pre_hook(_begin_graph_at_input).remove)
-            else:
-                stack.callback(layer.register_forward_hook(_begin_graph).remove)
+        stack.enter_context(torch.no_grad())  # ends the gradient mode that the layer begins
+        stack.enter_context(replaced(layer, at_input, keep))
         if needs.resume:
-            stack.enter_context(recorder.recording())
-        classifier = None
-        try:
-            if needs.classifier:
-                (saved, output), _, classifier = watch(run)
-            else:
-                saved, output = run()
-        except AssertionError as error:
-            if "Forward hook did not obtain" not in str(error):
-                raise
-            raise CAMError(
-                f"layer {describe(named, layer)} was never reached in the run of the model; "
-                "pass a layer that its forward calls"
-            ) from error
-        tensors = next(iter(saved[layer].values()))
-        name = describe(named, layer)
-        raw = _one_tensor(tensors, name)
+            stack.enter_context(recorder.recording(modules_of(named)))
+        output, _, classifier = watch(run, modules_of(named)) if needs.classifier else (run(), [], None)
+        if raw is None:
+            raise _unreached(name, named, run)
         activation = _as_map(raw, place.layout, name, inputs[0])
         output = check_output(output, samples)
         index = resolve_target(target, output)
@@ -213,22 +218,29 @@ def capture(
     return Seen(inputs, wide(activation), output, index, score, place, rerun, again, gradient, classifier, resume)
 
 
-def _begin_graph(module: nn.Module, args: Any, output: Any) -> Any:
-    torch.set_grad_enabled(True)
-    # A copy, because a layer that hands its input on would make the skip connection around it part of the gradient.
-    return _one_tensor((output,) if isinstance(output, Tensor) else output, type(module).__name__).clone()
-
-
-def _begin_graph_at_input(module: nn.Module, args: Any) -> Any:
-    torch.set_grad_enabled(True)
-    return tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
+def _unreached(name: str, model: Callable[..., Any], run: Callable[[], Any]) -> CAMError:
+    names = {module: name for name, module in model.named_modules()} if isinstance(model, nn.Module) else {}
+    calls = watch(run, modules_of(model))[1]
+    called = [names[call.module] for call in calls if call.shape and names.get(call.module)]
+    hint = (
+        f"pass a layer that its forward calls in this thread; the last ones are {', '.join(called[-5:])}"
+        if called
+        else "none of its modules is called, as in a scripted, traced or exported network; explain the eager one"
+    )
+    return CAMError(f"layer {name} was never reached in the run of the model; {hint}")
 
 
 def _one_tensor(given: Any, name: str) -> Tensor:
+    given = (given,) if isinstance(given, Tensor) else given
     kinds = [type(one).__name__ for one in given] if isinstance(given, tuple | list) else [type(given).__name__]
-    if isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor):
-        return given[0]
-    raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
+    if not (isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor)):
+        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
+    if not given[0].is_floating_point():
+        raise CAMError(
+            f"layer {name} must give floating-point numbers, got {given[0].dtype}; choose another layer, or explain "
+            "the network before it was quantised"
+        )
+    return given[0]
 
 
 def _as_map(raw: Tensor, layout: Layout | None, name: str, images: Tensor) -> Tensor:
@@ -245,14 +257,7 @@ def _as_map(raw: Tensor, layout: Layout | None, name: str, images: Tensor) -> Te
 
 
 def _gradient(score: Tensor, raw: Tensor, name: str, layout: Layout | None) -> Tensor:
-    gradient = None
-    if score.requires_grad:
-        (gradient,) = torch.autograd.grad(score.sum(), raw, allow_unused=True)
-    if gradient is None:
-        raise CAMError(
-            f"the score must depend on layer {name}, got no gradient there; does the forward detach it, "
-            "or run the part behind it under no_grad?"
-        )
+    gradient = gradient_of(score, raw, f"layer {name}")
     check_finite(f"gradients at layer {name}", gradient)
     on_map = gradient if layout is None else layout.to_map(gradient)
     if gradient.any() and not on_map.any():

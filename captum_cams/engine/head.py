@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from captum_cams.engine.trace import Modules, running
 
 
 @dataclass
@@ -48,7 +49,7 @@ class FirstLinear:
 
 
 class Recorder:
-    """Hooks that watch one run of a model."""
+    """Watches one run of a model."""
 
     def __init__(self, layer: nn.Module, at_input: bool) -> None:
         self._layer, self._at_input = layer, at_input
@@ -56,11 +57,10 @@ class Recorder:
         self._entered: list[tuple[nn.Module, int, object]] = []
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record the calls made inside."""
-        with ExitStack() as stack:
-            stack.callback(register_module_forward_pre_hook(self._enter).remove)
-            stack.callback(register_module_forward_hook(self._leave).remove)
+    def recording(self, modules: Modules) -> Iterator[None]:
+        """Record the calls of these modules, and of the layer, made inside."""
+        watched = None if modules is None else dict.fromkeys((*modules, self._layer))
+        with running(watched, self._enter, self._leave):
             yield
 
     def head(self) -> Head:
@@ -88,25 +88,24 @@ class Recorder:
     def _last_use(self) -> int:
         return max((i for i, call in enumerate(self._calls) if call.mark == "layer"), default=-1)
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module) -> None:
         if module is self._layer and self._at_input:
             self._calls.append(_Call(module, None, None, "layer"))
         self._entered.append((module, len(self._calls), object()))
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        current, start, _ = self._entered.pop()
-        while current is not module:
-            current, start, _ = self._entered.pop()
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        _, start, _ = self._entered.pop()
         mark: Literal["layer", "linear"] | None = None
         if module is self._layer and not self._at_input:
             mark = "layer"
+            output = output[0] if isinstance(output, tuple | list) and len(output) == 1 else output
         elif isinstance(module, nn.Linear) and any(call.mark == "layer" for call in self._calls):
             mark = "linear"
         holds_mark = mark is None and any(call.mark for call in self._calls[start:])
         if holds_mark or not isinstance(output, Tensor):
             return  # runs again, over what its own modules remember
         parent, first, token = self._entered[-1] if self._entered else (None, 0, None)
-        source = args[0].detach() if mark == "linear" and isinstance(args[0], Tensor) else None
+        source = args[0].detach() if mark == "linear" and args and isinstance(args[0], Tensor) else None
         self._calls[start:] = [_Call(module, output.detach(), token, mark, source)]
         row = self._calls[first:-1]
         if getattr(type(parent), "forward", None) is nn.Sequential.forward and not any(call.mark for call in row):

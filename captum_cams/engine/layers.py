@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from captum_cams.engine.layout import Layout
-from captum_cams.engine.untouched import unwrap
+from captum_cams.engine.trace import Modules, running
+from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError, near, shape_of
 
 log = logging.getLogger("captum_cams")
@@ -56,30 +55,26 @@ class Place:
     layout: Layout | None = None
 
 
-def watch(run: Callable[[], Any]) -> tuple[Any, list[Call], Classifier | None]:
-    """The result of ``run()``, every module call in it in the order in which they ended, and the classifier."""
+def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[Call], Classifier | None]:
+    """The result of ``run()``, every call of these modules in the order in which they ended, and the classifier."""
     calls: list[Call] = []
-    entered: list[tuple[nn.Module, int]] = []
+    entered: list[int] = []
     clock = iter(range(10**9))
     last: Classifier | None = None
 
-    def enter(module: nn.Module, args: Any) -> None:
-        entered.append((module, next(clock)))
+    def enter(module: nn.Module) -> None:
+        entered.append(next(clock))
 
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
+    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         nonlocal last
-        current, start = entered.pop()
-        while current is not module:
-            current, start = entered.pop()
+        start = entered.pop()
         calls.append(Call(module, tuple(output.shape) if isinstance(output, Tensor) else (), start, next(clock)))
         weight = getattr(module, "weight", None)
         tensors = isinstance(output, Tensor) and len(args) > 0 and isinstance(args[0], Tensor)
         if isinstance(weight, Tensor) and weight.ndim >= 2 and tensors:
             last = Classifier(module, weight.detach(), args[0].detach(), output.detach(), start)
 
-    with ExitStack() as stack:
-        stack.callback(register_module_forward_pre_hook(enter).remove)
-        stack.callback(register_module_forward_hook(leave).remove)
+    with running(modules, enter, leave):
         result = run()
     return result, calls, last
 
@@ -105,7 +100,7 @@ def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: 
             f"layer=None needs a torch.nn.Module to search, got {type(forward_func).__name__}; "
             "pass the layer as a module: layer=model.layer4"
         )
-    _, calls, classifier = watch(run)
+    _, calls, classifier = watch(run, modules_of(model))
     limit = classifier.start if classifier else calls[-1].start if calls else 0
     names = {module: name for name, module in model.named_modules()}
     found: dict[tuple[int, ...], nn.Module] = {}
@@ -171,6 +166,8 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
         raise CAMError(f"a layer by name needs a torch.nn.Module, got {type(forward_func).__name__}; pass the module")
     modules = dict(model.named_modules())
     if not isinstance(layer, str) or layer not in modules:
-        hint = near(str(layer), modules) or f"; the last ones are {', '.join(list(modules)[-5:])}"
+        last = ", ".join(list(modules)[1:][-5:])
+        known = f"the last ones are {last}" if last else "it has none inside, as a frozen network: pass the eager one"
+        hint = near(str(layer), modules) or f"; {known}"
         raise CAMError(f"layer must be a module or a dotted name of the model, got {layer!r}{hint}")
     return modules[layer]

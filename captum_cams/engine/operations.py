@@ -98,7 +98,9 @@ class Operations(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").strip("_")
+        name = (
+            getattr(func, "__name__", "").split(".")[0].strip("_")
+        )  # without the overload, as exported networks call it
         given = list(_tensors((*args, *kwargs.values())))[: 1 if name.endswith("_as") else None]
         if self.ended or not given:  # setting the gradient mode, say
             return func(*args, **kwargs)
@@ -156,6 +158,8 @@ class Operations(TorchFunctionMode):
     def _linear(
         self, name: str, func: Any, input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any
     ) -> Tensor:
+        if not isinstance(weight, Tensor):
+            raise self._cannot(name, "its weights are packed; explain the network before it was quantised")
         if path_of(weight):
             raise self._cannot(name, "its weight depends on the input")
         rule = self.layer_rule

@@ -1,18 +1,19 @@
 """Carry relevance from the output or a deep layer to a shallower layer or to the input."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch import Tensor
 
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.operations import Operations, Path, mark, path_of
 from captum_cams.engine.rules import EpsilonRule, ZBetaRule
 from captum_cams.engine.targets import wide
+from captum_cams.engine.trace import replaced, running
+from captum_cams.engine.untouched import modules_of
 from captum_cams.errors import CAMError, check_choice, check_finite
 
 Range = tuple[float | Sequence[float], float | Sequence[float]]
@@ -49,13 +50,13 @@ class Propagation:
         trail = Trail(model, end, start, operations)
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())  # ends the gradient mode that the first mark begins
-            stack.enter_context(_running(operations.where))
+            operations.where = stack.enter_context(running(modules_of(model)))
             if isinstance(end, Place):
-                stack.callback(_watch(end, trail.plant).remove)
+                stack.enter_context(_watch(end, trail.plant))
             else:
                 mark(end.requires_grad_(), Path.PIXELS)
             if start is not None:
-                stack.callback(_watch(start, trail.stop).remove)
+                stack.enter_context(_watch(start, trail.stop))
             stack.enter_context(operations)
             yield trail
 
@@ -119,7 +120,7 @@ class Trail:
         end = describe(self._model, self._end.layer) if self._end else "the input"
         return CAMError(
             f"relevance must flow from {start} to {end}, but the one is not computed from the other; "
-            "or is a part between them run under no_grad?"
+            "or is a part between them run under no_grad, or in checkpoint(..., use_reentrant=True)?"
         )
 
     def _once(self, seen: Tensor | None, place: Place | None) -> None:
@@ -184,21 +185,12 @@ def _bounds(given: Range) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-@contextmanager
-def _running(where: list[nn.Module]) -> Iterator[None]:
-    """Keep the modules that are running in ``where``."""
-    with ExitStack() as stack:
-        stack.callback(register_module_forward_pre_hook(lambda module, args: where.append(module)).remove)
-        stack.callback(register_module_forward_hook(lambda module, args, output: (where.pop(), None)[1]).remove)
-        yield
-
-
-def _watch(place: Place, see: Callable[[Tensor], Tensor]) -> Any:
-    """The hook that puts ``see(value)`` in the place of the layer's output (or first input)."""
+def _watch(place: Place, see: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+    """``see(value)`` in the place of the layer's output (or first input)."""
     name = type(place.layer).__name__
     if place.at_input:
-        return place.layer.register_forward_pre_hook(lambda module, args: (see(_tensor(args[0], name)), *args[1:]))
-    return place.layer.register_forward_hook(lambda module, args, output: see(_tensor(output, name)))
+        return replaced(place.layer, True, lambda args: (see(_tensor(args[:1], name)), *args[1:]))
+    return replaced(place.layer, False, lambda output: see(_tensor(output, name)))
 
 
 def _tensor(output: Any, name: str) -> Tensor:

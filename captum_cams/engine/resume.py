@@ -8,7 +8,7 @@ with a known answer; such models run in full.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from captum_cams.engine.head import FirstLinear, Head
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.targets import Index, score_of, wide
+from captum_cams.engine.trace import replaced, swapped
 from captum_cams.engine.unique import unique_rows
 
 log = logging.getLogger("captum_cams")
@@ -51,13 +52,13 @@ class Behind:
     def _replaying(self, values: Tensor, sample: int) -> Iterator[None]:
         count, batch, uses = len(values), self.value.shape[0], 0
 
-        def replace(module: nn.Module, args: Any, output: Tensor | None = None) -> Any:
+        def replace(given: Any) -> Any:
             nonlocal uses
             uses += 1
             if uses != self.head.uses:
                 return None
             fresh = values.to(self.value.dtype).clone()  # a following in-place ReLU writes to it
-            return (fresh, *args[1:]) if output is None else fresh
+            return (fresh, *given[1:]) if self.head.at_input else fresh
 
         def rows(tensor: Tensor) -> Tensor:
             if tensor.ndim == 0 or tensor.shape[0] != batch:
@@ -74,21 +75,9 @@ class Behind:
 
             return forward_remembered
 
-        layer = self.head.layer
-        with ExitStack() as stack:
-            register = layer.register_forward_pre_hook if self.head.at_input else layer.register_forward_hook
-            stack.callback(register(replace).remove)
-            for module, outputs in self.outputs.items():
-                stack.callback(_restore_forward, module, module.__dict__.get("forward"))
-                module.__dict__["forward"] = remembered(module, outputs)
+        forwards = {module: remembered(module, outputs) for module, outputs in self.outputs.items()}
+        with replaced(self.head.layer, self.head.at_input, replace), swapped(forwards):
             yield
-
-
-def _restore_forward(module: nn.Module, forward: Callable[..., Any] | None) -> None:
-    if forward is None:
-        del module.__dict__["forward"]
-    else:
-        module.__dict__["forward"] = forward
 
 
 class _Part(nn.Module):

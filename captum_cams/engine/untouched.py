@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
+from torch import nn
+
+from captum_cams.engine.kept import Kept
+from captum_cams.engine.random_state import random_state_kept
+from captum_cams.engine.trace import running
+from captum_cams.engine.turn import Turn
 
 
 def unwrap(forward_func: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,29 +29,80 @@ def unwrap(forward_func: Callable[..., Any]) -> Callable[..., Any]:
     return forward_func
 
 
+def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
+    """All modules of the network, of which ``forward_func`` may be a method; None for any other function."""
+    model = unwrap(forward_func)
+    if not isinstance(model, nn.Module):
+        model = getattr(model, "__self__", model)
+    return list(model.modules()) if isinstance(model, nn.Module) else None
+
+
 @contextmanager
 def untouched(forward_func: Callable[..., Any]) -> Iterator[None]:
     """Run in eval mode, without gradients, outside inference mode; on exit put back all that a run can change.
 
-    Put back, also after an exception: ``training`` flags module by module, buffers, torch's random states,
-    gradient and inference mode, and the autocast cache setting. Parameters, ``.grad`` and ``requires_grad``
-    are never written to.
+    Put back, also after an exception: what :class:`Kept` keeps of the modules, torch's random states, gradient and
+    inference mode, and the autocast cache setting. Parameters, ``.grad`` and ``requires_grad`` are never written to.
+    Other threads that want to explain a module of this network wait until then.
     """
-    model = unwrap(forward_func)
-    if not isinstance(model, nn.Module):
-        model = getattr(model, "__self__", model)
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    modules = modules_of(forward_func)
     with ExitStack() as stack:
+        turn = stack.enter_context(Turn())
+        turn.take([_FUNCTIONS] if modules is None else modules)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.random.fork_rng(devices=cuda))
+        stack.enter_context(random_state_kept())
         stack.enter_context(_without_autocast_cache())
-        stack.enter_context(_buffers_kept(modules))
-        stack.enter_context(_eval_flags(modules) if modules else _eval_flags_of_called_modules())
-        if any(_compiled(module) for module in modules):
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        kept = stack.enter_context(Kept())
+        if modules is None:
+            stack.enter_context(_kept_when_called(turn, kept))
+        else:
+            kept.keep(modules)
+            if any(_compiled(module) for module in modules):
+                stack.enter_context(_EAGER)
         yield
+
+
+_FUNCTIONS = object()
+"""Stands for the modules of all plain functions, which are not known before the run."""
+
+
+@contextmanager
+def _kept_when_called(turn: Turn, kept: Kept) -> Iterator[None]:
+    # A plain function hides its modules, so each is kept when it is called, with all those inside it.
+    seen: set[nn.Module] = set()
+
+    def enter(module: nn.Module) -> None:
+        if module not in seen:
+            modules = list(module.modules())
+            turn.take(modules)
+            kept.keep(modules)
+            seen.update(modules)
+
+    with running(None, enter):
+        yield
+
+
+class _Eager:
+    """The compiler's stance is one for all threads: the first to enter sets it, the last to leave puts it back."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._stance = Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+            self._inside += 1
+
+    def __exit__(self, *error: Any) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._stance.close()
+
+
+_EAGER = _Eager()
 
 
 def _compiled(module: nn.Module) -> bool:
@@ -66,55 +122,3 @@ def _without_autocast_cache() -> Iterator[None]:
         yield
     finally:
         torch.set_autocast_cache_enabled(enabled)
-
-
-@contextmanager
-def _eval_flags(modules: list[nn.Module]) -> Iterator[None]:
-    # The flag is written directly: a user's own train() or eval() may do more than set it.
-    training = [module for module in modules if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def _eval_flags_of_called_modules() -> Iterator[None]:
-    # A plain function hides its modules, so each is switched when it is called.
-    switched: list[nn.Module] = []
-
-    def to_eval(module: nn.Module, args: Any) -> None:
-        if module.training:
-            module.training = False
-            switched.append(module)
-
-    handle = register_module_forward_pre_hook(to_eval)
-    try:
-        yield
-    finally:
-        handle.remove()
-        for module in switched:
-            module.training = True
-
-
-@contextmanager
-def _buffers_kept(modules: list[nn.Module]) -> Iterator[None]:
-    # torch.nn's own modules write no buffer in eval mode; only foreign modules need a copy.
-    saved: list[tuple[nn.Module, str, Tensor | None, Tensor | None]] = [
-        (module, name, buffer, None if buffer is None else buffer.detach().clone())
-        for module in modules
-        if not type(module).__module__.startswith("torch.nn.")
-        for name, buffer in module._buffers.items()
-    ]
-    versions = [None if buffer is None else buffer._version for _, _, buffer, _ in saved]
-    try:
-        yield
-    finally:
-        for (module, name, buffer, copy), version in zip(saved, versions, strict=True):
-            module._buffers[name] = buffer
-            if buffer is not None and copy is not None and buffer._version != version:
-                buffer.detach_().copy_(copy)  # a statistic of maps has become part of their graph
-                vars(buffer).clear()

@@ -63,20 +63,20 @@ class MultiLayerCAM(WrappedCAM):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
-        layers = self.layers or self.found_layers
-        if layers is None:
-            with untouched(self.forward_func):
+        with untouched(self.forward_func):  # no other thread finds a layer of ours in the base
+            layers = self.layers or self.found_layers
+            if layers is None:
                 tensors = as_tuple(inputs)
                 run = runner(self.forward_func, tensors, additional_forward_args)
                 layers = self.found_layers = find_layers(self.forward_func, run, tensors[0].ndim, 3)
-        first, maps = self.base.layer, []
-        try:
-            for layer in layers:
-                self.base.layer = layer
-                found = self.base.attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
-                maps.append(minmax(found, tuple(range(2, found.ndim))))
-        finally:
-            self.base.layer = first
+            first, maps = self.base.layer, []
+            try:
+                for layer in layers:
+                    self.base.layer = layer
+                    found = self.base.attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
+                    maps.append(minmax(found, tuple(range(2, found.ndim))))
+            finally:
+                self.base.layer = first
         largest = max((map_.shape[2:] for map_ in maps), key=prod)
         stacked = torch.stack([upsample(map_, largest) for map_ in maps])
         return stacked.amax(0) if self.fusion == "max" else stacked.mean(0)

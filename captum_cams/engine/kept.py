@@ -1,0 +1,100 @@
+"""What a run may change in the modules it calls, and how it is put back."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_OF_TORCH = frozenset(vars(nn.Module()))
+"""Attributes that torch itself keeps in every module: parameters, hooks and the like."""
+
+
+class Kept:
+    """Switches modules to eval mode, and puts back on exit what a run may have changed in them.
+
+    Put back are the ``training`` flags and, in modules that are not torch.nn's own, which change nothing in eval mode:
+    buffers, and attributes with the tensors, lists, dicts and sets in them. What lies deeper in objects is not seen.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[nn.Module] = set()
+        self._undo: list[Callable[[], None]] = []
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def keep(self, modules: Iterable[nn.Module]) -> None:
+        """Keep what these modules hold now; those that are kept already are left out."""
+        for module in modules:
+            if module in self._seen:
+                continue
+            self._seen.add(module)
+            if not type(module).__module__.startswith("torch.nn."):
+                self._keep_contents(module)
+            if getattr(module, "training", False):
+                self._undo.append(lambda module=module: setattr(module, "training", True))  # type: ignore[misc]
+                # The flag is written directly: a user's own train() or eval() may do more than set it.
+                module.training = False
+
+    def _keep_contents(self, module: nn.Module) -> None:
+        undo = self._undo
+        undo += map(_of_tensor, module.buffers(recurse=False))
+        if isinstance(module, torch.jit.ScriptModule):
+            return  # everything else is out of Python's reach
+        attributes = vars(module)
+        undo += [_of_names(module._buffers), _of_names(attributes, _OF_TORCH)]
+        for name, value in attributes.items():
+            if name in _OF_TORCH:
+                continue
+            if isinstance(value, Tensor):
+                undo.append(_of_tensor(value))
+            elif isinstance(value, list | dict | set):
+                undo.append(_of_container(value))
+
+    def __exit__(self, *error: Any) -> None:
+        for undo in reversed(self._undo):
+            undo()
+
+
+def _of_names(held: dict[str, Any], left_out: frozenset[str] = frozenset()) -> Callable[[], None]:
+    before = {name: value for name, value in held.items() if name not in left_out}
+
+    def undo() -> None:
+        for name in [name for name in held if name not in before and name not in left_out]:
+            del held[name]
+        for name, value in before.items():
+            if name not in held or held[name] is not value:
+                held[name] = value
+
+    return undo
+
+
+def _of_container(held: Any) -> Callable[[], None]:
+    before = held.copy()
+
+    def undo() -> None:
+        if isinstance(held, list):
+            held[:] = before
+        else:
+            held.clear()
+            held.update(before)
+
+    return undo
+
+
+def _of_tensor(tensor: Tensor) -> Callable[[], None]:
+    copy, version, marks = tensor.detach().clone(), tensor._version, dict(vars(tensor))
+
+    def undo() -> None:
+        # By value too: observers of quantisation, and other compiled code, write without raising the version.
+        if tensor._version == version and tensor.shape == copy.shape and torch.equal(tensor, copy):
+            return
+        tensor.detach_()  # a statistic of maps has become part of their graph
+        if tensor.shape != copy.shape:
+            tensor.resize_(copy.shape)
+        tensor.copy_(copy)
+        vars(tensor).clear()
+        vars(tensor).update(marks)
+
+    return undo

@@ -1,0 +1,151 @@
+"""Watch, and change, what modules do in one run: in the calling thread alone.
+
+Another thread may run the same modules meanwhile; for it they are as they were. Hooks sit on the modules of one model,
+since hooks on all modules of the process would be seen by the compiled code of other models. Only where the modules
+are not known, because the model is a plain function, they sit on all of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import get_ident
+from typing import Any
+
+from torch import nn
+from torch.jit import RecursiveScriptModule
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from captum_cams.errors import CAMError
+
+Modules = Iterable[nn.Module] | None
+"""The modules of a model; None stands for every module that the calling thread runs."""
+
+
+def only_here(action: Callable[..., Any], elsewhere: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """A function that is ``action`` in the calling thread; in other threads ``elsewhere``, or nothing."""
+    owner = get_ident()
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if get_ident() == owner:
+            return action(*args, **kwargs)
+        return None if elsewhere is None else elsewhere(*args, **kwargs)
+
+    return called
+
+
+@contextmanager
+def running(
+    modules: Modules,
+    enter: Callable[[nn.Module], Any] | None = None,
+    leave: Callable[[nn.Module, tuple[Any, ...], Any], Any] | None = None,
+) -> Iterator[list[nn.Module]]:
+    """Keep a list of the modules that are running, innermost last.
+
+    Args:
+        modules: those that are watched.
+        enter: called with each module that begins.
+        leave: called with each module that ends, its arguments (those by keyword if there are no others) and its
+            output, before the user's own hooks change it. Each call of ``enter`` has its call of ``leave``, also
+            where a module raises and its parent goes on; the output is None then.
+    """
+    stack: list[nn.Module] = []
+
+    def begin(module: nn.Module, args: Any) -> None:
+        stack.append(module)
+        if enter is not None:
+            enter(module)
+
+    def end(module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:  # keyword arguments, if any, and output
+        if not any(one is module for one in stack):
+            return  # a hook of the user's raised before the module began
+        args = args or tuple(value for given in rest[:-1] for value in given.values())
+        while True:
+            last = stack.pop()
+            ended = last is module
+            if leave is not None:
+                leave(last, args if ended else (), rest[-1] if ended else None)
+            if ended:
+                return
+
+    begin, end = only_here(begin), only_here(end)
+    with ExitStack() as handles:
+        if modules is None:
+            handles.callback(register_module_forward_pre_hook(begin).remove)
+            # Not with keyword arguments: torch 2.14 would go on counting the hook when it is removed.
+            handles.callback(register_module_forward_hook(end, always_call=True).remove)
+        else:
+            options = {"prepend": True, "with_kwargs": True, "always_call": True}
+            for module in modules:
+                if isinstance(module, RecursiveScriptModule):
+                    continue  # a script takes no hooks; it is a part of the module that calls it
+                handles.callback(module.register_forward_pre_hook(begin, prepend=True).remove)
+                handles.callback(module.register_forward_hook(end, **options).remove)
+        yield stack
+
+
+@contextmanager
+def replaced(layer: nn.Module, at_input: bool, value: Callable[[Any], Any]) -> Iterator[None]:
+    """The layer's output becomes ``value(output)``; ``at_input`` its positional arguments ``value(arguments)``.
+
+    Where ``value`` returns None, nothing is replaced. An output in a tuple or list of its own stays in one.
+
+    Raises:
+        CAMError: the layer is a script.
+    """
+
+    def replace(module: nn.Module, args: tuple[Any, ...], output: Any = None) -> Any:
+        found = value(args if at_input else output)
+        wraps = not at_input and found is not None and isinstance(output, tuple | list)
+        return type(output)((found,)) if wraps else found
+
+    if isinstance(layer, RecursiveScriptModule):
+        raise CAMError(
+            "a layer must be an eager module, got a scripted one, which takes no hooks; explain the eager network, or "
+            "nn.Sequential(script) where the layer is the network itself"
+        )
+    hook = only_here(replace)
+    handle = layer.register_forward_pre_hook(hook) if at_input else layer.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def swapped(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Each module calls the function that is given for it in the place of its ``forward``."""
+    before = {module: vars(module).get("forward") for module in forwards}
+    try:
+        for module, forward in forwards.items():
+            vars(module)["forward"] = only_here(forward, elsewhere=module.forward)
+        yield
+    finally:
+        for module, original in before.items():
+            if original is not None:
+                vars(module)["forward"] = original
+            else:
+                vars(module).pop("forward", None)
+
+
+@contextmanager
+def own_hooks(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Forward hooks that the calling thread registers on these modules meanwhile act in it alone.
+
+    For Captum, which registers hooks that change the run of whoever calls the module.
+    """
+    names = ("register_forward_hook", "register_forward_pre_hook")
+    modules = list(modules)
+
+    def register(original: Callable[..., Any]) -> Callable[..., Any]:
+        def registered(hook: Callable[..., Any], **options: Any) -> Any:
+            return original(only_here(hook), **options)
+
+        return only_here(registered, elsewhere=original)
+
+    try:
+        for module in modules:
+            vars(module).update({name: register(getattr(module, name)) for name in names})
+        yield
+    finally:
+        for module in modules:
+            for name in names:
+                vars(module).pop(name, None)
