@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.targets import Index, check_output, score_of
+from captum_cams.errors import CAMError
 
 
 class Rerun:
@@ -35,7 +36,11 @@ class Rerun:
         args = [self._expand(value, sample, rows) for value in (*self._inputs, *self._extra)]
         if whole:  # and may write to them
             args = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
-        return check_output(self.model(*args), rows)
+        try:
+            return check_output(self.model(*args), rows)
+        except (RuntimeError, AssertionError) as error:
+            self._check_rows(rows, error)
+            raise
 
     def scores(self, images: Tensor, sample: int, score: str = "logit") -> Tensor:
         """The target's score for R×C×H×W in the place of a sample's first input: R."""
@@ -44,13 +49,26 @@ class Rerun:
         layout = self._layout if images.ndim == 4 else torch.preserve_format
         try:
             output = self.model(images.clone(memory_format=layout), *args)  # a copy: the model may write to it
-        except RuntimeError:
+        except (RuntimeError, AssertionError) as error:
             if layout is not torch.channels_last:
+                self._check_rows(len(images), error)
                 raise
             self._layout = torch.contiguous_format  # the model calls view on a map
             return self.scores(images, sample, score)
         output = check_output(output, len(images))
         return score_of(output, self._target[sample], score)
+
+    def _check_rows(self, rows: int, error: Exception) -> None:
+        """Raise a better error where it is the number of rows that the model cannot take."""
+        batch = len(self._inputs[0])
+        if rows == batch or "memory" in str(error):
+            return
+        self.again()  # raises what was raised, if it is something else
+        raise CAMError(
+            f"the model must take any number of rows, but it took {batch} and not {rows} "
+            f"({str(error).splitlines()[0]}); trace or export it with a free batch axis, or pass "
+            f"perturbations_per_eval={batch}"
+        ) from error
 
     def _expand(self, value: Any, sample: int, rows: int) -> Any:
         if isinstance(value, Tensor) and value.ndim and value.shape[0] == self._inputs[0].shape[0]:
