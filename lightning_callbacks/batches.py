@@ -64,6 +64,16 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
     return images, labels if _usable(labels, len(images)) else None
 
 
+def out_of_range(images: Tensor) -> str | None:
+    """What makes it doubtful that a network takes these images as they are, or None."""
+    if not images.is_floating_point() or not images.numel() or images.amin() < 0 or not 32 < images.amax() <= 255:
+        return None
+    return (
+        f"the images reach from {float(images.amin()):.3g} to {float(images.amax()):.3g} and are explained like that; "
+        "if the steps scale or normalise them, pass batch_fn=lambda batch: (images as the network takes them, labels)"
+    )
+
+
 def annotations(labels: Labels, count: int) -> list[Annotation]:
     """What the labels of ``count`` images say, one by one.
 

@@ -1,7 +1,7 @@
 """How much the explanation of an image has changed since it was last explained."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
@@ -31,6 +31,17 @@ class Drift:
         if self.forgets and rows:
             self.before = {key: self.before[key] for key in keys}
         return found
+
+    def keep(self, images: Sequence[Tensor]) -> None:
+        """Drop the maps of all other images."""
+        keys = {_key(image) for image in images}
+        self.before = {key: maps for key, maps in self.before.items() if key in keys}
+
+    def forget(self, names: Collection[str]) -> None:
+        """Drop the maps of these methods: the next drift of them starts anew."""
+        for maps in self.before.values():
+            for name in names:
+                maps.pop(name, None)
 
 
 def rank_correlation(before: Tensor, after: Tensor) -> float:

@@ -18,13 +18,19 @@ def named(methods: Methods) -> dict[str, Method]:
         CAMError: no method, an unknown one, or two of one name.
     """
     if isinstance(methods, Mapping):
-        found = dict(methods)
+        names, listed = list(methods), list(methods.values())
     else:
-        listed = [methods] if isinstance(methods, str | CAMAttribution) else list(methods)
+        listed = list(methods) if isinstance(methods, Sequence) and not isinstance(methods, str) else [methods]
         names = [canonical(one) if isinstance(one, str) else type(one).__name__.lower() for one in listed]
-        found = dict(zip(names, listed, strict=True))
-        if len(found) < len(listed):
-            raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping of name to method")
+    for one in listed:
+        if not isinstance(one, str | CAMAttribution):
+            raise CAMError(
+                f"a method must be a name of captum_cams.names() or an explainer of captum_cams, got "
+                f"{getattr(one, '__name__', type(one).__name__)}; captum_cams.metrics measures the maps of others"
+            )
+    found = dict(zip(names, listed, strict=True))
+    if len(found) < len(listed):
+        raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping of name to method")
     if not found:
         raise CAMError("there must be at least one method, got none")
     return found

@@ -1,7 +1,7 @@
 """Explain a handful of images in whatever time and memory there is."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 from typing import Any
@@ -16,7 +16,9 @@ from captum_cams.engine.untouched import untouched
 from lightning_callbacks.batches import Annotation
 from lightning_callbacks.explainers import Method, make
 from lightning_callbacks.measures import Case, measure
-from lightning_callbacks.network import Network, OutputFn
+from lightning_callbacks.memory import is_memory
+from lightning_callbacks.network import Network, OutputFn, doubt
+from lightning_callbacks.notices import Notices
 from lightning_callbacks.protocols import Protocol
 from lightning_callbacks.selection import first_class
 
@@ -48,7 +50,7 @@ class Explaining:
         protocol: what is measured of the predicted class.
         true_class: whether the annotated class is explained too.
         max_seconds: for all images; fewer are explained where it does not suffice, one at least.
-        guarded: calls a function and returns None where it failed.
+        notices: where failures and doubts go.
     """
 
     def __init__(
@@ -59,10 +61,10 @@ class Explaining:
         protocol: Protocol,
         true_class: bool,
         max_seconds: float | None,
-        guarded: Callable[..., Any],
+        notices: Notices,
     ) -> None:
         self.methods, self.layer, self.output_fn, self.protocol = methods, layer, output_fn, protocol
-        self.true_class, self.max_seconds, self.guarded = true_class, max_seconds, guarded
+        self.true_class, self.max_seconds, self.notices = true_class, max_seconds, notices
         self.network: Network | None = None
         self.explainers: dict[str, CAMAttribution] = {}
         self.chunk, self.perturbations, self.seconds_per_image = 2**31, 8, 0.0
@@ -70,15 +72,15 @@ class Explaining:
 
     def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
         """What the network says, in evaluation mode and without a trace."""
-        network = self._prepared(pl_module)
+        network = self.prepared(pl_module)
         with untouched(network):
-            return network(images)
+            return network.look(images)
 
     def explain(
         self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation], spent: float = 0.0
     ) -> list[Explained]:
         """As many of the images as the time allows, in their order; ``spent`` seconds of it are over."""
-        self._prepared(pl_module)
+        self.prepared(pl_module)
         start, done = time.perf_counter(), list[Explained]()
         while len(done) < len(images):
             alike = (image.shape == images[len(done)].shape for image in images[len(done) :])
@@ -100,7 +102,8 @@ class Explaining:
             self.seconds_per_image = (time.perf_counter() - start) / len(done)
         return done
 
-    def _prepared(self, pl_module: pl.LightningModule) -> Network:
+    def prepared(self, pl_module: pl.LightningModule) -> Network:
+        """The network of this module, found once a run."""
         if self.network is None:
             self.network = Network(pl_module, self.output_fn)
         return self.network
@@ -133,7 +136,9 @@ class Explaining:
         """One row an image, or None where less at once may help."""
         assert self.network is not None
         with untouched(self.network):
-            probabilities = self.network(images).float().softmax(1)
+            scores = self.network.look(images)
+        self.notices.doubt(doubt(scores))
+        probabilities = scores.float().softmax(1)
         rows = [
             Explained(image, one, p, {}, {}, {})
             for image, one, p in zip(images.cpu(), known, probabilities.cpu(), strict=True)
@@ -142,7 +147,7 @@ class Explaining:
         count = probabilities.shape[1]
         true = [first_class(one, index, count) for one, index in zip(known, predicted, strict=True)]
         for name in self.methods:
-            done = self.guarded(self._attempt, name, images, known, predicted, true, method=name)
+            done = self.notices.guarded(self._attempt, name, images, known, predicted, true, method=name)
             if done is _FULL:
                 return None
             if done is None:
@@ -181,21 +186,22 @@ class Explaining:
         plain = {column: of.detach().float().cpu() for column, of in values.items()}
         return maps.detach().float().cpu(), others, plain, None if curves is None else curves.float().cpu()
 
-    def card(self) -> str:
-        """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
-        lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
+    def descriptions(self) -> dict[str, str]:
+        """Layer and options of each method that was run, as cells of a Markdown table."""
+        cells = {}
         for name, explainer in self.explainers.items():
             said = ", ".join(f"{key} = {value}" for key, value in explainer.hyperparameters.items())
             layer = str(dotted(explainer.forward_func, explainer.layer) or "").removeprefix("network.")
-            lines.append(f"| {name} | {layer} | {said} | {explainer.cost} |")
+            cells[name] = f"{layer} | {said}"
+        return cells
+
+    def card(self) -> str:
+        """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
+        lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
+        lines += [f"| {name} | {said} | {self.explainers[name].cost} |" for name, said in self.descriptions().items()]
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
 
 
 def interleaved(parts: Sequence[Sequence[Any]], count: int) -> list[Any]:
     """The images of all processes in the order of the data set, of which each process has every n-th."""
     return [one for turn in zip_longest(*parts) for one in turn if one is not None][:count]
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether a device, or the CPU, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

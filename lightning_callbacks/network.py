@@ -1,5 +1,6 @@
 """The network of a Lightning module, as images → scores."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from typing import Any
@@ -11,35 +12,37 @@ from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
 from captum_cams.engine.untouched import unwrap
-from captum_cams.errors import CAMError
+from captum_cams.errors import CAMError, shape_of
+from lightning_callbacks.memory import is_memory
 
 OutputFn = Callable[[Any], Tensor]
 
 
 def class_scores(output: Any) -> Tensor:
-    """A tensor, a tuple's first tensor, ``logits`` or the only tensor of a mapping or dataclass.
+    """A tensor, the first tensor of a tuple, or ``logits`` or the only tensor of a mapping or dataclass.
 
     Raises:
-        CAMError: anything else; the remedy is ``output_fn``.
+        CAMError: anything else, and a tuple of which another tensor could be the scores; the remedy is ``output_fn``.
     """
     if isinstance(output, Tensor):
         return output
-    output = vars(output) if is_dataclass(output) and not isinstance(output, type) else output
-    if isinstance(output, Mapping):
-        if isinstance(output.get("logits"), Tensor):
-            return output["logits"]
-        tensors = [value for value in output.values() if isinstance(value, Tensor)]
-        if len(tensors) == 1:
-            return tensors[0]
-    elif isinstance(output, list | tuple):
-        for value in output:
-            if isinstance(value, Tensor):
-                return value
-    keys = f" with {sorted(map(str, output))}" if isinstance(output, Mapping) else ""
-    raise CAMError(
-        f"the network must return scores N×classes, got {type(output).__name__}{keys}; "
-        "pass output_fn=lambda output: scores"
-    )
+    fields = vars(output) if is_dataclass(output) and not isinstance(output, type) else output
+    parts: dict[str, Any] = {}
+    if isinstance(fields, Mapping):
+        if isinstance(fields.get("logits"), Tensor):
+            return fields["logits"]
+        parts = {f'["{key}"]': value for key, value in fields.items()}
+    elif isinstance(fields, list | tuple):
+        parts = {f"[{i}]": value for i, value in enumerate(fields)}
+    tensors = {place: value for place, value in parts.items() if isinstance(value, Tensor)}
+    rows = [place for place, value in tensors.items() if value.ndim == 2 and value.is_floating_point()]
+    first = next(iter(tensors), None)
+    if first is not None and (len(tensors) == 1 or (not isinstance(fields, Mapping) and rows == [first])):
+        return tensors[first]
+    inside = ", ".join(f"{place} {shape_of(value)}" for place, value in tensors.items()) or ", ".join(parts)
+    got = type(output).__name__ + (f" with {inside}" if inside else "")
+    remedy = f"output{rows[-1]}, or whichever holds them" if tensors and rows else "scores"
+    raise CAMError(f"the network must return scores N×classes, got {got}; pass output_fn=lambda output: {remedy}")
 
 
 class Network(nn.Module):
@@ -47,12 +50,66 @@ class Network(nn.Module):
 
     def __init__(self, module: nn.Module, output_fn: OutputFn | None) -> None:
         super().__init__()
-        inner = unwrap(network_of(unwrap(module)))  # type: ignore[arg-type]
-        self.network: nn.Module = inner  # type: ignore[assignment]
+        found = network_of(unwrap(module))  # type: ignore[arg-type]
+        self.network: nn.Module = unwrap(found)  # type: ignore[assignment]
+        # Compiled code does not call hooks that come later, or is compiled anew for them.
+        self.hookable = self.network is found and getattr(found, "_compiled_call_impl", None) is None
         self.output_fn = output_fn or class_scores
 
     def forward(self, images: Tensor) -> Tensor:
         return self.output_fn(self.network(images))
+
+    def look(self, images: Tensor) -> Tensor:
+        """The scores of images, one row each.
+
+        Raises:
+            CAMError: the network does not take images alone, or does not return one row of scores for each.
+        """
+        try:
+            scores = self(images)
+        except Exception as error:
+            if isinstance(error, CAMError) or is_memory(error):
+                raise
+            raise CAMError(self._refusal(images, error)) from error
+        if not isinstance(scores, Tensor) or scores.ndim not in (1, 2) or len(scores) != len(images):
+            raise CAMError(_not_scores(scores, len(images)))
+        return scores
+
+    def _refusal(self, images: Tensor, error: Exception) -> str:
+        remedy = "let forward take images and return scores; whatever else it takes needs a default"
+        if not images.is_floating_point():
+            remedy = (
+                f"the images are {images.dtype}; pass batch_fn=lambda batch: (images that the network takes, labels)"
+            )
+        names = ", ".join(map(str, inspect.signature(self.network.forward).parameters.values()))
+        said = f"{type(error).__name__}: {str(error)[:120]}"
+        return (
+            f"{type(self.network).__name__}.forward({names}) must take images N×C×H×W alone, "
+            f"got {shape_of(images)} and raised {said}; {remedy}"
+        )
+
+
+def _not_scores(scores: Any, count: int) -> str:
+    if not isinstance(scores, Tensor):
+        got, remedy = type(scores).__name__, "scores"
+    elif scores.ndim == 0:
+        got, remedy = "a single number, as a loss is", "scores, or let forward return the scores and not the loss"
+    elif scores.ndim == 4 and len(scores) == count:
+        got, remedy = f"{shape_of(scores)}, a score of each pixel as in segmentation", "output.mean((2, 3))"
+    else:
+        got, remedy = f"{shape_of(scores)} of {count} images", "scores"
+    return f"the network must return scores N×classes, got {got}; pass output_fn=lambda output: {remedy}"
+
+
+def doubt(scores: Tensor) -> str | None:
+    """What makes it doubtful that these are scores of classes, or None."""
+    norms = scores.detach().float().norm(dim=-1)
+    if scores.ndim == 2 and bool((scores < 0).any()) and bool(((norms - 1).abs() < 1e-3).all()):
+        return (
+            "each row of the network's output has the length 1, as an embedding has, and is explained as scores of "
+            "classes; pass output_fn=lambda output: its similarity to each class"
+        )
+    return None
 
 
 def network_of(module: nn.Module) -> nn.Module:

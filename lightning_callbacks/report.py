@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
@@ -12,11 +13,22 @@ from lightning_callbacks.explaining import Explained
 from lightning_callbacks.pictures import log_picture, log_text
 from lightning_callbacks.table import Table
 
+STAGES = ("validation", "validate", "test")
+"""Validation while a network is trained; ``Trainer.validate`` after that in the same Trainer; ``Trainer.test``."""
+
+
+def stage_of(trainer: pl.Trainer) -> str:
+    """Which of the stages a Trainer is in."""
+    if trainer.state.fn == "test":
+        return "test"
+    return "validate" if trainer.state.fn == "validate" and trainer.global_step > 0 else "validation"
+
 
 class Report:
     """Scalars, panel, curves and card.
 
     Args:
+        prefix: what every tag begins with.
         methods: names.
         metrics: names, "drift" among them or not.
         mean: of the normalisation that the panel undoes.
@@ -26,18 +38,33 @@ class Report:
 
     def __init__(
         self,
+        prefix: str,
         methods: tuple[str, ...],
         metrics: tuple[str, ...],
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         class_names: Sequence[str] | None,
     ) -> None:
-        self.methods, self.metrics, self.mean, self.std = methods, metrics, mean, std
+        self.prefix, self.methods, self.metrics, self.mean, self.std = prefix, methods, metrics, mean, std
         self.class_names = class_names or ()
         self._carded: set[tuple[int, str]] = set()
 
+    def scalar(self, stage: str, name: str) -> str:
+        """The tag of a scalar: values of other stages never go on with the curve of the validation."""
+        return f"{self.prefix}/{name}" if stage == "validation" else f"{self.prefix}/{stage}/{name}"
+
+    def scalar_tags(self, stage: str) -> set[str]:
+        """The tags of all scalars of this stage."""
+        names = {f"{method}/{metric}" for method in self.methods for metric in self.metrics}
+        return {self.scalar(stage, name) for name in names | {"seconds"}}
+
+    def tags(self) -> set[str]:
+        """Every tag of this report, in all stages."""
+        pictures = {f"{self.prefix}/{stage}{kind}" for stage in STAGES for kind in ("", "/curves", "/card")}
+        return pictures.union(*map(self.scalar_tags, STAGES))
+
     def scalars(self, rows: Sequence[Explained], drifts: Sequence[dict[str, float]]) -> dict[str, float]:
-        """cam/<method>/<metric>: the mean over images, NaN where there is none."""
+        """<method>/<metric>: the mean over images, left out where there is none."""
         found = {}
         for method in self.methods:
             mine = [row.values[method] for row in rows if method in row.values]
@@ -49,7 +76,8 @@ class Report:
                     value = _mean([drift[method] for drift in drifts if method in drift])
                 else:
                     value = table[method, metric].mean if mine else math.nan
-                found[f"cam/{method}/{metric}"] = value
+                if math.isfinite(value):
+                    found[f"{method}/{metric}"] = value
         return found
 
     def log(
@@ -61,7 +89,8 @@ class Report:
         drifts: Sequence[dict[str, float]],
         card: str,
     ) -> None:
-        """cam/<split>: the panel; cam/<split>/curves; and once the card, cam/<split>/card."""
+        """<prefix>/<split>: the panel; <prefix>/<split>/curves; and once the card, <prefix>/<split>/card."""
+        tag = f"{self.prefix}/{split}"
         columns = dict.fromkeys(
             name for method in self.methods for row in rows for name in sorted(row.maps) if name.startswith(method)
         )
@@ -69,9 +98,7 @@ class Report:
             images = _stacked([row.image for row in rows])
             maps = {name: _stacked([row.maps.get(name) for row in rows]) for name in columns}
             captions = [self._caption(row, drift) for row, drift in zip(rows, drifts, strict=True)]
-            log_picture(
-                logger, f"cam/{split}", visual.panel(images, maps, captions, mean=self.mean, std=self.std), step
-            )
+            log_picture(logger, tag, visual.panel(images, maps, captions, mean=self.mean, std=self.std), step)
         curves = {
             method: torch.stack([row.curves[method] for row in rows if method in row.curves]).mean(0)
             for method in self.methods
@@ -79,10 +106,10 @@ class Report:
         }
         if curves:
             pairs = {method: (both[0], both[1]) for method, both in curves.items()}
-            log_picture(logger, f"cam/{split}/curves", visual.curves(pairs), step)
+            log_picture(logger, f"{tag}/curves", visual.curves(pairs), step)
         if (id(logger), split) not in self._carded:
             self._carded.add((id(logger), split))
-            log_text(logger, f"cam/{split}/card", card, step)
+            log_text(logger, f"{tag}/card", card, step)
 
     def _caption(self, row: Explained, drift: dict[str, float]) -> str:
         true = ", ".join(self._class(index) for index in row.annotation.classes)

@@ -78,6 +78,11 @@ class Selection:
             return None
         return max(i for i, one in enumerate(classes) if one == most)
 
+    def kept(self) -> list[Kept]:
+        """The images as a checkpoint holds them."""
+        pairs = zip(self.images, self.annotations, strict=True)
+        return [(image, list(one.classes), dict(one.regions)) for image, one in pairs]
+
     def restore(self, kept: list[Kept]) -> None:
         """Go on with the images of a checkpoint."""
         self.images = [image for image, _, _ in kept]

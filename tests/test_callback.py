@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 from torch.utils.data import DataLoader
 
 import captum_cams as cc
@@ -80,7 +81,7 @@ def test_validate_and_test_are_explained_too(tmp_path, inference_mode):
     metrics = run.validate(model, loaders()[1], verbose=False)[0]
     assert 0 <= metrics["cam/fdcam/insertion_auc"] <= 1
     metrics = run.test(model, loaders()[1], verbose=False)[0]
-    assert 0 <= metrics["cam/fdcam/deletion_auc"] <= 1
+    assert 0 <= metrics["cam/test/fdcam/deletion_auc"] <= 1
     assert {"cam/validation", "cam/test"} <= set(events(run).Tags()["images"])
     assert not next(model.parameters()).is_inference()
 
@@ -172,6 +173,11 @@ def test_on_error_raise_is_for_those_who_want_it(tmp_path):
         ({"method": ["gradcam", "Grad-CAM"]}, "a name of its own"),
         ({"num_images": 0}, "at least 1"),
         ({"every_n_epochs": 0}, "at least 1"),
+        ({"every_n_validations": 0}, "at least 1"),
+        ({"every_n_epochs": 2, "every_n_validations": 1}, "only one of both"),
+        ({"prefix": "cam/"}, "prefix must be"),
+        ({"prefix": "../cam"}, "prefix must be"),
+        ({"method": [nn.Identity()]}, "an explainer of captum_cams, got Identity"),
         ({"metrics": ("accuracy",)}, "must be one of"),
         ({"mean": (0.5,)}, "both or neither"),
         ({"on_error": "ignore"}, "must be one of"),
@@ -184,13 +190,32 @@ def test_wrong_arguments_are_refused_at_once(options, text):
 
 
 def test_two_callbacks_in_one_trainer(tmp_path):
-    first, second = CAMCallback("gradcam"), CAMCallback("fdcam")
+    first, second = CAMCallback(layer="features.0"), CAMCallback(layer="features.4", prefix="deep")
     assert first.state_key != second.state_key
-    run, _ = fit(tmp_path, first, second, logger=False)
-    assert {"cam/gradcam/over_all", "cam/fdcam/over_all"} <= set(run.callback_metrics)
+    run, _ = fit(tmp_path, first, second, logger=TensorBoardLogger(tmp_path), max_epochs=1)
+    board = events(run)
+    assert {"cam/validation", "deep/validation"} <= set(board.Tags()["images"])
+    for prefix, layer in (("cam", "features.0"), ("deep", "features.4")):
+        alone, _ = fit(tmp_path / prefix, CAMCallback(layer=layer), logger=False, max_epochs=1)
+        (value,) = board.Scalars(f"{prefix}/gradcam/insertion_auc")
+        assert value.value == pytest.approx(float(alone.callback_metrics["cam/gradcam/insertion_auc"]))
 
 
 def test_a_wrapper_by_name(tmp_path):
     options = {"num_images": 2, "metrics": ["deletion_auc"], "on_error": "raise"}
     run, _ = fit(tmp_path, CAMCallback("FG-CAM(FD-CAM)", **options), logger=TensorBoardLogger(tmp_path))
     assert "cam/fgcam.fdcam/deletion_auc" in events(run).Tags()["scalars"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"layer": "features.0"}, {"layer": "features.4"}),
+        ({"method": "gradcam"}, {"method": "gradcam"}),
+        ({"method": "gradcam"}, {"method": "fdcam"}),  # the panels and the seconds
+        ({}, {"prefix": "cam/test"}),  # the first one in the test, the second one in the validation
+    ],
+)
+def test_callbacks_that_share_a_tag_are_refused_at_setup(tmp_path, one, other):
+    with pytest.raises(cc.CAMError, match="give one of them another prefix="):
+        fit(tmp_path, CAMCallback(**one), CAMCallback(**other), logger=False)

@@ -127,7 +127,7 @@ def test_the_averaged_weights_are_what_is_explained(tmp_path):
             seen.append(nn.utils.parameters_to_vector(pl_module.parameters()).detach().clone())
 
     callback, explained = CAMCallback("gradcam", metrics=("average_drop",)), []
-    explaining = callback._explaining
+    explaining = callback._new_explaining()
     inner, callback._new_explaining = explaining.explain, lambda: explaining
     explaining.explain = lambda module, *rest: (
         explained.append(nn.utils.parameters_to_vector(module.parameters()).detach().clone()) or inner(module, *rest)
