@@ -35,6 +35,9 @@ class Silent(Net):
 
 
 class Embedding(Net):
+    def __init__(self):
+        super().__init__(16)
+
     def forward(self, x):
         return F.normalize(super().forward(x), dim=1)
 
@@ -60,7 +63,7 @@ CASES = {
         None,
     ),
     "scaled in forward": (InForward, BRIGHT, {}, None),
-    "nobody knows": (Silent, BRIGHT, {}, "the images reach from 0 to 255"),
+    "nobody knows": (Silent, BRIGHT, {}, "to 255 and are explained like that"),
     "as usual": (Net, data(12).tensors[0], {}, None),
     "an embedding": (Embedding, data(12).tensors[0], {}, "each row of the network's output has the length 1"),
 }

@@ -26,13 +26,12 @@ def checkpoint(tmp_path_factory):
     return folder / "last.ckpt"
 
 
-def resumed(path, checkpoint, validation, epochs=3, model=None, **options):
+def resumed(path, checkpoint, validation, **options):
     callback = CAMCallback(**(OPTIONS | options))
     images = shown(callback)
-    run = trainer(
-        path, callbacks=[callback, ModelCheckpoint(checkpoint.parent)], logger=CSVLogger(path), max_epochs=epochs
-    )
-    run.fit(model or Net(), loaders()[0], validation, ckpt_path=checkpoint, weights_only=True)
+    both = [callback, ModelCheckpoint(checkpoint.parent)]
+    run = trainer(path, callbacks=both, logger=CSVLogger(path), max_epochs=3)
+    run.fit(Net(), loaders()[0], validation, ckpt_path=checkpoint, weights_only=True)
     return images, run.callback_metrics, list(callback._notices.said.values())
 
 
