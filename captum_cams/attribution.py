@@ -12,19 +12,21 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from captum_cams.calling import OF_CALLS, Called, names_checked
 from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, one_by_one, runner
-from captum_cams.engine.layers import Place, check_batched, dotted, find_layer, named_layer
+from captum_cams.engine.inputs import check_images, recipes
+from captum_cams.engine.layers import Place, dotted, find_layer, named_layer
 from captum_cams.engine.layout import Layout, as_layout
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.untouched import untouched
-from captum_cams.errors import CAMError, check_at_least, check_finite, shape_of
+from captum_cams.errors import CAMError, brief, check_at_least, check_finite, shape_of
 from captum_cams.heatmap import minmax, upsample
 
 Reshape = str | Layout | Callable[[Tensor], Tensor] | None
 _GIVEN = ("self", "forward_func", "base", "layer", "device_ids")
 
 
-class CAMAttribution(LayerAttribution, ABC):
+class CAMAttribution(LayerAttribution, Called, ABC):
     """A class activation map Φ(Σ_k C_k) from per-channel contributions C, N×K×h×w.
 
     Instances hold hyperparameters and the layer, never tensors. Whatever happens in a call, the model is left
@@ -60,6 +62,15 @@ class CAMAttribution(LayerAttribution, ABC):
         *,
         reshape: Reshape = None,
     ) -> None:
+        if not callable(forward_func) or isinstance(forward_func, CAMAttribution | type):
+            if isinstance(forward_func, CAMAttribution):
+                kind = type(forward_func).__name__
+                remedy = (
+                    f"the explainer {kind}; pass the model, and a wrapper's base second: FGCAM(model, {kind}(model))"
+                )
+            else:
+                remedy = brief(forward_func) + (f"; pass {forward_func.__name__}()" if callable(forward_func) else "")
+            raise CAMError(f"forward_func must be the model, a module or a function of the inputs, got {remedy}")
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
         as_layout(reshape)  # raises where it is none
         self.reshape = reshape
@@ -96,6 +107,11 @@ class CAMAttribution(LayerAttribution, ABC):
             )
         return {name: dotted(self.forward_func, getattr(self, name)) for name in named}
 
+    @property
+    def at_input_size(self) -> bool:
+        """Whether the map is as large as the image, whatever the layer."""
+        return False
+
     @abstractmethod
     def contributions(
         self,
@@ -107,6 +123,7 @@ class CAMAttribution(LayerAttribution, ABC):
         """The map before it is summed over channels and rectified, N×K×h×w; arguments as in :meth:`attribute`."""
 
     @log_usage()
+    @names_checked(OF_CALLS)
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
@@ -134,7 +151,8 @@ class CAMAttribution(LayerAttribution, ABC):
             options = (attribute_to_layer_input, relu_attributions)
             singles = one_by_one(as_tuple(inputs), target, additional_forward_args)
             return torch.cat([self.attribute(*single, *options) for single in singles])
-        summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
+        with recipes(self.forward_func, inputs, additional_forward_args):
+            summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
         if summed.ndim < 3:
             raise CAMError(
                 f"a map needs positions beside the channels, got {shape_of(summed)} for inputs without them; "
@@ -145,6 +163,7 @@ class CAMAttribution(LayerAttribution, ABC):
         rectify = self.rectifies if relu_attributions is None else relu_attributions
         return (summed.relu() if rectify else summed).contiguous()
 
+    @names_checked(OF_CALLS)
     def heatmap(
         self, inputs: Tensor | tuple[Tensor, ...], target: Any = None, additional_forward_args: Any = None
     ) -> Tensor:
@@ -160,6 +179,8 @@ class SpatialCAM(CAMAttribution):
     needs_gradient: ClassVar[bool] = False
     needs_classifier: ClassVar[bool] = False
     needs_resume: ClassVar[bool] = False
+    per_channel: ClassVar[bool] = True
+    """Whether the contributions are a map per channel, N×K×h×w."""
     any_dimension: ClassVar[bool] = False
     """Whether maps N×K×t and N×K×d×h×w are served beside N×K×h×w."""
 
@@ -175,7 +196,7 @@ class SpatialCAM(CAMAttribution):
     def place(self, inputs: tuple[Tensor, ...], additional_forward_args: Any, attribute_to_layer_input: bool) -> Place:
         """Where the model is looked at; the layer is searched for if none is set."""
         kind = type(self).__name__
-        check_batched(self.forward_func, inputs[0])
+        check_images(self.forward_func, inputs[0])
         if inputs[0].ndim != 4 and not (self.any_dimension and inputs[0].ndim in (3, 5)):
             raise CAMError(f"{kind} needs images N×C×H×W, got {shape_of(inputs[0])}; is the batch axis missing?")
         if self.layer is None:

@@ -1,10 +1,12 @@
 """The one exception of the package, and the checks that raise it."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class CAMError(ValueError):
@@ -22,17 +24,33 @@ def near(name: str, known: Iterable[str]) -> str:
     return "; did you mean " + " or ".join(f'"{one}"' for one in close) + "?" if close else ""
 
 
-def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
+def brief(value: Any) -> str:
+    """A value as the messages print it: what it is where its ``repr`` would fill the screen."""
+    if isinstance(value, Tensor):
+        return f"a tensor {shape_of(value)}" if value.ndim else f"a tensor with {value.item()}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, nn.Module):
+        return f"the module {type(value).__name__}"
+    if type(value) in (list, tuple) and any(isinstance(one, Tensor | nn.Module | list | tuple) for one in value):
+        kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in value))
+        return f"a {type(value).__name__} of {len(value)} ({kinds})"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[object]) -> None:
     """Raise unless ``value`` is one of ``allowed``."""
     allowed = list(allowed)
     if value not in allowed:
-        raise CAMError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise CAMError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {brief(value)}")
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
     """Raise unless ``value`` is an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise CAMError(f"{name} must be an integer of at least {least}, got {value!r}")
+        remedy = f"; pass int({name})" if isinstance(value, Integral) and int(value) >= least else ""
+        raise CAMError(f"{name} must be an integer of at least {least}, got {brief(value)}{remedy}")
 
 
 def check_finite(what: str, tensor: Tensor) -> None:
@@ -48,16 +66,14 @@ def check_finite(what: str, tensor: Tensor) -> None:
     )
 
 
-def check_batch(inputs: Sequence[Tensor]) -> int:
-    """Raise unless every input is a tensor with the same non-empty batch axis; return the batch size."""
-    for tensor in inputs:
-        if not isinstance(tensor, Tensor):
-            raise CAMError(f"inputs must be a tensor or a tuple of tensors, got {type(tensor).__name__}")
-        if tensor.ndim == 0 or tensor.shape[0] == 0:
-            raise CAMError(
-                f"inputs must hold at least one sample (N×C×H×W), got {shape_of(tensor)}; skip empty batches"
-            )
-    sizes = {tensor.shape[0] for tensor in inputs}
-    if len(sizes) != 1:
-        raise CAMError(f"all inputs must have one batch size, got {sorted(sizes)}")
-    return sizes.pop()
+def check_tensor(name: str, value: Any, form: str) -> None:
+    """Raise unless ``value`` is a tensor; ``form`` is its shape in words."""
+    if isinstance(value, Tensor):
+        return
+    if hasattr(value, "__array_interface__"):
+        remedy = f"; pass torch.from_numpy({name})"
+    elif isinstance(value, list | tuple):
+        remedy = f"; pass torch.stack({name}) or torch.tensor({name})"
+    else:
+        remedy = ""
+    raise CAMError(f"{name} must be a tensor {form}, got {type(value).__name__}{remedy}")

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
-from captum_cams.engine.layers import Place, check_batched
+from captum_cams.engine.inputs import check_images
+from captum_cams.engine.layers import Place
 from captum_cams.engine.relevance import Propagation, Range
 from captum_cams.engine.targets import Index, check_output, composed, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
@@ -46,6 +47,10 @@ class OutputRelevance(CAMAttribution):
         Propagation(batch_norm, pixel_range)  # raises where they do not fit
         self.batch_norm, self.pixel_range = batch_norm, pixel_range
 
+    @property
+    def at_input_size(self) -> bool:
+        return self.layer is None
+
     @abstractmethod
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
         """The relevance at the output, of its shape; ``chosen`` is True at each sample's target."""
@@ -59,7 +64,7 @@ class OutputRelevance(CAMAttribution):
     ) -> Tensor:
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
-            check_batched(self.forward_func, tensors[0])
+            check_images(self.forward_func, tensors[0])
 
             def relevance(output: Tensor) -> Tensor:
                 check_finite(f"scores of the model ({type(self.forward_func).__name__})", output)

@@ -6,15 +6,66 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from captum_cams.attribution import CAMAttribution
-from captum_cams.errors import CAMError, near
+from captum_cams.calling import OF_CONSTRUCTORS, names_checked, options_of, refuse_option
+from captum_cams.errors import CAMError, brief, near
 
 _classes: dict[str, type[CAMAttribution]] = {}
 _Class = TypeVar("_Class", bound=type[CAMAttribution])
 
 
+# What other libraries call the methods that are here, and where those are that are not.
+_ELSEWHERE = {
+    "gradcampp": "gradcamplusplus",
+    "smoothgradcampp": "smoothgradcamplusplus",
+    "randomcam": "random",
+    "layergradcam": "gradcam",
+    "guidedgradcam": "guidedcam",
+}
+_ABSENT = {
+    "fullgrad": "it is no class activation map; pytorch-grad-cam has FullGrad, and Captum other methods of its kind",
+    "eigengradcam": "eigencam takes the first principal component of the activations alone",
+    "gradcamelementwise": "hirescam multiplies elementwise, and layercam with the positive gradients alone",
+    "kpcacam": "eigencam takes the principal component without a kernel",
+    **{
+        name.lower(): f"it is no class activation map; captum.attr.{name} is it"
+        for name in (
+            *("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift"),
+            *("DeepLiftShap", "GradientShap", "Occlusion", "FeatureAblation", "ShapleyValueSampling", "Lime"),
+            *("KernelShap", "LayerConductance", "NoiseTunnel"),
+        )
+    },
+}
+
+
 def register(cls: _Class) -> _Class:
-    """Class decorator: make the class known under its own name in lower case."""
-    _classes[cls.__name__.lower()] = cls
+    """Class decorator: make the class known under its own name in lower case.
+
+    Raises:
+        CAMError: it is no finished class of an explainer, lacks ``cost`` or a constructor that takes the model and the
+            layer, or its name belongs to another class. The same class may be registered again, as notebooks do.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, CAMAttribution):
+        raise CAMError(f"register takes a class that extends SpatialCAM or WeightedCAM, as GradCAM, got {brief(cls)}")
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise CAMError(f"{cls.__name__} must define {', '.join(missing)} before it is registered")
+    if not isinstance(getattr(cls, "cost", None), str):
+        raise CAMError(
+            f'{cls.__name__} must declare its cost in forward passes an image, such as cost = "1 + gradient"'
+        )
+    try:
+        inspect.signature(cls).bind(None, layer=None)
+    except TypeError as error:
+        raise CAMError(
+            f"the constructor of {cls.__name__} must be called as {cls.__name__}(forward_func, layer=…), with "
+            "hyperparameters by name"
+        ) from error
+    key = cls.__name__.lower()
+    known = _classes.get(key, cls)
+    if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise CAMError(
+            f'the name "{key}" belongs to {known.__module__}.{known.__qualname__}; give your class another name'
+        )
+    _classes[key] = cls
     return cls
 
 
@@ -25,7 +76,7 @@ def names() -> list[str]:
 
 def wrappers() -> list[str]:
     """The names of the explainers that are built on another one, as in ``fgcam(scorecam)``."""
-    return [name for name in names() if "base" in _options(_classes[name])]
+    return [name for name in names() if "base" in options_of(_classes[name])]
 
 
 def lookup(name: str) -> type[CAMAttribution]:
@@ -34,9 +85,13 @@ def lookup(name: str) -> type[CAMAttribution]:
     Raises:
         CAMError: there is no such explainer; near names are listed.
     """
-    key = name.lower().replace("++", "plusplus").replace("-", "").replace("_", "").replace(" ", "")
+    key = re.sub(r"[-_ ]", "", name.lower().replace("++", "plusplus"))
+    key = _ELSEWHERE.get(key, key)
     if key not in _classes:
-        raise CAMError(f'unknown CAM "{name}"{near(key, _classes) or "; there are " + ", ".join(names())}')
+        hint = f"; {_ABSENT[key]}" if key in _ABSENT else near(key, _classes)
+        raise CAMError(
+            f'unknown CAM "{name}"{hint or f"; captum_cams.names() lists the {len(_classes)} that are here"}'
+        )
     return _classes[key]
 
 
@@ -51,12 +106,15 @@ def canonical(name: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str | None]:
+    if not isinstance(name, str):
+        raise CAMError(f'a CAM is made by its name first, then the model: create("gradcam", model), got {brief(name)}')
     match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name.strip())
     if match is None:
         raise CAMError(f'a CAM\'s name must look like "gradcam" or "fgcam(gradcam)", got "{name}"')
     return match[1], match[2]
 
 
+@names_checked(OF_CONSTRUCTORS)
 def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **options: Any) -> CAMAttribution:
     """The explainer ``name`` for a model; ``options`` are the hyperparameters of its class.
 
@@ -67,14 +125,12 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
     """
     outer, inner = _split(name)
     cls = lookup(outer)
-    known = _options(cls)
+    known = options_of(cls)
     own = {key: value for key, value in options.items() if key in known}
     rest = {key: value for key, value in options.items() if key not in known}
     if inner is None:
-        if rest:
-            key = next(iter(rest))
-            hint = near(key, known) or f"; it has {', '.join(sorted(known)) or 'none'}"
-            raise CAMError(f'{cls.__name__} has no option "{key}"{hint}')
+        for key in rest:
+            refuse_option(cls, key)
         return _build(cls, forward_func, layer=layer, **own)
     if "base" not in known:
         raise CAMError(f'{cls.__name__} is built on no other CAM, got "{name}"; there are {", ".join(wrappers())}')
@@ -87,15 +143,4 @@ def _build(cls: Callable[..., CAMAttribution], *args: Any, **options: Any) -> CA
 
 
 def _options_within(name: str) -> set[str]:
-    return set().union(*(_options(lookup(part)) for part in re.findall(r"[^()]+", name)))
-
-
-def _options(cls: type[CAMAttribution]) -> set[str]:
-    """The hyperparameters: what the constructors take beside the model and the layer."""
-    return {
-        key
-        for base in cls.__mro__
-        if issubclass(base, CAMAttribution) and "__init__" in vars(base)
-        for key, parameter in inspect.signature(base).parameters.items()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    } - {"forward_func", "layer", "device_ids"}
+    return set().union(*(options_of(lookup(part)) for part in re.findall(r"[^()]+", name)))

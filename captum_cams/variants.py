@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, rows, runner
-from captum_cams.engine.layers import check_batched
+from captum_cams.engine.inputs import check_images
 from captum_cams.engine.targets import check_output, resolve_target, score_of
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_at_least, shape_of
@@ -67,7 +67,7 @@ class VariantsCAM(WrappedCAM):
     ) -> Tensor:
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
-            check_batched(self.forward_func, tensors[0])
+            check_images(self.forward_func, tensors[0])
             if tensors[0].ndim != 4:
                 got = shape_of(tensors[0])
                 raise CAMError(f"{type(self).__name__} needs images N×C×H×W, got {got}; is the batch axis missing?")

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_cams.errors import CAMError, shape_of
+from captum_cams.errors import CAMError, brief, check_tensor, shape_of
 from captum_cams.heatmap import minmax, upsample
 
 _CELL = 224  # pixels of one picture in a panel
@@ -29,6 +29,7 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
     Raises:
         CAMError: not four axes, or one of ``mean`` and ``std`` without the other.
     """
+    check_tensor("images", images, "N×C×H×W")
     if images.ndim != 4:
         raise CAMError(f"images must be N×C×H×W, got {shape_of(images)}")
     if (mean is None) != (std is None):
@@ -53,7 +54,11 @@ def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "t
         alpha: weight of the colours against the image.
         colormap: any of matplotlib's.
     """
+    check_tensor("maps", maps, "N×h×w or N×1×h×w")
     maps = maps[:, None] if maps.ndim == 3 else maps
+    if images.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (len(images), 1):
+        got = f"{shape_of(images)} and {shape_of(maps)}"
+        raise CAMError(f"images must be N×3×H×W and maps N×h×w or N×1×h×w, in this order, got {got}")
     heat = minmax(upsample(maps.detach().float().cpu(), images.shape[-2:]))[:, 0]
     colours = torch.from_numpy(colormaps[colormap](heat.numpy())[..., :3]).float().permute(0, 3, 1, 2)
     return (1 - alpha) * images + alpha * colours
@@ -76,7 +81,11 @@ def panel(
         mean: see :func:`displayable`.
         std: see :func:`displayable`.
     """
+    if not isinstance(maps, Mapping):
+        raise CAMError(f'maps must map a method\'s name to its maps, got {brief(maps)}; pass {{"gradcam": maps}}')
     shown = displayable(images, mean, std)
+    if len(captions) != len(shown):
+        raise CAMError(f"captions must be one for each of {len(shown)} images, got {len(captions)}")
     columns = {"input": shown} | {name: overlay(shown, map_) for name, map_ in maps.items()}
     height, width = shown.shape[-2:]
     cell, whole = round(_CELL * height / width), len(columns) * _CELL

@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from captum_cams.attribution import CAMAttribution, Reshape
-from captum_cams.errors import CAMError
-from captum_cams.registry import create
+from captum_cams.engine.layers import is_layer
+from captum_cams.errors import CAMError, brief
+from captum_cams.registry import create, names
 
 
 class WrappedCAM(CAMAttribution):
@@ -34,9 +35,11 @@ class WrappedCAM(CAMAttribution):
         reshape: Reshape = None,
     ) -> None:
         if isinstance(base, str):
+            if base not in names() and is_layer(forward_func, base):
+                raise CAMError(f'base must be an explainer or its name, got the layer "{base}"; pass layer="{base}"')
             base = create(base, forward_func, layer, reshape=reshape)
         elif not isinstance(base, CAMAttribution):
-            raise CAMError(f"base must be an explainer or its name, got {base!r}")
+            raise CAMError(f"base must be an explainer or its name, got {_not_a_base(base)}")
         elif base.forward_func is not forward_func:
             raise CAMError("base must explain the model that its wrapper is given; build both with the same one")
         elif layer is not None:
@@ -57,3 +60,13 @@ class WrappedCAM(CAMAttribution):
     @layer.setter
     def layer(self, layer: nn.Module | None) -> None:
         self.base.layer = layer
+
+
+def _not_a_base(given: Any) -> str:
+    if isinstance(given, nn.Module):
+        return f"{brief(given)}; the layer comes third: pass layer="
+    if isinstance(given, type) and issubclass(given, CAMAttribution):
+        return f"{brief(given)}; pass {given.__name__}(model)"
+    if isinstance(given, list | tuple):
+        return f"{brief(given)}; several layers are MultiLayerCAM(model, layers=[…])"
+    return brief(given)

@@ -74,7 +74,7 @@ def test_output_no_tensor(model):
     assert "got dict; wrap it in a module" in text
 
 
-@pytest.mark.parametrize("target", [10, -11, [0, 1, 10], torch.tensor([1, 2, 99])])
+@pytest.mark.parametrize("target", [10, -11, -1, [0, 1, 10], torch.tensor([1, 2, 99])])
 def test_target_out_of_range(model, target):
     assert "must be in 0…9" in message(lambda: cc.GradCAM(model).attribute(images(3), target))
 
@@ -89,7 +89,7 @@ def test_target_of_the_wrong_type(model, target):
     assert "integer" in message(lambda: cc.GradCAM(model).attribute(images(3), target))
 
 
-@pytest.mark.parametrize("target", [3, torch.tensor(3), torch.tensor([3, 3, 3]), [3, 3, 3], (3,), [(3,)] * 3, -7])
+@pytest.mark.parametrize("target", [3, torch.tensor(3), torch.tensor([3, 3, 3]), [3, 3, 3], (3,), [(3,)] * 3])
 def test_captums_forms_of_target_are_one(model, target):
     cam = cc.GradCAM(model)
     assert torch.equal(cam.attribute(images(3), target), cam.attribute(images(3), 3))
@@ -131,7 +131,7 @@ def test_cam_on_a_head_that_is_not_pooling_and_linear():
 
 def test_unknown_names(model):
     assert message(lambda: cc.create("fdcan", model)) == 'unknown CAM "fdcan"; did you mean "fdcam"?'
-    assert "there are ablationcam, augmentedcam, cam" in message(lambda: cc.create("zzz", model))
+    assert "captum_cams.names() lists" in message(lambda: cc.create("zzz", model))
     assert '"layer4"' in message(lambda: cc.GradCAM(model, "layer5"))
     assert 'did you mean "rise"' in message(lambda: InsertionAUC(preset="risee"))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from captum._utils.common import (
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
+from captum_cams.engine.inputs import check_batch
 from captum_cams.engine.layers import Classifier, Place, describe, watch
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
@@ -27,7 +28,9 @@ from captum_cams.engine.resume import Behind, Resume
 from captum_cams.engine.targets import Index, check_output, composed, resolve_target, wide
 from captum_cams.engine.trace import replaced
 from captum_cams.engine.untouched import modules_of, unwrap
-from captum_cams.errors import CAMError, check_batch, check_finite, shape_of
+from captum_cams.errors import CAMError, check_finite, shape_of
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,7 @@ class Seen:
     @property
     def gradient(self) -> Tensor:
         """N×K×h×w, derivative of the score with respect to the activation (``Needs.gradient``)."""
-        assert self._gradient is not None, "declare needs_gradient"
-        return self._gradient
+        return _declared(self._gradient, "gradient")
 
     @property
     def classifier(self) -> Classifier | None:
@@ -78,8 +80,13 @@ class Seen:
     @property
     def resume(self) -> Resume:
         """Runs of the part behind the layer (``Needs.resume``)."""
-        assert self._resume is not None, "declare needs_resume"
-        return self._resume
+        return _declared(self._resume, "resume")
+
+
+def _declared(value: _Value | None, name: str) -> _Value:
+    if value is None:
+        raise CAMError(f"seen.{name} is there for methods that declare it; write needs_{name} = True in the class")
+    return value
 
 
 def as_tuple(inputs: Any) -> tuple[Tensor, ...]:

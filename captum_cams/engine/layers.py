@@ -1,7 +1,8 @@
 """Find the layer to explain, by name or by watching one run."""
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.trace import Modules, running
 from captum_cams.engine.untouched import modules_of, unwrap
-from captum_cams.errors import CAMError, near, shape_of
+from captum_cams.errors import CAMError, brief, near
 
 log = logging.getLogger("captum_cams")
 
@@ -127,14 +128,6 @@ def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: 
     return list(found.values())
 
 
-def check_batched(forward_func: Callable[..., Any], images: Tensor) -> None:
-    """Raise where a network of images is given one image without a batch axis, which some layers would take."""
-    model = unwrap(forward_func)
-    kinds = {type(module) for module in model.modules()} if isinstance(model, nn.Module) else set()
-    if images.ndim == 3 and nn.Conv2d in kinds and nn.Conv1d not in kinds:
-        raise CAMError(f"inputs must be N×C×H×W, got {shape_of(images)}; add the batch axis: image[None]")
-
-
 def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:
     """The layer as messages name it: ``layer4.1 (BasicBlock)``."""
     model = unwrap(forward_func)
@@ -153,6 +146,12 @@ def dotted(forward_func: Callable[..., Any], value: Any) -> Any:
     return next((name for name, module in model.named_modules() if module is value), value)
 
 
+def is_layer(forward_func: Callable[..., Any], name: str) -> bool:
+    """Whether a module of the model has this dotted name."""
+    model = unwrap(forward_func)
+    return isinstance(model, nn.Module) and any(name == known for known, _ in model.named_modules() if known)
+
+
 def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.Module:
     """The module itself, or the one with this dotted name.
 
@@ -161,13 +160,34 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
     """
     if isinstance(layer, nn.Module):
         return layer
+    if isinstance(layer, list | tuple):
+        raise CAMError(
+            f"layer must be one module or its dotted name, got a {type(layer).__name__} of {len(layer)}; pass the "
+            "module itself: layer=model.layer4; several: MultiLayerCAM(model, layers=[…])"
+        )
     model = unwrap(forward_func)
     if not isinstance(model, nn.Module):
-        raise CAMError(f"a layer by name needs a torch.nn.Module, got {type(forward_func).__name__}; pass the module")
-    modules = dict(model.named_modules())
+        raise CAMError(f"a layer by name needs a torch.nn.Module, got {brief(forward_func)}; pass the module")
+    modules = {name: module for name, module in model.named_modules() if name}
     if not isinstance(layer, str) or layer not in modules:
-        last = ", ".join(list(modules)[1:][-5:])
-        known = f"the last ones are {last}" if last else "it has none inside, as a frozen network: pass the eager one"
-        hint = near(str(layer), modules) or f"; {known}"
-        raise CAMError(f"layer must be a module or a dotted name of the model, got {layer!r}{hint}")
+        hint = _meant(layer, modules) if isinstance(layer, str) else ""
+        outer = [name for name, _ in model.named_children()]
+        listed = ", ".join(["…", *outer[-8:]] if len(outer) > 9 else outer)
+        known = (
+            f"the outermost names are {listed}"
+            if outer
+            else "it has none inside, as a frozen network: pass the eager one"
+        )
+        hint = hint or f"; {known}"
+        raise CAMError(f"layer must be a module or a dotted name of the model, got {brief(layer)}{hint}")
     return modules[layer]
+
+
+def _meant(layer: str, names: Iterable[str]) -> str:
+    """Near names; ``model.layer4[0]`` is read as ``layer4.0``."""
+    known = {*names}
+    written = re.sub(r"\[(-?\d+)\]", r".\1", layer)
+    for part in (written, written.partition(".")[2]):
+        if part in known:
+            return f'; did you mean "{part}"?'
+    return near(layer, known)

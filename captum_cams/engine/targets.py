@@ -1,12 +1,13 @@
 """Captum's forms of ``target``, checked and brought to one index per sample."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_cams.errors import CAMError, shape_of
+from captum_cams.errors import CAMError, brief, shape_of
 
 Index = tuple[int, ...]
 
@@ -30,7 +31,7 @@ def check_output(output: Any, samples: int) -> Tensor:
     if not isinstance(output, Tensor):
         raise CAMError(
             f"the model must return one tensor of scores, got {type(output).__name__}; "
-            "wrap it in a module whose forward returns the scores"
+            "wrap it in a module whose forward returns the scores, or pass target=lambda output: one score per sample"
         )
     if output.ndim == 0 or output.shape[0] != samples:
         raise CAMError(
@@ -44,7 +45,8 @@ def resolve_target(target: Any, output: Tensor) -> list[Index]:
     """One index into each sample's output; ``None`` stands for the predicted class.
 
     Accepted are Captum's forms: an int, a tuple of ints, a tensor with one or N integers, a list of N ints
-    or of N tuples.
+    or of N tuples; NumPy's integers and arrays stand for Python's and for tensors. Negative indices are not: Captum
+    counts them from the end, but a label of −1 often says that there is none.
 
     Raises:
         CAMError: wrong type or length, an index out of range, or an index that leaves more than one score.
@@ -57,32 +59,57 @@ def resolve_target(target: Any, output: Tensor) -> list[Index]:
                 "pass a target that names one score per sample"
             )
         return [(c,) for c in output.argmax(1).tolist()] if output.ndim == 2 else [()] * samples
-    if isinstance(target, Tensor):
-        if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-            raise CAMError(f"target must hold integers, got a tensor of {target.dtype}; use .long()")
-        if target.ndim > 1 and target.numel() != 1:
-            raise CAMError(f"target must be a scalar or one value per sample, got {shape_of(target)}")
-        target = target.item() if target.numel() == 1 else target.tolist()
+    target = _plain(target)
     if isinstance(target, list) and len(target) != samples:
         raise CAMError(f"target must be one per sample, expected {samples}, got {len(target)}")
-    each = target if isinstance(target, list) else [target] * samples
-    return [_check_index(one, shape) for one in each]
+    each = [_plain(one) for one in target] if isinstance(target, list) else [target] * samples
+    return [_check_index(one, shape, samples) for one in each]
 
 
-def _check_index(target: Any, shape: torch.Size) -> Index:
+def _plain(target: Any) -> Any:
+    """Tensors, and NumPy's arrays and numbers, as Python's own numbers and lists."""
+    if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
+        remedy = ".argmax(1) of scores or one-hot rows" if target.ndim > 1 else "use .long()"
+        raise CAMError(f"target must hold integers, got a tensor of {target.dtype}; {remedy}")
+    if hasattr(target, "tolist"):
+        if target.ndim > 1 and math.prod(target.shape) != 1:
+            got = "×".join(map(str, target.shape))
+            raise CAMError(f"target must be a scalar or one value per sample, got {got}; of one-hot rows .argmax(1)")
+        return target.item() if math.prod(target.shape) == 1 else target.tolist()
+    return tuple(map(_plain, target)) if isinstance(target, tuple) else target
+
+
+def _check_index(target: Any, shape: torch.Size, samples: int) -> Index:
     index = target if isinstance(target, tuple) else (target,)
     if not all(isinstance(i, int) and not isinstance(i, bool) for i in index):
-        raise CAMError(f"target must be an integer or a tuple of integers, got {target!r}")
+        raise CAMError(f"target must be {_form(target)}")
     if len(index) != len(shape):
         row = "×".join(map(str, ("N", *shape)))
+        remedy = f"; a list has one for each sample: {brief([*index])}" if len(index) == samples > 1 else ""
         raise CAMError(
-            f"target must leave one score per sample, got {target!r} for an output {row}: "
-            f"an int needs an N×classes output, this one needs {len(shape)} indices"
+            f"target must leave one score per sample, got {brief(target)} for an output {row}: "
+            f"an int needs an N×classes output, this one needs {len(shape)} indices{remedy}"
         )
     for i, size in zip(index, shape, strict=True):
-        if not -size <= i < size:
-            raise CAMError(f"target must be in 0…{size - 1}, got {target!r}; does the model have this class?")
-    return tuple(i % size for i, size in zip(index, shape, strict=True))
+        if not 0 <= i < size:
+            remedy = "does the model have this class?"
+            if -size <= i < 0:
+                remedy = (
+                    f"a label of {i} often says that there is none, so it is not counted from the end: pass {i + size}"
+                )
+            raise CAMError(f"target must be in 0…{size - 1}, got {brief(target)}; {remedy}")
+    return tuple(index)
+
+
+def _form(target: Any) -> str:
+    if isinstance(target, str):
+        return (
+            f"the index of a class, an integer, got the name {brief(target)}; pass classes.index({brief(target)}) with "
+            "the list of the model's class names"
+        )
+    if isinstance(target, tuple) and any(map(callable, target)):
+        return "one function, or a list of functions with one for each sample, got a tuple; pass a list"
+    return f"an integer or a tuple of integers, got {brief(target)}; a list or a tensor has one for each sample"
 
 
 def score_of(output: Tensor, index: Index, score: str = "logit") -> Tensor:

@@ -33,6 +33,8 @@ class CAMERAS(SpatialCAM):
     """
 
     cost = "1 + resolutions + gradients"
+    per_channel = False
+    at_input_size = True
 
     def __init__(
         self,

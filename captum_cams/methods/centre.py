@@ -17,6 +17,7 @@ class Centre(SpatialCAM):
     """
 
     cost = "1"
+    per_channel = False
 
     def maps(self, seen: Seen) -> Tensor:
         height, width = seen.activation.shape[2:]

@@ -16,6 +16,7 @@ class Constant(SpatialCAM):
     """
 
     cost = "1"
+    per_channel = False
 
     def maps(self, seen: Seen) -> Tensor:
         size = seen.activation.shape[2:]

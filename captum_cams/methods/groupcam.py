@@ -28,6 +28,7 @@ class GroupCAM(PerturbedCAM, SpatialCAM):
     """
 
     cost = "1 + groups + gradient"
+    per_channel = False
     needs_gradient = True
 
     def __init__(

@@ -26,6 +26,7 @@ class IntegratedGradCAM(PerturbedCAM):
     """
 
     cost = "1 + steps + gradients"
+    per_channel = False
     any_dimension = True
 
     def __init__(

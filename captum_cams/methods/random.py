@@ -24,6 +24,7 @@ class Random(SpatialCAM):
     """
 
     cost = "1"
+    per_channel = False
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
     """
 
     cost = "1 + P behind the layer"
+    per_channel = False
     needs_resume = True
     rectifies = False
 

@@ -33,6 +33,8 @@ class RISE(PerturbedCAM, SpatialCAM):
     """
 
     cost = "1 + masks"
+    per_channel = False
+    at_input_size = True
 
     def __init__(
         self,

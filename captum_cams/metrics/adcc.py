@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_cams.engine.inputs import recipes
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.heatmap import minmax
-from captum_cams.metrics.functional import average_drop, check_maps
+from captum_cams.metrics.functional import average_drop, check_maps, check_model
 
 Explain = Callable[[Tensor, Any], Tensor]
 
@@ -65,7 +66,9 @@ def adcc(
     Raises:
         CAMError: shapes or target do not fit, the batch is empty, or maps or scores hold NaN or Inf.
     """
-    with untouched(forward_func):
+    check_model(forward_func)
+    check_maps(inputs, maps)
+    with untouched(forward_func), recipes(forward_func, inputs):
         output = check_output(unwrap(forward_func)(inputs.detach().clone()), len(inputs))
     index = resolve_target(target, output)
     drop = average_drop(forward_func, inputs, maps, index) / 100

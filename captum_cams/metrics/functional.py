@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from captum_cams.blur import blur
+from captum_cams.engine.inputs import check_batch, recipes
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
-from captum_cams.errors import CAMError, check_at_least, check_batch, check_choice, check_finite, shape_of
+from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_finite, check_tensor, shape_of
 from captum_cams.heatmap import minmax, upsample
 from captum_cams.metrics.presets import Preset, find_preset
 
@@ -114,6 +115,7 @@ def _curve(
     chunk: int,
 ) -> Tensor:
     check_at_least("perturbations_per_eval", chunk, 1)
+    check_model(forward_func)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         images = inputs.detach().clone()
@@ -139,6 +141,7 @@ def _rank(maps: Tensor) -> Tensor:
 
 def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: str) -> tuple[Tensor, Tensor]:
     check_choice("masking", masking, ("multiply", "fgcam"))
+    check_model(forward_func)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         images = inputs.detach().clone()
@@ -152,8 +155,17 @@ def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any,
     return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
 
 
+def check_model(forward_func: Forward) -> None:
+    """Raise where something else stands in the model's place."""
+    if not callable(forward_func) or hasattr(forward_func, "attribute"):
+        got = "an explainer" if callable(forward_func) else brief(forward_func)
+        raise CAMError(f"forward_func must be the model and comes first, then inputs and maps, got {got}")
+
+
 def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
     """Maps at the images' size, N×1×H×W, or an error where the two do not fit."""
+    check_tensor("inputs", inputs, "N×C×H×W")
+    check_tensor("maps", maps, "N×h×w or N×1×h×w")
     samples = check_batch((inputs,))
     if maps.ndim == 3:
         maps = maps[:, None]
@@ -167,7 +179,8 @@ def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
 
 
 def _probabilities(forward_func: Forward, images: Tensor) -> Tensor:
-    output = check_output(unwrap(forward_func)(images), len(images))
+    with recipes(forward_func, images):
+        output = check_output(unwrap(forward_func)(images), len(images))
     if output.ndim != 2:
         raise CAMError(f"the model must return N×classes for a probability, got {shape_of(output)}")
     check_finite("scores of the model", output)

@@ -19,7 +19,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from captum_cams.errors import CAMError, check_choice, check_finite, shape_of
+from captum_cams.errors import CAMError, brief, check_choice, check_finite, check_tensor, shape_of
 from captum_cams.heatmap import minmax, upsample
 
 LEVELS = tuple(level / 20 for level in range(20))
@@ -152,6 +152,11 @@ def _overlap(kept: Tensor, regions: Tensor) -> Tensor:
 
 
 def _full_size(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    check_tensor("maps", maps, "N×h×w or N×1×h×w")
+    if not isinstance(regions, Sequence | Tensor):
+        raise CAMError(f"regions must be a list with a tensor of boxes or masks for each image, got {brief(regions)}")
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise CAMError(f"size must be the height and width of the images, got {brief(size)}; pass images.shape[-2:]")
     maps = maps[:, None] if maps.ndim == 3 else maps
     if maps.ndim != 4 or maps.shape[1] != 1 or len(maps) != len(regions):
         raise CAMError(
@@ -165,13 +170,14 @@ def _full_size(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -
 
 
 def _check_region(i: int, given: Tensor, size: tuple[int, ...]) -> None:
+    check_tensor("regions[i]", given, "of boxes B×4 or masks B×H×W")
     if given.ndim == 3 and len(given) and given.shape[1:] == size:
         if bool(given.any()):
             return
         raise CAMError(f"masks must not be empty, got only zeros for image {i}; leave out images without the class")
     if given.ndim == 2 and given.shape[1] == 4 and len(given) and not bool((given[:, 2:] <= given[:, :2]).any()):
         return
-    got = given.tolist() if given.ndim == 2 else shape_of(given)
+    got = brief(given.tolist()) if given.shape == (1, 4) else shape_of(given)
     raise CAMError(
         f"regions must be boxes B×4 of (x0, y0, x1, y1) with x0 < x1 and y0 < y1, or masks B×{size[0]}×{size[1]}, "
         f"got {got} for image {i}; leave out images without a box of the class"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.targets import wide
-from captum_cams.errors import CAMError
+from captum_cams.errors import CAMError, brief
 from captum_cams.heatmap import upsample
 from captum_cams.registry import register
 from captum_cams.variants import Explain, VariantsCAM
@@ -75,6 +75,7 @@ class AugmentedCAM(VariantsCAM):
     """
 
     cost = "transformations × base"
+    at_input_size = True
 
     def __init__(
         self,
@@ -87,8 +88,12 @@ class AugmentedCAM(VariantsCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
-        if not transformations or any(one.scale <= 0 for one in transformations):
-            raise CAMError(f"transformations must be at least one, each with scale > 0, got {transformations!r}")
+        known = [isinstance(one, Transformation) and one.scale > 0 for one in transformations]
+        if not known or not all(known):
+            raise CAMError(
+                f"transformations must be a list of at least one Transformation(…), each with scale > 0, got "
+                f"{brief(transformations)}"
+            )
         self.transformations = tuple(transformations)
 
     def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:

@@ -39,6 +39,7 @@ class FGCAM(WrappedCAM):
     """
 
     cost = "base + gradient"
+    base: SpatialCAM
 
     def __init__(
         self,
@@ -54,9 +55,20 @@ class FGCAM(WrappedCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
+        if not isinstance(self.base, SpatialCAM) or not self.base.per_channel:
+            raise CAMError(
+                f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}; use a "
+                "weighting method, as Grad-CAM"
+            )
+        if self.base.layout is not None:
+            raise CAMError("FG-CAM needs a layer that gives N×K×h×w itself; relevance has no way through reshape=")
         self.to = to if to == "input" else named_layer(forward_func, to)
         Propagation(batch_norm, pixel_range)  # raises where they do not fit
         self.denoising, self.batch_norm, self.pixel_range = denoising, batch_norm, pixel_range
+
+    @property
+    def at_input_size(self) -> bool:
+        return not isinstance(self.to, nn.Module)
 
     def contributions(
         self,
@@ -65,12 +77,8 @@ class FGCAM(WrappedCAM):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
-        if not isinstance(self.base, SpatialCAM):
-            raise CAMError(f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}")
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
-            if self.base.layout is not None:
-                raise CAMError("FG-CAM needs a layer that gives N×K×h×w itself; relevance has no way through reshape=")
             place = self.base.place(tensors, additional_forward_args, attribute_to_layer_input)
             end = Place(self.to) if isinstance(self.to, nn.Module) else tensors[0]
             propagation = Propagation(self.batch_norm, self.pixel_range)

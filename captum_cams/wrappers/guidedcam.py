@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.gradient import gradient_of
-from captum_cams.engine.layers import check_batched
+from captum_cams.engine.inputs import check_images
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.targets import composed, resolve_target
 from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import untouched, unwrap
-from captum_cams.errors import CAMError
+from captum_cams.errors import CAMError, brief
 from captum_cams.heatmap import upsample
 from captum_cams.registry import register
 from captum_cams.wrapping import WrappedCAM
@@ -37,7 +38,22 @@ class GuidedCAM(WrappedCAM):
     """
 
     cost = "base + 2 + gradient"
+    at_input_size = True
     rectifies = False
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        base: str | CAMAttribution = "gradcam",
+        layer: nn.Module | str | None = None,
+        device_ids: list[int] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, base, layer, device_ids, **options)
+        if not isinstance(unwrap(forward_func), nn.Module):
+            raise CAMError(
+                f"Guided CAM needs a torch.nn.Module, whose ReLUs it hooks, got {brief(forward_func)}; pass the module"
+            )
 
     def contributions(
         self,
@@ -46,13 +62,10 @@ class GuidedCAM(WrappedCAM):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
-        model = unwrap(self.forward_func)
-        if not isinstance(model, nn.Module):
-            kind = type(model).__name__
-            raise CAMError(f"Guided CAM needs a torch.nn.Module, whose ReLUs it watches, got {kind}; pass the module")
+        model: Any = unwrap(self.forward_func)  # a module: the constructor has refused anything else
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
-            check_batched(model, tensors[0])
+            check_images(model, tensors[0])
             modules = list(model.modules())
             if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
                 raise CAMError("Guided CAM needs eager modules, got one in a script, whose ReLUs no hook reaches")

@@ -47,6 +47,8 @@ class JitterCAM(VariantsCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
+        if self.base.at_input_size:
+            raise CAMError(f"Jitter-CAM needs a base with maps smaller than the image, got {type(self.base).__name__}")
         if growth is not None:
             check_at_least("growth", growth, 0)
         check_choice("interpolation", interpolation, ("bilinear", "nearest"))

@@ -11,7 +11,7 @@ from captum_cams.attribution import CAMAttribution, Reshape
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import find_layers, named_layer
 from captum_cams.engine.untouched import untouched
-from captum_cams.errors import CAMError, check_choice
+from captum_cams.errors import CAMError, brief, check_choice
 from captum_cams.heatmap import minmax, upsample
 from captum_cams.registry import register
 from captum_cams.wrapping import WrappedCAM
@@ -49,6 +49,8 @@ class MultiLayerCAM(WrappedCAM):
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, reshape=reshape)
         check_choice("fusion", fusion, ("max", "mean"))
+        if isinstance(layers, str | nn.Module):
+            raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}")
         if layers is not None and not layers:
             raise CAMError("layers must name at least one layer, got none")
         chosen = [self.layer] if layers is None and self.layer is not None else layers

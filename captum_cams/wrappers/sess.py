@@ -37,6 +37,7 @@ class SESS(VariantsCAM):
     """
 
     cost = "windows + base on the kept ones"
+    at_input_size = True
 
     def __init__(
         self,

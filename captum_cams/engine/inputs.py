@@ -1,0 +1,173 @@
+"""What a user's inputs may be, and the recipe that makes them so where they are not."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from captum_cams.engine.untouched import unwrap
+from captum_cams.errors import CAMError, shape_of
+
+_looked_at: WeakValueDictionary[int, Any] = WeakValueDictionary()
+"""The models whose first images were looked at: one look a model, since it waits for the device."""
+
+
+def check_batch(inputs: Sequence[Any]) -> int:
+    """Raise unless every input is a tensor with the same non-empty batch axis; return the batch size."""
+    if not inputs:
+        raise CAMError("inputs must be a tensor N×C×H×W, or a tuple of at least one tensor, got an empty tuple")
+    for tensor in inputs:
+        if not isinstance(tensor, Tensor):
+            raise CAMError(
+                f"inputs must be a tensor N×C×H×W, or a tuple of tensors for a model that takes several, got "
+                f"{type(tensor).__name__}; {_recipe(tensor)}"
+            )
+        if tensor.ndim == 0 or tensor.shape[0] == 0:
+            raise CAMError(
+                f"inputs must hold at least one sample (N×C×H×W), got {shape_of(tensor)}; skip empty batches"
+            )
+    sizes = {tensor.shape[0] for tensor in inputs}
+    if len(sizes) != 1:
+        raise CAMError(f"all inputs must have one batch size, got {sorted(sizes)}")
+    return sizes.pop()
+
+
+def check_images(forward_func: Callable[..., Any], images: Tensor) -> None:
+    """Raise where a network of images is given one image without a batch axis, which some layers would take.
+
+    The first images of each model that look like bytes which were never normalised give a warning.
+    """
+    model = unwrap(forward_func)
+    kinds = {type(module) for module in model.modules()} if isinstance(model, nn.Module) else set()
+    if images.ndim == 3 and nn.Conv2d in kinds and nn.Conv1d not in kinds:
+        raise CAMError(f"inputs must be N×C×H×W, got {shape_of(images)}; add the batch axis: image[None]")
+    if id(model) in _looked_at or not images.is_floating_point():
+        return
+    with suppress(TypeError):  # an object without room for a weak reference is looked at in every call
+        _looked_at[id(model)] = model
+    if images.ndim == 4 and images.numel():
+        least, most = (float(value) for value in images.aminmax())
+        if least >= 0 and 20 < most <= 65535:
+            warnings.warn(
+                f"the inputs go from {least:.3g} to {most:.3g}: are they still in 0…255? Divide them by 255 and "
+                "normalise them as in training. If the model does that itself, all is well",
+                stacklevel=2,
+            )
+
+
+@contextmanager
+def recipes(forward_func: Callable[..., Any], inputs: Any, additional: Any = None) -> Iterator[None]:
+    """Where the model cannot run on these inputs, say what would make them fit.
+
+    Nothing is refused beforehand: a model may change grey, channels-last or integer images by itself.
+
+    Raises:
+        CAMError: an error of the run that the form of the inputs explains; any other is handed on.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        further = additional if isinstance(additional, tuple) else () if additional is None else (additional,)
+        count = len(given) + len(further)
+        remedy = _several(count, error) or _remedy(unwrap(forward_func), given[0], error)
+        if remedy is None:
+            raise
+        raise CAMError(remedy) from error
+
+
+def _several(count: int, error: Exception) -> str | None:
+    if count > 1 and isinstance(error, TypeError) and "positional argument" in str(error):
+        return (
+            f"the model does not take {count} arguments; a tuple of inputs stands for several, and so does "
+            "additional_forward_args, which comes third. Of a batch (images, labels) pass attribute(images, labels): "
+            "the labels are the targets"
+        )
+    return None
+
+
+def _remedy(model: Any, images: Tensor, error: Exception) -> str | None:
+    if not isinstance(error, RuntimeError):
+        return None
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    dtypes = {one.dtype for module in modules for one in module.parameters(False) if one.is_floating_point()}
+    devices = {one.device for module in modules for one in module.parameters(False)}
+    if devices and images.device not in devices:
+        place = devices.pop()
+        return f"the inputs must be where the model is, on {place}, got {images.device}; pass inputs.to({str(place)!r})"
+    if not images.is_floating_point() and not images.is_complex():
+        return (
+            f"the inputs must be floating-point numbers for this model, got {images.dtype}; "
+            "pass inputs.float() / 255, normalised as in training"
+        )
+    if len(dtypes) == 1 and images.is_floating_point() and images.dtype not in dtypes and _of_types(error):
+        dtype = dtypes.pop()
+        name = {torch.float32: "float()", torch.float64: "double()", torch.float16: "half()"}.get(dtype)
+        name = name or f"{str(dtype).removeprefix('torch.')}()"
+        return f"the inputs must be {dtype} as the model's weights are, got {images.dtype}; pass inputs.{name}"
+    first = next((module for module in modules if isinstance(module, _ConvNd)), None)
+    if first is not None and images.ndim == first.weight.ndim and images.shape[1] != first.in_channels:
+        return _channels(images, first.in_channels)
+    if first is not None and images.ndim != first.weight.ndim:
+        axes = "×".join(("N", "C", "D", "H", "W")) if first.weight.ndim == 5 else "×".join("NCHW"[: first.weight.ndim])
+        return f"the first convolution takes inputs {axes}, got {shape_of(images)}; the frames of a video are images"
+    if "shapes cannot be multiplied" in str(error):
+        return (
+            f"a linear layer does not fit what images {shape_of(images)} become; does the model take images of one "
+            "size only? Resize them as in training"
+        )
+    return None
+
+
+def _of_types(error: Exception) -> bool:
+    """Whether the message is one of torch's about two types that differ."""
+    return any(word in str(error) for word in ("type", "Half", "Double", "BFloat16"))
+
+
+def _channels(images: Tensor, wanted: int) -> str:
+    got = images.shape[1]
+    if images.ndim == 4 and images.shape[-1] == wanted:
+        remedy = "the channels come before height and width: pass inputs.permute(0, 3, 1, 2)"
+    elif images.ndim == 4 and got == 1:
+        remedy = f"of grey images pass inputs.expand(-1, {wanted}, -1, -1)"
+    elif images.ndim == 4 and wanted == 1:
+        remedy = "make the images grey: inputs.mean(1, keepdim=True)"
+    elif (got, wanted) == (4, 3):
+        remedy = "leave out the transparency: inputs[:, :3]"
+    else:
+        remedy = "is this the model of these images?"
+    return f"the first convolution takes {wanted} channels, got {got} in inputs {shape_of(images)}; {remedy}"
+
+
+def _recipe(value: Any) -> str:
+    """What makes images N×C×H×W of something else, in two lines."""
+    shape = getattr(value, "shape", None)
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        return "pass torch.stack(inputs); of a batch (images, labels) pass the images, and the labels as target"
+    if isinstance(value, dict):
+        key = next((str(key) for key, one in value.items() if isinstance(one, Tensor)), "images")
+        return f'pass the images alone, such as inputs["{key}"]'
+    if isinstance(shape, tuple) and len(shape) == 4:
+        return (
+            "pass torch.from_numpy(inputs), float32 and N×C×H×W: .float(), .permute(0, 3, 1, 2) where channels are last"
+        )
+    if isinstance(shape, tuple):
+        source = "Image.fromarray(array)"
+    elif isinstance(value, str) or hasattr(value, "__fspath__"):
+        source = 'Image.open(path).convert("RGB")'
+    elif hasattr(value, "convert"):
+        source = 'image.convert("RGB")'
+    else:
+        return "images come first, then the target: attribute(images, target)"
+    return (
+        "make one with the transform of training:\n"
+        "    transform = torchvision.models.ResNet50_Weights.DEFAULT.transforms()  # or your own\n"
+        f"    inputs = transform({source}).unsqueeze(0)"
+    )
