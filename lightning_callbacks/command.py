@@ -3,7 +3,7 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,26 @@ from PIL import Image
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from captum_cams import CAMError, names, visual
+from captum_cams import CAMError, __version__, names, visual
+from captum_cams.errors import near
 from captum_cams.registry import lookup
 from lightning_callbacks.evaluation import evaluate
-from lightning_callbacks.explainers import make
+from lightning_callbacks.explainers import make, named
 from lightning_callbacks.folders import collate, open_folder
 from lightning_callbacks.images import read_image
 from lightning_callbacks.models import Loaded, load_model
 from lightning_callbacks.network import Network
 from lightning_callbacks.protocols import find_protocol
+from lightning_callbacks.typed import apart, class_index, image_files
 
 
 def explain(
-    images: Sequence[Path],
+    images: Sequence[str | Path],
     model: str,
     method: Sequence[str] = ("gradcam",),
     out: Path = Path("cams"),
     layer: str | None = None,
-    target: int | None = None,
+    target: int | str | None = None,
     checkpoint: Path | None = None,
     whole: bool = False,
     skip_unreadable: bool = False,
@@ -40,37 +42,37 @@ def explain(
     """Write the heat map of each image over it, one PNG an image.
 
     Args:
-        images: files.
+        images: files, folders or patterns.
         model: a torchvision model by name, with its default weights, or module:function that returns a network.
         method: one or more of the names that "captum-cams methods" prints; a column of the picture each.
         out: folder for the pictures.
         layer: dotted name of the layer to explain; the last feature layer otherwise.
-        target: index of the class to explain; the predicted class otherwise.
+        target: index or name of the class to explain; the predicted class otherwise.
         checkpoint: file of weights to use in place of the default ones.
         whole: squeeze the whole image into the network's input, in place of cutting out its centre.
         skip_unreadable: leave out the images that cannot be read.
     """
+    methods, behind = apart(method)
+    files = image_files([*images, *behind])
     loaded = load_model(model, checkpoint)
     prepare, network = loaded.transform(whole), Network(loaded.network, None)
-    explainers = {name: make(name, network, layer) for name in method}
-    written = [out / f"{file.stem}.png" for file in images]
-    if len({*written}) < len(written) or {file.resolve() for file in written} & {file.resolve() for file in images}:
+    explainers = {name: make(name, network, layer) for name in named(methods)}
+    written = [out / f"{file.stem}.png" for file in files]
+    if len({*written}) < len(written) or {file.resolve() for file in written} & {file.resolve() for file in files}:
         raise CAMError(f"each image must have a name of its own in {out}, and not be overwritten; pass another --out")
     out.mkdir(parents=True, exist_ok=True)
-    for file, place in zip(images, written, strict=True):
+    for file, place in zip(files, written, strict=True):
         try:
             picture = read_image(file)
         except CAMError as error:
             if not skip_unreadable:
-                raise CAMError(f"{error}; mend it or leave it out, or pass --skip_unreadable true") from error
+                raise CAMError(f"{error}; mend it or leave it out, or pass --skip_unreadable") from error
             print(f"left out {error}", file=sys.stderr)
             continue
         inputs = prepare(picture)[None]
         with torch.no_grad():
             scores = network(inputs).softmax(1)[0]
-        index = int(scores.argmax()) if target is None else target
-        if not 0 <= index < len(scores):
-            raise CAMError(f"target must be a class from 0 to {len(scores) - 1}, got {index}")
+        index = int(scores.argmax()) if target is None else class_index(target, loaded.class_names, len(scores))
         maps = {name: explainer.attribute(inputs, index) for name, explainer in explainers.items()}
         caption = _caption(loaded, index, float(scores[index]), predicted=target is None)
         panel = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
@@ -147,19 +149,23 @@ def methods() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; what the user got wrong is said in one line, and 2 returned."""
-    parser = ArgumentParser(prog="captum-cams", description="Class activation maps.", exit_on_error=False)
+    actions: dict[str, Callable[..., None]] = {"explain": explain, "evaluate": evaluate_folder, "methods": methods}
+    parser = ArgumentParser(
+        prog="captum-cams", description="Class activation maps.", exit_on_error=False, version=__version__
+    )
     commands = parser.add_subcommands(dest="command")
     commands.add_subcommand("explain", _parser(explain, positional="images", several=["method"]))
     commands.add_subcommand("evaluate", _parser(evaluate_folder, several=["methods", "metrics"]))
     commands.add_subcommand("methods", _parser(methods))
-    actions: dict[str, Callable[..., None]] = {"explain": explain, "evaluate": evaluate_folder, "methods": methods}
+    for name, command in commands.choices.items():
+        command.prog = f"captum-cams {name}"
     try:
         found = parser.parse_args(args)
         actions[found.command](**found[found.command].as_dict())
     except (ArgumentError, MisconfigurationException, ValueError, OSError) as error:
         last = str(error).strip().splitlines()[-1:] if "Traceback" in str(error) else [str(error)]  # of a worker
         said = re.sub(rf"\b({'|'.join(actions)})\.(?=\w)", "--", " ".join(" ".join(last).split()))
-        print(f"captum-cams: {said}", file=sys.stderr)
+        print(f"captum-cams: {said}{_near_option(said, actions)}", file=sys.stderr)
         return 2
     return 0
 
@@ -167,14 +173,23 @@ def main(args: Sequence[str] | None = None) -> int:
 def _parser(function: Any, positional: str | None = None, several: Sequence[str] = ()) -> ArgumentParser:
     """The arguments of a function; ``several`` take any number of words, as shells have it."""
     parser = ArgumentParser(description=(inspect.getdoc(function) or "").split("\n")[0], exit_on_error=False)
-    parser.add_function_arguments(function, skip={*several, *([positional] if positional else [])})
     parameters = inspect.signature(function).parameters
+    flags = [name for name, parameter in parameters.items() if parameter.default is False]
+    parser.add_function_arguments(function, skip={*several, *flags, *([positional] if positional else [])})
     said = _said(function)
     for name in several:
         parser.add_argument(f"--{name}", nargs="+", default=parameters[name].default, help=said[name])
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true", help=said[name])
     if positional is not None:
-        parser.add_argument(positional, nargs="+", type=Path, help=said[positional])
+        parser.add_argument(positional, nargs="*", default=[], help=said[positional])
     return parser
+
+
+def _near_option(said: str, functions: Mapping[str, Callable[..., None]]) -> str:
+    unknown = re.search(r"unrecognized arguments: (--[\w-]+)", said)
+    known = {f"--{name}" for function in functions.values() for name in inspect.signature(function).parameters}
+    return near(unknown[1], known - {"--images"}) if unknown else ""
 
 
 def _said(function: Any) -> dict[str, str]:

@@ -1,11 +1,16 @@
 """Explainers as users name them: by name, made beforehand, or under a name of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
 from captum_cams import CAMAttribution, CAMError, create
+from captum_cams.engine.layers import named_layer
+from captum_cams.engine.untouched import unwrap
+from captum_cams.errors import brief
 from captum_cams.registry import canonical
+from lightning_callbacks.network import Network
 
 Method = str | CAMAttribution
 Methods = Method | Sequence[Method] | Mapping[str, Method]
@@ -15,19 +20,14 @@ def named(methods: Methods) -> dict[str, Method]:
     """Each method under its name: as the registry spells it, the class's, or the key of a mapping.
 
     Raises:
-        CAMError: no method, an unknown one, or two of one name.
+        CAMError: no method, one that is neither a name nor an explainer, an unknown one, or two of one name.
     """
     if isinstance(methods, Mapping):
-        names, listed = list(methods), list(methods.values())
+        names, listed = list(methods), [_checked(one) for one in methods.values()]
     else:
-        listed = list(methods) if isinstance(methods, Sequence) and not isinstance(methods, str) else [methods]
+        several = isinstance(methods, Iterable) and not isinstance(methods, str)
+        listed = [_checked(one) for one in methods] if several else [_checked(methods)]
         names = [canonical(one) if isinstance(one, str) else type(one).__name__.lower() for one in listed]
-    for one in listed:
-        if not isinstance(one, str | CAMAttribution):
-            raise CAMError(
-                f"a method must be a name of captum_cams.names() or an explainer of captum_cams, got "
-                f"{getattr(one, '__name__', type(one).__name__)}; captum_cams.metrics measures the maps of others"
-            )
     found = dict(zip(names, listed, strict=True))
     if len(found) < len(listed):
         raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping of name to method")
@@ -36,8 +36,34 @@ def named(methods: Methods) -> dict[str, Method]:
     return found
 
 
-def make(method: Method, network: nn.Module, layer: str | None) -> CAMAttribution:
-    """The explainer itself, or the one with this name for a :class:`Network`."""
+def make(method: Method, network: Network, layer: nn.Module | str | None) -> CAMAttribution:
+    """The explainer itself, or the one with this name for a :class:`Network`.
+
+    Raises:
+        CAMError: an explainer of another model, an unknown name, or a layer that the network inside does not have.
+    """
     if isinstance(method, CAMAttribution):
+        explained = unwrap(method.forward_func)
+        modules = {*explained.modules()} if isinstance(explained, nn.Module) else {network.network}
+        if not modules & {*network.modules()}:
+            raise CAMError(
+                f"{type(method).__name__} explains another model than the one that is given; make it with that one, or "
+                "pass its name"
+            )
         return method
-    return create(method, network, None if layer is None else f"network.{layer}")
+    return create(method, network, None if layer is None else named_layer(network.network, layer))
+
+
+def _checked(method: Any) -> Method:
+    if isinstance(method, type) and issubclass(method, CAMAttribution):
+        name = method.__name__
+        raise CAMError(
+            f"a method must be a name or an explainer, got the class {name}; "
+            f'pass its name "{name.lower()}" or {name}(model)'
+        )
+    if not isinstance(method, str | CAMAttribution):
+        raise CAMError(
+            "a method must be a name of captum_cams.names() or an explainer of captum_cams, got "
+            f"{getattr(method, '__name__', brief(method))}; captum_cams.metrics measures the maps of others"
+        )
+    return method

@@ -142,10 +142,14 @@ def seeded(build, seed: int = 0) -> nn.Module:
     return net.eval()
 
 
+def seeded_residual() -> nn.Module:
+    return seeded(TinyRes)
+
+
 NETWORKS = {
     "plain": lambda: seeded(lambda: TinyVGG(batch_norm=False)),
     "batch norm": lambda: seeded(lambda: TinyVGG(batch_norm=True)),
-    "residual": lambda: seeded(TinyRes),
+    "residual": seeded_residual,
     "dense": lambda: seeded(DenseLike),
     "functional ReLU": lambda: seeded(FunctionalReLU),
     "in-place ReLU": lambda: seeded(InPlaceReLU),

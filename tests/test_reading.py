@@ -83,13 +83,13 @@ def test_damaged_pictures_are_named_or_left_out(damaged, tmp_path, capsys):
     assert f"image 1 of the data cannot be read: {damaged / 'b.jpg'} cannot be read as an image (" in said
     assert said.strip().splitlines()[-1].startswith("captum-cams: ")
     with pytest.warns(UserWarning, match="left out image"):
-        assert main([*typed, "--skip_unreadable", "true"]) == 0
+        assert main([*typed, "--skip_unreadable"]) == 0
     assert "could not be read: 3 images (1, 2, 3)" in capsys.readouterr().out
     files = [str(file) for file in sorted(damaged.iterdir())]
     explain = ["explain", *files, "--model", MODEL, "--out", out]
     assert main(explain) == 2
     assert "b.jpg cannot be read as an image" in capsys.readouterr().err
-    assert main([*explain, "--skip_unreadable", "true"]) == 0
+    assert main([*explain, "--skip_unreadable"]) == 0
     assert capsys.readouterr().err.count("left out ") == 3
 
 

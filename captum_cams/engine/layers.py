@@ -173,11 +173,8 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
         hint = _meant(layer, modules) if isinstance(layer, str) else ""
         outer = [name for name, _ in model.named_children()]
         listed = ", ".join(["…", *outer[-8:]] if len(outer) > 9 else outer)
-        known = (
-            f"the outermost names are {listed}"
-            if outer
-            else "it has none inside, as a frozen network: pass the eager one"
-        )
+        frozen = "it has none inside, as a frozen network: pass the eager one"
+        known = f"the outermost names are {listed}" if outer else frozen
         hint = hint or f"; {known}"
         raise CAMError(f"layer must be a module or a dotted name of the model, got {brief(layer)}{hint}")
     return modules[layer]

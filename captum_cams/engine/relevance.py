@@ -146,7 +146,7 @@ def epsilon_relevance(
     """
     operations = Operations(True, ZBetaRule(), partial(describe, model), EpsilonRule(epsilon))
     leaf = mark(activation.detach().clone().requires_grad_(), Path.MAP)
-    with _running(operations.where), torch.enable_grad(), operations:
+    with running(modules_of(model)) as operations.where, torch.enable_grad(), operations:
         score = run(leaf)
     if not score.requires_grad:
         raise CAMError("the score must depend on the layer, got one that does not; choose another layer")

@@ -1,5 +1,6 @@
 """Guided CAMs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
