@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import PerturbedCAM, SpatialCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.layers import Place, check_batched
+from captum_cams.engine.layers import Place
 from captum_cams.engine.targets import wide
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_at_least
@@ -59,7 +59,7 @@ class RISE(PerturbedCAM, SpatialCAM):
         model = unwrap(self.forward_func)
         alone = len(inputs) == 1 and additional_forward_args is None and inputs[0].ndim == 4
         if self.layer is None and self.layout is None and alone and isinstance(model, nn.Module):
-            check_batched(model, inputs[0])
+            check_images(model, inputs[0])
             return Place(model, at_input=True)  # no layer takes part, and one need not be found
         return super().place(inputs, additional_forward_args, attribute_to_layer_input)
 
