@@ -75,7 +75,7 @@ class OutputRelevance(CAMAttribution):
                 model, wanted = composed(unwrap(self.forward_func), target), None
             end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else tensors[0]
             propagation = Propagation(self.batch_norm, self.pixel_range)
-            with propagation.trail(self.forward_func, end) as trail:
+            with propagation.trail(self.forward_func, end, inputs=tensors) as trail:
                 output = check_output(runner(model, tensors, additional_forward_args)(), len(tensors[0]))
             found = trail.back(relevance, output)
             return found if self.layout is None else self.layout.to_map(found)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import captum_cams as cc
-from captum_cams.engine import rules
+from captum_cams.engine import relevance as propagation
+from captum_cams.engine import sharing
 from tests.networks import NETWORKS, images, seeded
 from tests.test_relevance import Refused
 
@@ -19,18 +20,15 @@ class Lost:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.total = torch.zeros(())
-        forward, backward = rules.Carried.forward, rules.Carried.backward
+        backward = sharing.Given.backward
 
-        def keep(ctx, z, output):
-            ctx.orphans = output[0].detach().where(z == 0, 0)
-            return forward(ctx, z, output)
+        def add(ctx, relevance):
+            (total,) = ctx.saved_tensors
+            self.total = self.total + relevance.where(total == 0, 0).double().sum()
+            return backward(ctx, relevance)
 
-        def add(ctx, ratio):
-            self.total = self.total + (ratio * ctx.orphans).double().sum()
-            return backward(ctx, ratio)
-
-        monkeypatch.setattr(rules.Carried, "forward", staticmethod(keep))
-        monkeypatch.setattr(rules.Carried, "backward", staticmethod(add))
+        monkeypatch.setattr(sharing.Given, "backward", staticmethod(add))
+        monkeypatch.setattr(propagation, "_exponent", lambda given: torch.zeros((), dtype=torch.int32))
 
 
 def redraw(model: nn.Module, seed: int, shifts: bool) -> None:

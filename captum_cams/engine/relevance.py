@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.layers import Place, describe
-from captum_cams.engine.operations import Operations, Path, mark, path_of
+from captum_cams.engine.marks import Mark, mark, mark_of
+from captum_cams.engine.operations import Operations
 from captum_cams.engine.rules import EpsilonRule, ZBetaRule
 from captum_cams.engine.targets import wide
 from captum_cams.engine.trace import replaced, running
@@ -38,23 +39,33 @@ class Propagation:
         self.batch_norm, self.pixel_range, self._pixels = batch_norm, pixel_range, ZBetaRule(low, high)
 
     @contextmanager
-    def trail(self, model: Callable[..., Any], end: Place | Tensor, start: Place | None = None) -> Iterator["Trail"]:
+    def trail(
+        self,
+        model: Callable[..., Any],
+        end: Place | Tensor,
+        start: Place | None = None,
+        inputs: Sequence[Tensor] = (),
+    ) -> Iterator["Trail"]:
         """Within it, a run of the model leaves a trail on which relevance goes back from ``start`` to ``end``.
 
         Args:
             model: for the names in messages.
             end: where relevance goes: a layer, or the input that the run starts with.
             start: where it comes from; the run goes on behind it without a graph. None is the model's output.
+            inputs: all that the run starts with; what is computed from them takes part in additions, though no
+                relevance reaches the end on its way. Other tensors are constants.
         """
         operations = Operations(self.batch_norm == "fold", self._pixels, partial(describe, model))
         trail = Trail(model, end, start, operations)
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())  # ends the gradient mode that the first mark begins
             operations.where = stack.enter_context(running(modules_of(model)))
+            for tensor in inputs:
+                mark(tensor, Mark(pixels=not isinstance(end, Place)))
             if isinstance(end, Place):
                 stack.enter_context(_watch(end, trail.plant))
             else:
-                mark(end.requires_grad_(), Path.PIXELS)
+                mark(end.requires_grad_(), Mark(pixels=True))
             if start is not None:
                 stack.enter_context(_watch(start, trail.stop))
             stack.enter_context(operations)
@@ -76,7 +87,7 @@ class Trail:
         """The relevance at the end of the trail.
 
         Args:
-            relevance: activation at the start to its relevance; where the activation is zero, relevance is lost.
+            relevance: activation at the start to its relevance.
             output: of the model, where the trail starts at the output.
 
         Raises:
@@ -84,17 +95,12 @@ class Trail:
                 holds NaN or Inf.
         """
         top = self._top if self._start else _tensor(output, "the model")
-        if top is None or self._leaf is None or path_of(top) is None or not top.requires_grad:
+        if top is None or self._leaf is None or mark_of(top) is None or not top.requires_grad:
             raise self._unconnected()
         given = relevance(wide(top.detach()))
-        # Before the first layer, and with zβ through it, relevance travels itself, elsewhere over activation.
-        given = given if path_of(top) is Path.PIXELS else (given / wide(top.detach())).nan_to_num_(0, 0, 0)
-        # Half precision would underflow; a power of two for each sample keeps it from that and changes no digit.
-        exponent = given.reshape(len(given), -1).abs().amax(1).frexp().exponent.reshape(-1, *[1] * (given.ndim - 1))
-        exponent = exponent if top.dtype in (torch.float16, torch.bfloat16) else torch.zeros_like(exponent)
+        exponent = _exponent(given)
         found = _followed(top, self._leaf, given.ldexp(-exponent).to(top.dtype))
-        found = wide(found if self._end is None else found * self._leaf.detach())
-        found = found.ldexp(exponent.reshape(-1, *[1] * (found.ndim - 1)))
+        found = wide(found).ldexp(exponent.reshape(-1, *[1] * (found.ndim - 1)))
         check_finite("relevance", found)
         return found
 
@@ -104,7 +110,7 @@ class Trail:
         if self._top is not None:
             raise self._unconnected()
         torch.set_grad_enabled(True)
-        self._leaf = mark(value.detach().clone().requires_grad_(), Path.MAP)
+        self._leaf = mark(value.detach().clone().requires_grad_(), Mark())
         return self._leaf.clone()
 
     def stop(self, value: Tensor) -> Tensor:
@@ -129,6 +135,15 @@ class Trail:
             raise CAMError(f"relevance needs a layer that is called once, got {name}, called again; choose another")
 
 
+def _exponent(relevance: Tensor) -> Tensor:
+    """The power of two for each sample by which relevance fits into any precision, which changes no digit."""
+    rows = relevance.reshape(len(relevance), -1).abs()
+    largest = rows.amax(1, keepdim=True).frexp().exponent
+    whole = rows.ldexp(-largest).sum(1, keepdim=True).frexp().exponent
+    # All of it together is at most 2^14, a quarter of what float16 can hold.
+    return (largest + whole - 14).reshape(-1, *[1] * (relevance.ndim - 1))
+
+
 def epsilon_relevance(
     model: Callable[..., Any], run: Callable[[Tensor], Tensor], activation: Tensor, epsilon: float
 ) -> Tensor:
@@ -145,18 +160,17 @@ def epsilon_relevance(
             holds NaN or Inf.
     """
     operations = Operations(True, ZBetaRule(), partial(describe, model), EpsilonRule(epsilon))
-    leaf = mark(activation.detach().clone().requires_grad_(), Path.MAP)
+    leaf = mark(activation.detach().clone().requires_grad_(), Mark())
     with running(modules_of(model)) as operations.where, torch.enable_grad(), operations:
         score = run(leaf)
     if not score.requires_grad:
         raise CAMError("the score must depend on the layer, got one that does not; choose another layer")
-    ratio = _followed(score, leaf, torch.ones_like(score))
-    if not ratio.any() and 0 < float(score.detach().abs()) < epsilon:
+    found = wide(_followed(score, leaf, score.detach()))
+    if not found.any() and 0 < float(score.detach().abs()) < epsilon:
         raise CAMError(
             f"epsilon must be small against what it is added to, got {epsilon} and a score of "
             f"{float(score.detach()):.1g}, which leaves nothing of the relevance; pass a smaller epsilon"
         )
-    found = ratio * activation
     check_finite("relevance", found)
     return found
 

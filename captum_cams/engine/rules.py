@@ -1,14 +1,14 @@
 """Rules that share the relevance of a linear layer's output among its inputs, for this engine and for Captum's LRP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
 import torch
 from captum.attr._utils.lrp_rules import PropagationRule
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
+from captum_cams.engine.sharing import Kept, Taken
 from captum_cams.errors import CAMError, shape_of
 
 Linear = Callable[[Tensor, Tensor], Tensor]
@@ -26,29 +26,31 @@ class ZPlusRule(PropagationRule):
     ``module.rule = ZPlusRule()`` makes ``captum.attr.LRP`` and ``LayerLRP`` use it on convolutions and Linears.
     """
 
-    def terms(self, inputs: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Pairs of inputs and weights; the linear map of each pair, added up, is z."""
+    signed = False
+    """Whether negative values take part in sums and poolings."""
+
+    def terms(self, inputs: Tensor, weight: Tensor, live: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Pairs of strengths and weights; the linear map of each pair, added up, is z.
+
+        Args:
+            inputs: of the layer.
+            weight: of the layer.
+            live: False where an input is a constant, which takes no part; None is True everywhere.
+        """
+        if live is not None:
+            inputs = inputs.where(live, 0)
         positive = weight.clamp(min=0)
         if inputs.detach().min() >= 0:
             return [(inputs, positive)]
         return [(inputs.clamp(min=0), positive), (inputs.clamp(max=0), weight.clamp(max=0))]
 
+    def divisor(self, output: Tensor) -> Tensor | None:
+        """What relevance is divided by, of the output's shape; None is the sum of the terms."""
+        return None
+
     def denominator(self, inputs: Tensor, weight: Tensor, linear: Linear) -> Tensor:
         """z, whose gradient times the input is the share of each input."""
-        parts = [linear(x, w) for x, w in self.terms(inputs, weight.detach())]
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-
-    def carried(self, inputs: Tensor, weight: Tensor, linear: Linear, output: Tensor) -> Tensor:
-        """The output, whose relevance over activation goes on to the inputs."""
-        return Carried.apply(self.denominator(inputs, weight, linear), [output])
-
-    def pool(self, func: Any, inputs: Tensor, *rest: Any, **options: Any) -> Any:
-        """Positive weights of a pooling: negative values take no part."""
-        if inputs.detach().min() >= 0:
-            return func(inputs, *rest, **options)
-        with torch.no_grad():
-            output = func(inputs, *rest, **options)
-        return Carried.apply(func(inputs.clamp(min=0), *rest, **options), [output])
+        return total(linear, self.terms(inputs, weight.detach()))
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
         """Captum's hook on the second run, whose output is z in the place of the module's own."""
@@ -74,16 +76,18 @@ class EpsilonRule:
         epsilon: ε, absolute.
     """
 
+    signed = True
+
     def __init__(self, epsilon: float) -> None:
         self.epsilon = epsilon
 
-    def carried(self, inputs: Tensor, weight: Tensor, linear: Linear, output: Tensor) -> Tensor:
-        """The output, whose relevance over activation goes on to the inputs."""
-        return Carried.apply(linear(inputs, weight.detach()), [output], output + self.epsilon * output.sign())
+    def terms(self, inputs: Tensor, weight: Tensor, live: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """As in :class:`ZPlusRule`."""
+        return [(inputs if live is None else inputs.where(live, 0), weight)]
 
-    def pool(self, func: Any, inputs: Tensor, *rest: Any, **options: Any) -> Any:
-        """The gradient of a pooling is its share."""
-        return func(inputs, *rest, **options)
+    def divisor(self, output: Tensor) -> Tensor:
+        """What relevance is divided by, of the output's shape."""
+        return output + self.epsilon * output.sign()
 
 
 class ZBetaRule(ZPlusRule):
@@ -101,14 +105,30 @@ class ZBetaRule(ZPlusRule):
     def __init__(self, low: Bound = None, high: Bound = None) -> None:
         self.low, self.high = low, high
 
-    def terms(self, inputs: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
-        low = _bound(self.low, inputs, inputs.detach().flatten(1).amin(1))
-        high = _bound(self.high, inputs, inputs.detach().flatten(1).amax(1))
-        above, below = _Bounded.apply(inputs, low, high)
+    def terms(self, inputs: Tensor, weight: Tensor, live: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        seen = inputs.detach()
+        least, most = (seen, seen) if live is None else (seen.where(live, torch.inf), seen.where(live, -torch.inf))
+        low = _bound(self.low, inputs, least.flatten(1).amin(1))
+        high = _bound(self.high, inputs, most.flatten(1).amax(1))
+        above, below = inputs - low, inputs - high  # x w − l w⁺ − h w⁻ without a difference of large sums
+        if live is not None:
+            above, below = above.where(live, 0), below.where(live, 0)
         return [(above, weight.clamp(min=0)), (below, weight.clamp(max=0))]
+
+    def denominator(self, inputs: Tensor, weight: Tensor, linear: Linear) -> Tensor:
+        """z, whose gradient is the share of each input."""
+        strengths, weights = zip(*self.terms(inputs.detach(), weight.detach()), strict=True)
+        taken = Taken.apply(inputs, Kept(strengths))
+        return total(linear, list(zip(taken, weights, strict=True)))
 
     def _create_backward_hook_input(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda gradient: gradient  # the relevance already
+
+
+def total(linear: Linear, terms: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The linear map of each pair of strength and weight, added up."""
+    parts = [linear(strength, weight) for strength, weight in terms]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
 def _bound(bound: Bound, inputs: Tensor, measured: Tensor) -> Tensor:
@@ -133,51 +153,3 @@ def _without_bias(module: nn.Module) -> Linear:
         return bare.forward(inputs)
 
     return linear
-
-
-class _Bounded(torch.autograd.Function):
-    """x − l and x − h, exactly zero at the bounds; backward turns their gradients into the relevance of x."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, inputs: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(inputs - low, inputs - high)
-        return inputs - low, inputs - high
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        pairs = zip(ctx.saved_tensors, gradients, strict=True)
-        return sum(tensor * gradient for tensor, gradient in pairs), None, None
-
-
-class Passed(torch.autograd.Function):
-    """The output of an operation, whose relevance (not over activation) goes on to the input as it is."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, inputs: Tensor, output: list[Tensor]) -> Tensor:
-        return output[0]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
-        return relevance, None
-
-
-class Carried(torch.autograd.Function):
-    """The output of an operation, whose relevance goes on to ``z``, divided by it or by another ``divisor``.
-
-    What travels backward is relevance over activation: additions, concatenation and reshaping are then autograd's
-    own. ``output`` comes in a list, since a tensor that is handed through could not be changed in place.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, z: Tensor, output: list[Tensor], divisor: Tensor | None = None) -> Tensor:
-        # 0 where z = 0: one pass in place, a third of the time of a comparison and a choice.
-        ctx.save_for_backward((output[0] / (z if divisor is None else divisor)).nan_to_num_(0, 0, 0))
-        return output[0]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, ratio: Tensor) -> tuple[Tensor, None, None]:
-        (factor,) = ctx.saved_tensors
-        return ratio * factor, None, None

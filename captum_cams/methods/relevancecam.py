@@ -44,7 +44,7 @@ class RelevanceCAM(WeightedCAM):
             check_classes(output, "Relevance-CAM")
             return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
 
-        with Propagation(self.batch_norm).trail(self.forward_func, seen.place) as trail:
+        with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=seen.inputs) as trail:
             output = seen.rerun.again()
         relevance = trail.back(start, output)
         if seen.place.layout is not None:

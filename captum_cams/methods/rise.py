@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import PerturbedCAM, SpatialCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.inputs import check_images
 from captum_cams.engine.layers import Place
 from captum_cams.engine.targets import wide
 from captum_cams.engine.untouched import unwrap

@@ -85,7 +85,7 @@ class FGCAM(WrappedCAM):
             with ExitStack() as stack:
                 trail = None
                 if not (isinstance(end, Place) and end == place):
-                    trail = stack.enter_context(propagation.trail(self.forward_func, end, place))
+                    trail = stack.enter_context(propagation.trail(self.forward_func, end, place, tensors))
                 seen = capture(self.forward_func, place, tensors, target, additional_forward_args, self.base.needs)
             components = self._components(self.base, seen)
             return components if trail is None else trail.back(lambda activation: components)
