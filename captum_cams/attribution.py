@@ -18,9 +18,10 @@ from captum_cams.engine.inputs import check_images, recipes
 from captum_cams.engine.layers import Place, dotted, find_layer, named_layer
 from captum_cams.engine.layout import Layout, as_layout
 from captum_cams.engine.magnitude import product
+from captum_cams.engine.scores import Task, check_task
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_at_least, check_finite, shape_of
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat
 
 Reshape = str | Layout | Callable[[Tensor], Tensor] | None
 _GIVEN = ("self", "forward_func", "base", "layer", "device_ids")
@@ -46,6 +47,8 @@ class CAMAttribution(LayerAttribution, Called, ABC):
         device_ids: for Captum's order of arguments; not needed here.
         reshape: what makes a map N×K×h×w of the layer's output where that is none: "tokens" for ViT, "channels_last"
             for Swin, a function, or a :class:`Layout`.
+        task: what the model's output means: "multiclass", "multilabel", "binary", "regression", or a function of the
+            output that gives scores; see :data:`captum_cams.engine.scores.Task`.
     """
 
     rectifies: ClassVar[bool] = True
@@ -61,6 +64,7 @@ class CAMAttribution(LayerAttribution, Called, ABC):
         device_ids: list[int] | None = None,
         *,
         reshape: Reshape = None,
+        task: Task = "multiclass",
     ) -> None:
         if not callable(forward_func) or isinstance(forward_func, CAMAttribution | type):
             if isinstance(forward_func, CAMAttribution):
@@ -73,7 +77,7 @@ class CAMAttribution(LayerAttribution, Called, ABC):
             raise CAMError(f"forward_func must be the model, a module or a function of the inputs, got {remedy}")
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
         as_layout(reshape)  # raises where it is none
-        self.reshape = reshape
+        self.reshape, self.task = reshape, check_task(task)
         self.found_layer: nn.Module | None = None
         """The layer that the first call found, where none was given."""
 
@@ -170,7 +174,7 @@ class CAMAttribution(LayerAttribution, Called, ABC):
         """The map at the size of the first input, N×H×W in [0, 1]; a constant map gives zeros."""
         maps = self.attribute(inputs, target, additional_forward_args)
         first = inputs[0] if isinstance(inputs, tuple) else inputs
-        return minmax(upsample(maps, first.shape[2:]), tuple(range(2, maps.ndim)))[:, 0]
+        return heat(maps, first.shape[2:])[:, 0]
 
 
 class SpatialCAM(CAMAttribution):
@@ -187,7 +191,7 @@ class SpatialCAM(CAMAttribution):
     @property
     def needs(self) -> Needs:
         """What one run has to show."""
-        return Needs(self.needs_gradient, self.needs_classifier, self.needs_resume)
+        return Needs(self.needs_gradient, self.needs_classifier, self.needs_resume, self.task)
 
     @abstractmethod
     def maps(self, seen: Seen) -> Tensor:

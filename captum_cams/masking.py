@@ -11,7 +11,7 @@ from captum_cams.attribution import PerturbedCAM, WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import check_choice
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat, minmax, upsample
 
 
 class InputMaskCAM(PerturbedCAM, WeightedCAM):
@@ -70,8 +70,9 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         return torch.cat(scores)[which]
 
     def _masks(self, maps: Tensor, image: Tensor) -> Tensor:
+        size = image.shape[-2:]
         if self.mask_order == "normalise first":
-            maps = minmax(maps)
-        masks = upsample(maps, image.shape[-2:], align_corners=self.align_corners)
-        masks = minmax(masks) if self.mask_order == "upsample first" else masks
+            masks = upsample(minmax(maps), size, self.align_corners)
+        else:
+            masks = heat(maps, size, self.align_corners)
         return masks.to(image.dtype)

@@ -12,6 +12,7 @@ from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.inputs import check_images
 from captum_cams.engine.layers import Place
 from captum_cams.engine.relevance import Propagation, Range
+from captum_cams.engine.scores import Task, notice_probabilities, scored, scores_of
 from captum_cams.engine.targets import Index, check_output, composed, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, check_finite, shape_of
@@ -68,17 +69,32 @@ class OutputRelevance(CAMAttribution):
 
             def relevance(output: Tensor) -> Tensor:
                 check_finite(f"scores of the model ({type(self.forward_func).__name__})", output)
-                return self.start(output, chosen(output, resolve_target(wanted, output)))
+                notice_probabilities(unwrap(self.forward_func), output, task)
+                index = _the_logit(wanted, output) if task == "binary" else resolve_target(wanted, output)
+                return self.start(output, chosen(output, index))
 
+            task: Task | None = self.task
             model, wanted = self.forward_func, target
             if callable(target):
-                model, wanted = composed(unwrap(self.forward_func), target), None
+                model, wanted, task = composed(unwrap(self.forward_func), target), None, None
+            elif task != "binary":
+                model = scored(model, task)
             end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else tensors[0]
             propagation = Propagation(self.batch_norm, self.pixel_range)
             with propagation.trail(self.forward_func, end, inputs=tensors) as trail:
                 output = check_output(runner(model, tensors, additional_forward_args)(), len(tensors[0]))
             found = trail.back(relevance, output)
             return found if self.layout is None else self.layout.to_map(found)
+
+
+def _the_logit(target: Any, output: Tensor) -> list[Index]:
+    """The one logit of each sample, which speaks for side 1."""
+    if any(side == (0,) for side in resolve_target(target, scores_of(output, "binary"))):
+        raise CAMError(
+            "relevance is what speaks for the logit, which is side 1 of a binary task, got side 0 for some samples; "
+            "pass target=1, or a network with a score for each side"
+        )
+    return [(0,) * (output.ndim - 1)] * len(output)
 
 
 def chosen(output: Tensor, target: list[Index]) -> Tensor:
@@ -89,7 +105,9 @@ def chosen(output: Tensor, target: list[Index]) -> Tensor:
     return mask
 
 
-def check_classes(output: Tensor, method: str) -> None:
-    """Raise unless the output is N×classes with at least two of them."""
+def check_classes(output: Tensor, method: str, task: Task) -> None:
+    """Raise unless the output is N×classes with at least two of them that are not the sides of one logit."""
+    if task == "binary":
+        raise CAMError(f"{method} sets classes against each other, and one logit has none; use LRP or Grad-CAM")
     if output.ndim != 2 or output.shape[1] < 2:
         raise CAMError(f"{method} sets classes against each other and needs N×classes scores, got {shape_of(output)}")

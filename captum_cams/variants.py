@@ -11,8 +11,9 @@ from tqdm.auto import tqdm
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, rows, runner
 from captum_cams.engine.inputs import check_images
-from captum_cams.engine.targets import check_output, resolve_target, score_of
-from captum_cams.engine.untouched import untouched
+from captum_cams.engine.scores import notice_probabilities, score_of, scored
+from captum_cams.engine.targets import check_output, resolve_target
+from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, check_at_least, shape_of
 from captum_cams.wrapping import WrappedCAM
 
@@ -71,9 +72,12 @@ class VariantsCAM(WrappedCAM):
             if tensors[0].ndim != 4:
                 got = shape_of(tensors[0])
                 raise CAMError(f"{type(self).__name__} needs images N×C×H×W, got {got}; is the batch axis missing?")
+            model = unwrap(self.forward_func)
+            scores = model if callable(target) else scored(model, self.task)
             if not callable(target):
-                output = check_output(runner(self.forward_func, tensors, additional_forward_args)(), len(tensors[0]))
+                output = check_output(runner(scores, tensors, additional_forward_args)(), len(tensors[0]))
                 target = resolve_target(target, output)
+                notice_probabilities(model, output, self.task)
 
             def explain(images: Tensor, samples: list[int]) -> Tensor:
                 given, extra = rows(tensors, additional_forward_args, images, samples)
@@ -82,11 +86,11 @@ class VariantsCAM(WrappedCAM):
 
             def score(images: Tensor, samples: list[int]) -> Tensor:
                 given, extra = rows(tensors, additional_forward_args, images, samples)
-                output = runner(self.forward_func, given, extra or None)()
+                output = runner(scores, given, extra or None)()
                 if not isinstance(target, list):
                     return target(output)
-                picked = [score_of(output[i : i + 1], target[n], "probability") for i, n in enumerate(samples)]
-                return torch.cat(picked)
+                each = zip(output.split(1), samples, strict=True)
+                return torch.cat([score_of(row, target[n], "probability", self.task) for row, n in each])
 
             return self.combine(tensors[0], explain, score)
 

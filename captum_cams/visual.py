@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_cams.errors import CAMError, brief, check_tensor, shape_of
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat, minmax
 
 _CELL = 224  # pixels of one picture in a panel
 
@@ -59,8 +59,8 @@ def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "t
     if images.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (len(images), 1):
         got = f"{shape_of(images)} and {shape_of(maps)}"
         raise CAMError(f"images must be N×3×H×W and maps N×h×w or N×1×h×w, in this order, got {got}")
-    heat = minmax(upsample(maps.detach().float().cpu(), images.shape[-2:]))[:, 0]
-    colours = torch.from_numpy(colormaps[colormap](heat.numpy())[..., :3]).float().permute(0, 3, 1, 2)
+    scaled = heat(maps.detach().float().cpu(), images.shape[-2:])[:, 0]
+    colours = torch.from_numpy(colormaps[colormap](scaled.numpy())[..., :3]).float().permute(0, 3, 1, 2)
     return (1 - alpha) * images + alpha * colours
 
 
@@ -114,11 +114,12 @@ def panel(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def curves(curves: Mapping[str, tuple[Tensor, Tensor]]) -> np.ndarray:
+def curves(curves: Mapping[str, tuple[Tensor, Tensor]], quantity: str = "probability") -> np.ndarray:
     """Two plots, one above the other, of the deletion and of the insertion curve of each method. H×W×3, uint8.
 
     Args:
         curves: method → (deletion, insertion), each (steps + 1) probabilities over equal shares of the pixels.
+        quantity: what they are, if not probabilities.
     """
     # Large letters: TensorBoard shows a figure at a third of its size.
     figure = Figure(figsize=(6.4, 9.6), dpi=100)
@@ -135,9 +136,11 @@ def curves(curves: Mapping[str, tuple[Tensor, Tensor]]) -> np.ndarray:
             axes.plot(shares.numpy(), values.numpy(), color=colour, linestyle=dash, linewidth=2, label=label)
         axes.set_title(f"{title} (area)", fontsize=18)
         axes.set_xlabel(f"pixels {('deleted', 'inserted')[which]} (%)", fontsize=15)
-        axes.set_ylabel("probability", fontsize=15)
+        axes.set_ylabel(quantity, fontsize=15)
         axes.tick_params(labelsize=13)
-        axes.set(xlim=(0, 100), ylim=(0, None))
+        axes.set_xlim(0, 100)
+        if quantity == "probability":
+            axes.set_ylim(0, None)
         axes.legend(fontsize=size)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

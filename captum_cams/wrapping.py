@@ -7,6 +7,7 @@ from torch import nn
 
 from captum_cams.attribution import CAMAttribution, Reshape
 from captum_cams.engine.layers import is_layer
+from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief
 from captum_cams.registry import create, names
 
@@ -20,9 +21,10 @@ class WrappedCAM(CAMAttribution):
         layer: of the base, if that is given by name.
         device_ids: as in :class:`CAMAttribution`.
         reshape: of the base, if that is given by name.
+        task: of both; None is the base's own.
 
     Raises:
-        CAMError: unknown base, a base of another model, or a layer beside a base that has its own.
+        CAMError: unknown base, a base of another model or for another task, or a layer beside a base that has its own.
     """
 
     def __init__(
@@ -33,19 +35,22 @@ class WrappedCAM(CAMAttribution):
         device_ids: list[int] | None = None,
         *,
         reshape: Reshape = None,
+        task: Task | None = None,
     ) -> None:
         if isinstance(base, str):
             if base not in names() and is_layer(forward_func, base):
                 raise CAMError(f'base must be an explainer or its name, got the layer "{base}"; pass layer="{base}"')
-            base = create(base, forward_func, layer, reshape=reshape)
+            base = create(base, forward_func, layer, reshape=reshape, task="multiclass" if task is None else task)
         elif not isinstance(base, CAMAttribution):
             raise CAMError(f"base must be an explainer or its name, got {_not_a_base(base)}")
         elif base.forward_func is not forward_func:
             raise CAMError("base must explain the model that its wrapper is given; build both with the same one")
         elif layer is not None:
             raise CAMError("layer must be None beside a base that has its own; pass it to the base")
+        elif task is not None and task != base.task:
+            raise CAMError(f"task must be None or {base.task!r} beside a base that reads it so, got {task!r}")
         self.base = base
-        super().__init__(forward_func, base.layer, device_ids, reshape=base.reshape)
+        super().__init__(forward_func, base.layer, device_ids, reshape=base.reshape, task=base.task)
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

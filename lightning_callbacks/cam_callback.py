@@ -6,12 +6,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.metrics.presets import Preset, find_preset
 from lightning_callbacks.batches import BatchFn, images_and_labels
 from lightning_callbacks.explainers import Method, named
 from lightning_callbacks.explaining import Explaining
-from lightning_callbacks.measures import METRICS
+from lightning_callbacks.measures import DEFAULT_METRICS, METRICS
 from lightning_callbacks.monitors import Patient
 from lightning_callbacks.network import OutputFn
 from lightning_callbacks.notices import Notices
@@ -20,8 +21,6 @@ from lightning_callbacks.report import Report
 from lightning_callbacks.schedule import Schedule
 from lightning_callbacks.selection import CHOICES
 from lightning_callbacks.watched_run import WatchedRun
-
-DEFAULT_METRICS = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase", "drift")
 
 
 class CAMCallback(pl.Callback):
@@ -68,6 +67,7 @@ class CAMCallback(pl.Callback):
         mean: of the normalisation, per channel, undone in the panel together with ``std``.
         std: as ``mean``.
         class_names: shown instead of class indices.
+        task: what the output means: "multiclass", "binary", ...; see :data:`captum_cams.engine.scores.Task`.
         on_error: "warn" turns a failing explanation into one warning per reason, whatever process it fails on; "raise"
             stops the run.
         every_n_validations: explain at every n-th validation, the first one included, in place of ``every_n_epochs``;
@@ -110,6 +110,7 @@ class CAMCallback(pl.Callback):
         on_error: str = "warn",
         every_n_validations: int | None = None,
         prefix: str = "cam",
+        task: Task = "multiclass",
     ) -> None:
         # TensorBoard's tags have no brackets.
         self.methods = {name.replace("(", ".").rstrip(")"): one for name, one in named(method).items()}
@@ -126,9 +127,9 @@ class CAMCallback(pl.Callback):
         self.layer, self.num_images, self.prefix = layer, num_images, prefix
         self.metrics, self.choose = tuple(metrics), choose
         measured = tuple(metric for metric in metrics if metric != "drift")
-        self.protocol = Protocol(measured, preset=find_preset(preset), margin=margin)
+        self.protocol = Protocol(measured, preset=find_preset(preset), margin=margin, task=task)
         self._notices, self._patient = Notices(on_error), Patient()
-        self._report = Report(prefix, tuple(self.methods), self.metrics, mean, std, class_names)
+        self._report = Report(prefix, tuple(self.methods), self.metrics, mean, std, class_names, task)
         arguments = self.methods, layer, output_fn, self.protocol, true_class, max_seconds_per_epoch, self._notices
         self._new_explaining = lambda: Explaining(*arguments)
         self._new_schedule = lambda: Schedule(every_n_epochs, every_n_validations)

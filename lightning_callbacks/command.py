@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from captum_cams import CAMError, __version__, names, visual
+from captum_cams.engine.scores import Kind, notice_probabilities, probabilities, scores_of
 from captum_cams.errors import near
 from captum_cams.registry import lookup
 from lightning_callbacks.evaluation import evaluate
@@ -38,6 +39,7 @@ def explain(
     checkpoint: Path | None = None,
     whole: bool = False,
     skip_unreadable: bool = False,
+    task: Kind = "multiclass",
 ) -> None:
     """Write the heat map of each image over it, one PNG an image.
 
@@ -51,12 +53,13 @@ def explain(
         checkpoint: file of weights to use in place of the default ones.
         whole: squeeze the whole image into the network's input, in place of cutting out its centre.
         skip_unreadable: leave out the images that cannot be read.
+        task: what the network's output means: softmax of classes, sigmoid of labels, one logit of two sides, or values.
     """
     methods, behind = apart(method)
     files = image_files([*images, *behind])
     loaded = load_model(model, checkpoint)
     prepare, network = loaded.transform(whole), Network(loaded.network, None)
-    explainers = {name: make(name, network, layer) for name in named(methods)}
+    explainers = {name: make(name, network, layer, task) for name in named(methods)}
     written = [out / f"{file.stem}.png" for file in files]
     if len({*written}) < len(written) or {file.resolve() for file in written} & {file.resolve() for file in files}:
         raise CAMError(f"each image must have a name of its own in {out}, and not be overwritten; pass another --out")
@@ -71,10 +74,13 @@ def explain(
             continue
         inputs = prepare(picture)[None]
         with torch.no_grad():
-            scores = network(inputs).softmax(1)[0]
-        index = int(scores.argmax()) if target is None else class_index(target, loaded.class_names, len(scores))
+            scores = scores_of(network(inputs), task)
+        notice_probabilities(network, scores, task)
+        classes = scores.shape[1]
+        index = int(scores[0].argmax()) if target is None else class_index(target, loaded.class_names, classes)
+        value = float(probabilities(scores, task)[0, index])
         maps = {name: explainer.attribute(inputs, index) for name, explainer in explainers.items()}
-        caption = _caption(loaded, index, float(scores[index]), predicted=target is None)
+        caption = _caption(loaded, index, value, task, predicted=target is None)
         panel = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
         Image.fromarray(panel).save(place)
         print(f"{place}: {caption}")
@@ -94,6 +100,7 @@ def evaluate_folder(
     layer: str | None = None,
     checkpoint: Path | None = None,
     skip_unreadable: bool = False,
+    task: Kind = "multiclass",
 ) -> None:
     """Measure methods on a folder of images and print one table; started again after an interruption, it goes on.
 
@@ -112,6 +119,7 @@ def evaluate_folder(
         layer: dotted name of the layer to explain; the last feature layer otherwise.
         checkpoint: file of weights to use in place of the default ones.
         skip_unreadable: leave out and count the images that cannot be read.
+        task: what the network's output means: softmax of classes, sigmoid of labels, one logit of two sides, or values.
     """
     measured = find_protocol(protocol)
     loaded = load_model(model, checkpoint)
@@ -132,6 +140,7 @@ def evaluate_folder(
         metrics,
         trainer,
         protocol=measured,
+        task=task,
         layer=layer,
         out=out,
         class_names=loaded.class_names or None,
@@ -205,6 +214,6 @@ def _paper(name: str) -> str:
     return f"{found['authors']}, {found['venue']}" if found else ""
 
 
-def _caption(loaded: Loaded, index: int, probability: float, predicted: bool) -> str:
+def _caption(loaded: Loaded, index: int, value: float, task: Kind, predicted: bool) -> str:
     name = loaded.class_names[index] if index < len(loaded.class_names) else f"class {index}"
-    return f"{'predicted ' if predicted else ''}{name}, p = {probability:.2f}"
+    return f"{'predicted ' if predicted else ''}{name}, {'value' if task == 'regression' else 'p'} = {value:.2f}"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
 
+from captum_cams.heatmap import minmax
 from lightning_callbacks.explaining import Explained
 
 
@@ -46,7 +47,7 @@ class Drift:
 
 def rank_correlation(before: Tensor, after: Tensor) -> float:
     """Spearman's rank correlation of two maps, −1 to 1; NaN where a map is constant or has another size."""
-    if before.shape != after.shape or before.unique().numel() < 2 or after.unique().numel() < 2:
+    if before.shape != after.shape or not all(minmax(one.flatten(), 0).any() for one in (before, after)):
         return float("nan")
     return float(spearman_corrcoef(after.flatten(), before.flatten()))
 

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from captum_cams.engine.scores import Task, notice_probabilities, scores_of
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_choice, shape_of
 from captum_cams.metrics import region_mask
@@ -64,7 +65,7 @@ class CAMEvaluation(pl.LightningModule):
             raise CAMError(f"the model must be an nn.Module, got {type(model).__name__}")
         check_choice("classes", protocol.classes, ("predicted", "annotated"))
         self.network, self.protocol = Network(model, output_fn), protocol
-        self.explainers = {name: make(one, self.network, layer) for name, one in named(methods).items()}
+        self.explainers = {name: make(one, self.network, layer, protocol.task) for name, one in named(methods).items()}
         self.batch_fn, self.loader = batch_fn or images_and_labels, as_loader(data)
         self.class_names, self.skips, self.unread = class_names, skip_unreadable, dict[int, str]()
         indices = indices_of(self.loader)
@@ -208,9 +209,10 @@ class CAMEvaluation(pl.LightningModule):
 
     def _predict(self, images: Tensor) -> list[int]:
         with untouched(self.network):
-            scores = self.network(images.clone())
+            scores = scores_of(self.network(images.clone()), self.protocol.task)
+        notice_probabilities(self.network, scores, self.protocol.task)
         if scores.ndim != 2:
-            raise CAMError(f"the model must return N×classes, got {shape_of(scores)}; pass output_fn")
+            raise CAMError(f"the model must return N×classes, got {shape_of(scores)}; pass output_fn, or task")
         if self.protocol.classes == "annotated" or LOCALISATION & {*self.protocol.metrics}:
             check_class_names(getattr(self.loader.dataset, "classes", None), self.class_names, scores.shape[1])
         self.classes = scores.shape[1]
@@ -232,6 +234,7 @@ def evaluate(
     trainer: pl.Trainer | None = None,
     *,
     protocol: str | Protocol = _DEFAULT,
+    task: Task | None = None,
     layer: str | None = None,
     batch_fn: BatchFn | None = None,
     output_fn: OutputFn | None = None,
@@ -252,6 +255,8 @@ def evaluate(
         trainer: for more devices or another precision, as ``Trainer(devices=8, strategy="ddp")``; one device otherwise.
         protocol: a paper's by name from ``PROTOCOLS``, or a :class:`Protocol`; otherwise curves of 28 steps, average
             drop and average increase, for the predicted class.
+        task: in place of the protocol's: "multiclass", "multilabel", "binary", "regression", or a function of the
+            scores; see :data:`captum_cams.engine.scores.Task`.
         layer: dotted name of the layer to explain; None finds the last feature layer.
         batch_fn: batch → (images, labels).
         output_fn: output of the model → scores N×classes.
@@ -267,7 +272,8 @@ def evaluate(
             holds another evaluation or is in use.
     """
     chosen = find_protocol(protocol)
-    chosen = chosen if metrics is None else replace(chosen, metrics=tuple(metrics))
+    wanted = chosen.metrics if metrics is None else tuple(metrics)
+    chosen = replace(chosen, metrics=wanted, task=chosen.task if task is None else task)
     trainer = trainer or pl.Trainer(
         devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False, accelerator="auto"
     )

@@ -7,6 +7,7 @@ from torch import nn
 
 from captum_cams import CAMAttribution, CAMError, create
 from captum_cams.engine.layers import named_layer
+from captum_cams.engine.scores import Task
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import brief
 from captum_cams.registry import canonical
@@ -36,11 +37,12 @@ def named(methods: Methods) -> dict[str, Method]:
     return found
 
 
-def make(method: Method, network: Network, layer: nn.Module | str | None) -> CAMAttribution:
+def make(method: Method, network: Network, layer: nn.Module | str | None, task: Task) -> CAMAttribution:
     """The explainer itself, or the one with this name for a :class:`Network`.
 
     Raises:
-        CAMError: an explainer of another model, an unknown name, or a layer that the network inside does not have.
+        CAMError: an explainer of another model or for another task, an unknown name, or a layer that the network
+            inside does not have.
     """
     if isinstance(method, CAMAttribution):
         explained = unwrap(method.forward_func)
@@ -50,8 +52,11 @@ def make(method: Method, network: Network, layer: nn.Module | str | None) -> CAM
                 f"{type(method).__name__} explains another model than the one that is given; make it with that one, or "
                 "pass its name"
             )
+        if isinstance(task, str) and isinstance(method.task, str) and method.task != task:
+            kind = type(method).__name__
+            raise CAMError(f'{kind} must be made for the task that is measured, "{task}", got task="{method.task}"')
         return method
-    return create(method, network, None if layer is None else named_layer(network.network, layer))
+    return create(method, network, None if layer is None else named_layer(network.network, layer), task=task)
 
 
 def _checked(method: Any) -> Method:

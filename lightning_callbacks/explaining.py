@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
+from captum_cams.engine.scores import notice_probabilities, probabilities, scores_of
 from captum_cams.engine.untouched import untouched
 from lightning_callbacks.batches import Annotation
 from lightning_callbacks.explainers import Method, make
@@ -71,10 +72,10 @@ class Explaining:
         self.hopeless = False  # not even one image and one run at once fit into memory
 
     def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
-        """What the network says, in evaluation mode and without a trace."""
+        """What the network says, read for the task, in evaluation mode and without a trace."""
         network = self.prepared(pl_module)
         with untouched(network):
-            return network.look(images)
+            return scores_of(network.look(images), self.protocol.task)
 
     def explain(
         self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation], spent: float = 0.0
@@ -136,15 +137,17 @@ class Explaining:
         """One row an image, or None where less at once may help."""
         assert self.network is not None
         with untouched(self.network):
-            scores = self.network.look(images)
-        self.notices.doubt(doubt(scores))
-        probabilities = scores.float().softmax(1)
+            scores = scores_of(self.network.look(images), self.protocol.task).float()
+        notice_probabilities(self.network, scores, self.protocol.task)
+        if self.protocol.task == "multiclass":
+            self.notices.doubt(doubt(scores))
+        chances = probabilities(scores, self.protocol.task)
         rows = [
             Explained(image, one, p, {}, {}, {})
-            for image, one, p in zip(images.cpu(), known, probabilities.cpu(), strict=True)
+            for image, one, p in zip(images.cpu(), known, chances.cpu(), strict=True)
         ]
-        predicted = probabilities.argmax(1).tolist()
-        count = probabilities.shape[1]
+        predicted = scores.argmax(1).tolist()  # probabilities near one may be equal
+        count = scores.shape[1]
         true = [first_class(one, index, count) for one, index in zip(known, predicted, strict=True)]
         for name in self.methods:
             done = self.notices.guarded(self._attempt, name, images, known, predicted, true, method=name)
@@ -177,7 +180,7 @@ class Explaining:
     ) -> tuple[Tensor, Tensor | None, dict[str, Tensor], Tensor | None]:
         assert self.network is not None
         if name not in self.explainers:
-            self.explainers[name] = make(self.methods[name], self.network, self.layer)
+            self.explainers[name] = make(self.methods[name], self.network, self.layer, self.protocol.task)
         explain = self.explainers[name].attribute
         maps = explain(images, predicted)
         others = explain(images, true).detach().float().cpu() if self.true_class else None

@@ -47,6 +47,8 @@ HIGHER_IS_BETTER = {
 """Every metric, and which way it improves."""
 
 METRICS = tuple(HIGHER_IS_BETTER)
+DEFAULT_METRICS = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase", "drift")
+"""What the callback logs unless told otherwise."""
 PERCENT = ("average_drop", "average_increase")
 OVERLAPS = {
     "iou": "value",
@@ -101,13 +103,13 @@ def measure(case: Case, protocol: Protocol) -> tuple[dict[str, Tensor], Tensor |
     are None if no metric wants them.
     """
     wanted = set(columns(protocol.metrics))
-    pairs = case.network, case.images, case.maps, case.classes
+    pairs, task = (case.network, case.images, case.maps, case.classes), protocol.task
     found: dict[str, Tensor] = {}
     curves = None
     if wanted & {"deletion_auc", "insertion_auc", "over_all"}:
         chunk = case.perturbations_per_eval
         deletion, insertion = (
-            curve(*pairs, preset=protocol.preset, perturbations_per_eval=chunk)
+            curve(*pairs, preset=protocol.preset, perturbations_per_eval=chunk, task=task)
             for curve in (deletion_curve, insertion_curve)
         )
         points = find_preset(protocol.preset).steps + 1
@@ -115,14 +117,14 @@ def measure(case: Case, protocol: Protocol) -> tuple[dict[str, Tensor], Tensor |
         found["deletion_auc"], found["insertion_auc"] = curve_area(deletion), curve_area(insertion)
         found["over_all"] = found["insertion_auc"] - found["deletion_auc"]
     if wanted & {"average_drop", "average_increase"}:
-        changes = drop_and_increase(*pairs, masking=protocol.masking)
+        changes = drop_and_increase(*pairs, masking=protocol.masking, task=task)
         found["average_drop"], found["average_increase"] = changes
     if wanted & {"adcc", "coherency"}:
         found["coherency"] = coherency(case.images, case.maps, case.explain, case.classes)
     if wanted & {"adcc", "complexity"}:
         found["complexity"] = complexity(case.images, case.maps)
     if "adcc" in wanted:
-        found["adcc"] = adcc_of_parts(found["coherency"], found["complexity"], average_drop(*pairs) / 100)
+        found["adcc"] = adcc_of_parts(found["coherency"], found["complexity"], average_drop(*pairs, task=task) / 100)
     localisation = wanted - found.keys()
     if localisation:
         found |= _localisation(case, protocol, localisation)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, near
 from captum_cams.metrics.presets import Preset
 
@@ -20,6 +21,11 @@ class Protocol:
         single_small_box: only images with exactly one box or mask, of at most half of the image.
         whole: whether the command line squeezes the whole image into the network's input, or resizes its shorter side
             and crops the centre.
+        task: what the model's output means: "multiclass", "multilabel", "binary", "regression", or a function of the
+            output that gives scores; see :data:`captum_cams.engine.scores.Task`.
+
+    Raises:
+        CAMError: an unknown task, or metrics that compare probabilities for a regression, which has none.
     """
 
     metrics: tuple[str, ...]
@@ -30,6 +36,15 @@ class Protocol:
     images: int | None = None
     single_small_box: bool = False
     whole: bool = False
+    task: Task = "multiclass"
+
+    def __post_init__(self) -> None:
+        probable = [one for one in self.metrics if one in ("average_drop", "average_increase", "adcc")]
+        if check_task(self.task) == "regression" and probable:
+            raise CAMError(
+                f'{", ".join(probable)} compare probabilities, of which task="regression" has none; pass other '
+                'metrics, as ("deletion_auc", "insertion_auc", "over_all")'
+            )
 
 
 _CURVES = ("deletion_auc", "insertion_auc", "over_all")

@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from captum_cams import visual
+from captum_cams.engine.scores import Task
 from captum_cams.heatmap import upsample
 from lightning_callbacks.explaining import Explained
 from lightning_callbacks.pictures import log_picture, log_text
@@ -34,6 +35,7 @@ class Report:
         mean: of the normalisation that the panel undoes.
         std: as ``mean``.
         class_names: for the captions.
+        task: of the network.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Report:
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         class_names: Sequence[str] | None,
+        task: Task = "multiclass",
     ) -> None:
         self.prefix, self.methods, self.metrics, self.mean, self.std = prefix, methods, metrics, mean, std
         self.class_names = class_names or ()
+        self.quantity = "value" if task == "regression" else "probability"
         self._carded: set[tuple[int, str]] = set()
 
     def scalar(self, stage: str, name: str) -> str:
@@ -106,7 +110,7 @@ class Report:
         }
         if curves:
             pairs = {method: (both[0], both[1]) for method, both in curves.items()}
-            log_picture(logger, f"{tag}/curves", visual.curves(pairs), step)
+            log_picture(logger, f"{tag}/curves", visual.curves(pairs, self.quantity), step)
         if (id(logger), split) not in self._carded:
             self._carded.add((id(logger), split))
             log_text(logger, f"{tag}/card", card, step)
@@ -115,7 +119,8 @@ class Report:
         true = ", ".join(self._class(index) for index in row.annotation.classes)
         best = int(row.probabilities.argmax())
         lines = [f"true {true}"] if true else []
-        lines.append(f"predicted {self._class(best)}, p = {row.probabilities[best]:.2f}")
+        sign = "p" if self.quantity == "probability" else "value"
+        lines.append(f"predicted {self._class(best)}, {sign} = {row.probabilities[best]:.2f}")
         same = [f"{value:.2f}" for name, value in drift.items() if name in self.methods and not math.isnan(value)]
         if same and "drift" in self.metrics:
             lines.append(f"rank correlation {', '.join(same)}")

@@ -5,8 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from captum_cams.engine.scores import Task
+from captum_cams.errors import CAMError
 from lightning_callbacks.batches import Annotation
 
 CHOICES = ("first", "random", "per_class", "hardest")
@@ -96,9 +99,30 @@ def first_class(one: Annotation, otherwise: int, count: int) -> int:
     return one.classes[0] if one.classes and 0 <= one.classes[0] < count else otherwise
 
 
-def losses_of(scores: Tensor, known: list[Annotation]) -> Tensor:
-    """Cross-entropy of the first annotated class, or of the predicted one where none is known: N."""
+def losses_of(scores: Tensor, known: list[Annotation], task: Task) -> Tensor:
+    """The loss of each image, N: the cross-entropy of its first annotated class, or of all labels if these are several.
+
+    Where no class is known, what the network predicts stands in for it.
+
+    Args:
+        scores: N×C, as the task reads them.
+        known: of the images.
+        task: what the scores mean.
+
+    Raises:
+        CAMError: a regression, whose labels are no classes.
+    """
+    if task == "regression":
+        raise CAMError('choose="hardest" needs a loss of classes, which task="regression" has not; choose others')
+    scores = scores.float()
+    if task == "multilabel":
+        labels = (scores > 0).float()
+        for row, one in zip(labels, known, strict=True):
+            if one.classes:
+                row.zero_()[[index for index in one.classes if 0 <= index < len(row)]] = 1
+        return F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(1)
     classes = [first_class(one, int(row.argmax()), len(row)) for one, row in zip(known, scores, strict=True)]
-    return torch.nn.functional.cross_entropy(
-        scores.float(), torch.tensor(classes, device=scores.device), reduction="none"
-    )
+    if task == "multiclass":
+        return F.cross_entropy(scores, torch.tensor(classes, device=scores.device), reduction="none")
+    chosen = scores[torch.arange(len(scores)), classes]
+    return F.softplus(-chosen) if task == "binary" else -chosen.clamp(min=torch.finfo(chosen.dtype).tiny).log()

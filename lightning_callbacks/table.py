@@ -105,7 +105,8 @@ class Table:
             csv.writer(file).writerows(self._rows())
         if self.curves is not None:
             named = {method: (one[0], one[1]) for method, one in zip(self.methods, self.curves, strict=True)}
-            Image.fromarray(visual.curves(named)).save(folder / "curves.png")
+            quantity = "value" if settings.get("protocol", {}).get("task") == "regression" else "probability"
+            Image.fromarray(visual.curves(named, quantity)).save(folder / "curves.png")
 
     def _rows(self) -> list[Sequence[Any]]:
         chosen: dict[str, Tensor] = {}

@@ -172,7 +172,8 @@ class WatchedRun:
         losses = None
         if self.choose == "hardest":
             with isolate_rng(), trainer.precision_plugin.forward_context():
-                losses = losses_of(self.explaining.scores(pl_module, images), known)
+                scores = self.explaining.scores(pl_module, images)
+                losses = losses_of(scores, known, self.explaining.protocol.task)
         loader.see(images, known, losses)
 
     def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: WatchedLoader) -> None:

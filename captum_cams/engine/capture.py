@@ -25,6 +25,7 @@ from captum_cams.engine.layers import Classifier, Place, describe, watch
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Behind, Resume
+from captum_cams.engine.scores import Task, notice_probabilities, scored
 from captum_cams.engine.targets import Index, check_output, composed, resolve_target, wide
 from captum_cams.engine.trace import replaced
 from captum_cams.engine.untouched import modules_of, unwrap
@@ -35,11 +36,15 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method reads of a run beyond activation and output; nothing else is computed."""
+    """What a method reads of a run beyond activation and output; nothing else is computed.
+
+    The task says how scores are read from the output; None takes it as it is.
+    """
 
     gradient: bool = False
     classifier: bool = False
     resume: bool = False
+    task: Task | None = None
     chunk: int = 2
     show_progress: bool = False
 
@@ -173,8 +178,11 @@ def capture(
             NaN or Inf in activations or scores, or the score does not depend on the layer.
     """
     named = model = unwrap(forward_func)
+    task = needs.task
     if callable(target):
-        model, target = composed(model, target), None
+        model, target, task = composed(model, target), None, None
+    else:
+        model = scored(model, task)
     samples = inputs[0].shape[0]
     layer, at_input = place.layer, place.at_input
     recorder, name = Recorder(layer, at_input), describe(named, layer)
@@ -206,10 +214,11 @@ def capture(
         index = resolve_target(target, output)
         score = _select_targets(output, index) if output.ndim > 1 else output
         check_finite(f"scores of the model ({type(named).__name__})", score.detach())
+        notice_probabilities(named, output, task)
         gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
 
     activation, output = activation.detach(), output.detach()
-    rerun = Rerun(model, inputs, _format_additional_forward_args(additional) or (), index)
+    rerun = Rerun(model, inputs, _format_additional_forward_args(additional) or (), index, task)
 
     def again(images: Tensor, which: list[int]) -> Seen:
         given, extra = rows(inputs, additional, images, which)

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.engine.targets import Index, check_output, score_of
+from captum_cams.engine.scores import Task, score_of
+from captum_cams.engine.targets import Index, check_output
 from captum_cams.errors import CAMError
 
 
@@ -18,12 +19,18 @@ class Rerun:
         inputs: N rows each.
         extra: additional arguments; tensors with N rows belong to the samples.
         target: the explained entry of each sample's output.
+        task: how a probability is read from the output; None takes it as it is.
     """
 
     def __init__(
-        self, model: Callable[..., Any], inputs: tuple[Tensor, ...], extra: tuple[Any, ...], target: list[Index]
+        self,
+        model: Callable[..., Any],
+        inputs: tuple[Tensor, ...],
+        extra: tuple[Any, ...],
+        target: list[Index],
+        task: Task | None = None,
     ) -> None:
-        self.model, self._inputs, self._extra, self._target = model, inputs, extra, target
+        self.model, self._inputs, self._extra, self._target, self._task = model, inputs, extra, target, task
         # Convolutions on a CPU are a fifth faster in this layout, on chunks of a few images.
         self._layout = torch.channels_last if inputs[0].device.type == "cpu" else torch.preserve_format
 
@@ -55,8 +62,11 @@ class Rerun:
                 raise
             self._layout = torch.contiguous_format  # the model calls view on a map
             return self.scores(images, sample, score)
-        output = check_output(output, len(images))
-        return score_of(output, self._target[sample], score)
+        return self.score_of(check_output(output, len(images)), sample, score)
+
+    def score_of(self, output: Tensor, sample: int, score: str = "logit") -> Tensor:
+        """The sample's target in every row of an output R×classes, as it is or as a "probability": R."""
+        return score_of(output, self._target[sample], score, self._task)
 
     def _check_rows(self, rows: int, error: Exception) -> None:
         """Raise a better error where it is the number of rows that the model cannot take."""

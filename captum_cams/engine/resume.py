@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from captum_cams.engine.head import FirstLinear, Head
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.rerun import Rerun
-from captum_cams.engine.targets import Index, score_of, wide
+from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.trace import replaced, swapped
 from captum_cams.engine.unique import unique_rows
 
@@ -156,13 +156,13 @@ class Resume:
         if self._channels is not None:
             column = self._target[sample] if score == "logit" else None
             found = self._channels(masks, sample, column, self._chunk)
-            return found if found.ndim == 1 else score_of(found, self._target[sample], score)
+            return found if score == "logit" and found.ndim == 1 else self._replay.rerun.score_of(found, sample, score)
         first, which = unique_rows(masks)
         outputs = [
             self(self._over_maps(part) * self._activation[sample], sample)
             for part in self._bar(masks[first].to(self._activation.dtype).split(self._chunk))
         ]
-        return score_of(torch.cat(outputs), self._target[sample], score)[which]
+        return self._replay.rerun.score_of(torch.cat(outputs), sample, score)[which]
 
     def behind(self, sample: int) -> nn.Module:
         """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""

@@ -86,13 +86,15 @@ def _check_index(target: Any, shape: torch.Size, samples: int) -> Index:
     if len(index) != len(shape):
         row = "×".join(map(str, ("N", *shape)))
         remedy = f"; a list has one for each sample: {brief([*index])}" if len(index) == samples > 1 else ""
+        if not shape:
+            remedy = '; pass target=None, or task="binary" for one logit or task="regression" for a value'
         raise CAMError(
             f"target must leave one score per sample, got {brief(target)} for an output {row}: "
             f"an int needs an N×classes output, this one needs {len(shape)} indices{remedy}"
         )
     for i, size in zip(index, shape, strict=True):
         if not 0 <= i < size:
-            remedy = "does the model have this class?"
+            remedy = "does the model have this class?" if size > 1 else 'pass task="binary" if its one score is a logit'
             if -size <= i < 0:
                 remedy = (
                     f"a label of {i} often says that there is none, so it is not counted from the end: pass {i + size}"
@@ -110,16 +112,6 @@ def _form(target: Any) -> str:
     if isinstance(target, tuple) and any(map(callable, target)):
         return "one function, or a list of functions with one for each sample, got a tuple; pass a list"
     return f"an integer or a tuple of integers, got {brief(target)}; a list or a tensor has one for each sample"
-
-
-def score_of(output: Tensor, index: Index, score: str = "logit") -> Tensor:
-    """One sample's target in every row of ``output``, as it is ("logit") or after softmax ("probability").
-
-    Scores that stand alone, N, have no softmax and are taken as they are.
-    """
-    output = wide(output)
-    key: tuple[slice | int, ...] = (slice(None), *index)
-    return (output.softmax(1) if score == "probability" and output.ndim > 1 else output)[key]
 
 
 def wide(tensor: Tensor) -> Tensor:

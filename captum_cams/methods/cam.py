@@ -32,6 +32,8 @@ class CAM(WeightedCAM):
             raise _unfit("no classifier was found")
         weight, scores, source = call.weight, call.output, call.source
         pooled = activation.mean((2, 3))
+        if self.task == "binary":  # the rows of the two sides
+            weight, scores = torch.cat((-weight, weight)), torch.cat((-scores, scores), 1)
         if weight.ndim == 4 and weight.shape[2:] == (1, 1) and source.shape == activation.shape:
             averaged = (
                 scores.mean((2, 3)),

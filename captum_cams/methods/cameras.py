@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.attribution import SpatialCAM
@@ -60,7 +59,7 @@ class CAMERAS(SpatialCAM):
         activation = gradient = torch.zeros((), dtype=seen.activation.dtype, device=image.device)
         for i in range(self.resolutions):
             sides = [round(side * (shorter + i * self.step) / shorter) for side in size]
-            resized = image if i == 0 else F.interpolate(image, sides, mode="bicubic")
+            resized = image if i == 0 else upsample(image, sides, mode="bicubic")
             look = self._look(seen, resized, sample)
             activation = activation + upsample(look.activation, size)
             gradient = gradient + upsample(look.gradient, size)

@@ -17,6 +17,6 @@ class CLRP(OutputRelevance):
     cost = "1 + gradient"
 
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
-        check_classes(output, "CLRP")
+        check_classes(output, "CLRP", self.task)
         score = output[chosen][:, None]
         return score.where(chosen, -score / (output.shape[1] - 1))

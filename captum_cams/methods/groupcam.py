@@ -10,7 +10,7 @@ from captum_cams.attribution import PerturbedCAM, SpatialCAM
 from captum_cams.blur import blur
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_at_least
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat
 from captum_cams.registry import register
 
 
@@ -56,7 +56,7 @@ class GroupCAM(PerturbedCAM, SpatialCAM):
         image = seen.inputs[0][sample]
 
         def shown(part: Tensor) -> Tensor:
-            masks = minmax(upsample(part[:, None], image.shape[-2:])).to(image.dtype)
+            masks = heat(part[:, None], image.shape[-2:]).to(image.dtype)
             return seen.rerun.scores(blurred + masks * (image - blurred), sample, "probability")
 
         base = seen.rerun.scores(blurred[None], sample, "probability")

@@ -6,7 +6,6 @@ from torch import Tensor
 from captum_cams.attribution import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.rescale import contributions
-from captum_cams.engine.targets import score_of
 from captum_cams.registry import register
 
 
@@ -35,6 +34,6 @@ class LIFTCAM(WeightedCAM):
         behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
-            return score_of(behind(values), seen.target[sample])
+            return seen.rerun.score_of(behind(values), sample)
 
         return contributions(score, activation, torch.zeros_like(activation))[0].flatten(1).sum(1)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from captum_cams.attribution import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.relevance import epsilon_relevance
-from captum_cams.engine.targets import score_of
 from captum_cams.errors import CAMError
 from captum_cams.registry import register
 
@@ -55,6 +54,6 @@ class LRPCAM(WeightedCAM):
         behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
-            return score_of(behind(values), seen.target[sample])
+            return seen.rerun.score_of(behind(values), sample)
 
         return epsilon_relevance(seen.rerun.model, score, activation, self.epsilon)[0].flatten(1).sum(1)

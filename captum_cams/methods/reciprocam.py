@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import PerturbedCAM, SpatialCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.targets import score_of
 from captum_cams.errors import check_choice
 from captum_cams.heatmap import minmax
 from captum_cams.registry import register
@@ -60,4 +59,4 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         outputs = [
             seen.resume(part.to(seen.activation.dtype) * seen.activation[sample], sample) for part in self.chunks(masks)
         ]
-        return score_of(torch.cat(outputs), seen.target[sample], self.score)
+        return seen.rerun.score_of(torch.cat(outputs), sample, self.score)

@@ -41,7 +41,7 @@ class RelevanceCAM(WeightedCAM):
 
     def weights(self, seen: Seen) -> Tensor:
         def start(output: Tensor) -> Tensor:
-            check_classes(output, "Relevance-CAM")
+            check_classes(output, "Relevance-CAM", self.task)
             return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
 
         with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=seen.inputs) as trail:

@@ -36,6 +36,7 @@ class RISE(PerturbedCAM, SpatialCAM):
     cost = "1 + masks"
     per_channel = False
     at_input_size = True
+    rectifies = False  # probabilities are not negative, other scores may be
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from captum_cams.errors import CAMError
 from captum_cams.output_relevance import OutputRelevance, check_classes
 from captum_cams.registry import register
 
@@ -17,7 +18,9 @@ class SGLRP(OutputRelevance):
     cost = "1 + gradient"
 
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
-        check_classes(output, "SGLRP")
+        check_classes(output, "SGLRP", self.task)
+        if self.task != "multiclass":
+            raise CAMError(f'SGLRP carries the gradient of a softmax and needs task="multiclass", got {self.task!r}')
         probabilities = output.softmax(1)
         target = probabilities[chosen][:, None]
         return target * (chosen.to(output.dtype) - probabilities)

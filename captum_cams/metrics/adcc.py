@@ -11,22 +11,23 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.inputs import recipes
+from captum_cams.engine.scores import Task, scores_of
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
-from captum_cams.heatmap import minmax
+from captum_cams.heatmap import heat
 from captum_cams.metrics.functional import average_drop, check_maps, check_model
 
 Explain = Callable[[Tensor, Any], Tensor]
 
 
 def complexity(inputs: Tensor, maps: Tensor) -> Tensor:
-    """The mean of the scaled map: N, 0 to 1, lower is simpler.
+    """The mean of the scaled map: N, 0 to 1, lower is simpler; 0 for a constant map.
 
     Args:
         inputs: N×C×H×W.
         maps: N×h×w or N×1×h×w.
     """
-    return minmax(check_maps(inputs, maps)).flatten(1).mean(1)
+    return heat(check_maps(inputs, maps), inputs.shape[-2:]).flatten(1).mean(1).float()
 
 
 def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Tensor:
@@ -40,8 +41,9 @@ def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Te
         explain: images and target to maps, as an explainer's ``attribute``.
         target: the explained classes in any of Captum's forms but None, since E may be predicted differently.
     """
-    first = minmax(check_maps(inputs, maps))
-    second = minmax(check_maps(inputs, explain(inputs * first.to(inputs.dtype), target)))
+    size = inputs.shape[-2:]
+    first = heat(check_maps(inputs, maps), size)
+    second = heat(check_maps(inputs, explain(inputs * first.to(inputs.dtype), target)), size).to(first.dtype)
     pair = torch.stack((first, second)).double().flatten(2)
     centred = pair - pair.mean(2, keepdim=True)
     spread = centred.norm(dim=2).prod(0)
@@ -50,7 +52,13 @@ def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Te
 
 
 def adcc(
-    forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any = None, *, explain: Explain
+    forward_func: Callable[..., Any],
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any = None,
+    *,
+    explain: Explain,
+    task: Task = "multiclass",
 ) -> Tensor:
     """3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)) per image: N, 0 to 1, higher is better.
 
@@ -62,16 +70,17 @@ def adcc(
         maps: N×h×w or N×1×h×w.
         target: the explained classes in any of Captum's forms; None is the class predicted for the unchanged inputs.
         explain: as in :func:`coherency`.
+        task: what the model's output means, as for :func:`average_drop`; "regression" is refused.
 
     Raises:
-        CAMError: shapes or target do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+        CAMError: shapes, target or task do not fit, the batch is empty, or maps or scores hold NaN or Inf.
     """
     check_model(forward_func)
     check_maps(inputs, maps)
     with untouched(forward_func), recipes(forward_func, inputs):
-        output = check_output(unwrap(forward_func)(inputs.detach().clone()), len(inputs))
+        output = check_output(scores_of(unwrap(forward_func)(inputs.detach().clone()), task), len(inputs))
     index = resolve_target(target, output)
-    drop = average_drop(forward_func, inputs, maps, index) / 100
+    drop = average_drop(forward_func, inputs, maps, index, task=task) / 100
     return adcc_of_parts(coherency(inputs, maps, explain, index), complexity(inputs, maps), drop)
 
 

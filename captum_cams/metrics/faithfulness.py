@@ -1,8 +1,8 @@
 """The functions of :mod:`captum_cams.metrics.functional` as torchmetrics: sums and counts only.
 
 Each ``update(forward_func, inputs, maps, target)`` takes one batch, and ``compute()`` gives the mean over all
-images seen, on all ranks, however uneven the batches were. Keyword arguments that are not named below go to
-``torchmetrics.Metric``.
+images seen, on all ranks, however uneven the batches were. ``task`` says what the model's output means, as for the
+functions. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics.adcc import Explain, adcc
 from captum_cams.metrics.functional import (
@@ -25,6 +26,10 @@ from captum_cams.metrics.presets import Preset, find_preset
 
 
 class _Faithfulness(ImageMean, ABC):
+    def __init__(self, task: Task = "multiclass", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.task = check_task(task)
+
     @abstractmethod
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
         """One value per image, N."""
@@ -39,6 +44,7 @@ class _CurveMetric(_Faithfulness):
         self.options: dict[str, Any] = {
             "preset": find_preset(preset),
             "perturbations_per_eval": perturbations_per_eval,
+            "task": self.task,
         }
 
 
@@ -48,6 +54,7 @@ class DeletionAUC(_CurveMetric):
     Args:
         preset: steps and replacement of a paper by name, or a :class:`Preset`.
         perturbations_per_eval: changed images in one run of the model.
+        task: of the model.
     """
 
     higher_is_better = False
@@ -90,12 +97,13 @@ class AverageDrop(_MaskingMetric):
 
     Args:
         masking: "multiply" or "fgcam", see ``average_drop``.
+        task: of the model; "regression" is refused.
     """
 
     higher_is_better = False
 
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
-        return average_drop(forward_func, inputs, maps, target, masking=self.masking)
+        return average_drop(forward_func, inputs, maps, target, masking=self.masking, task=self.task)
 
 
 class AverageIncrease(_MaskingMetric):
@@ -107,7 +115,7 @@ class AverageIncrease(_MaskingMetric):
     higher_is_better = True
 
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
-        return average_increase(forward_func, inputs, maps, target, masking=self.masking)
+        return average_increase(forward_func, inputs, maps, target, masking=self.masking, task=self.task)
 
 
 def _left_out(inputs: Tensor, target: Any) -> Tensor:
@@ -136,6 +144,7 @@ class ADCC(_Faithfulness):
     Args:
         explain: images and target to maps, the ``attribute`` of the explainer that is measured. Copies of the metric
             share it, with the model behind it; a pickled metric leaves it out, so set ``explain`` anew after loading.
+        task: of the model; "regression" is refused.
 
     Raises:
         CAMError: in ``update``, if ``explain`` was not set after loading.
@@ -157,4 +166,4 @@ class ADCC(_Faithfulness):
         self._explain = _Shared(explain)
 
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
-        return adcc(forward_func, inputs, maps, target, explain=self.explain)
+        return adcc(forward_func, inputs, maps, target, explain=self.explain, task=self.task)

@@ -3,14 +3,18 @@
 Shared by all of them:
 
 Args:
-    forward_func: the model, returning logits (or log-probabilities), N×classes; its state is left as it was.
+    forward_func: the model, returning logits (or log-probabilities), N×classes, or what ``task`` says; its state is
+        left as it was.
     inputs: N×C×H×W.
     maps: the explanations, N×h×w or N×1×h×w, resized to H×W with bilinear interpolation.
     target: the explained classes in any of Captum's forms; None is the class predicted for the unchanged inputs.
     perturbations_per_eval: changed images in one run of the model.
+    task: "multiclass", "multilabel", "binary", "regression", or a function of the model's output that gives scores; see
+        :data:`captum_cams.engine.scores.Task`. It says what a probability is. The curves of a regression are of the
+        value itself; average drop and average increase are refused for it, since a value has no zero to lose.
 
 Raises:
-    CAMError: shapes or target do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+    CAMError: shapes, target or task do not fit, the batch is empty, or maps or scores hold NaN or Inf.
 """
 
 from collections.abc import Callable
@@ -21,10 +25,11 @@ from torch import Tensor
 
 from captum_cams.blur import blur
 from captum_cams.engine.inputs import check_batch, recipes
-from captum_cams.engine.targets import check_output, resolve_target
+from captum_cams.engine.scores import Task, check_task, notice_probabilities, probabilities, scores_of
+from captum_cams.engine.targets import check_output, resolve_target, wide
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_finite, check_tensor, shape_of
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat, upsample
 from captum_cams.metrics.presets import Preset, find_preset
 
 Forward = Callable[..., Any]
@@ -38,6 +43,7 @@ def deletion_curve(
     *,
     preset: str | Preset = "rise",
     perturbations_per_eval: int = 8,
+    task: Task = "multiclass",
 ) -> Tensor:
     """The target's probability while pixels are deleted in decreasing order of the map: N×(steps + 1), 0 to 1.
 
@@ -46,7 +52,7 @@ def deletion_curve(
     happens to give); a target may be named (there it is the predicted class); and maps smaller than the image are
     resized.
     """
-    return _curve(forward_func, inputs, maps, target, find_preset(preset), False, perturbations_per_eval)
+    return _curve(forward_func, inputs, maps, target, task, find_preset(preset), False, perturbations_per_eval)
 
 
 def insertion_curve(
@@ -57,12 +63,13 @@ def insertion_curve(
     *,
     preset: str | Preset = "rise",
     perturbations_per_eval: int = 8,
+    task: Task = "multiclass",
 ) -> Tensor:
     """The target's probability while pixels are inserted in decreasing order of the map: N×(steps + 1), 0 to 1.
 
     Source and order as in :func:`deletion_curve`.
     """
-    return _curve(forward_func, inputs, maps, target, find_preset(preset), True, perturbations_per_eval)
+    return _curve(forward_func, inputs, maps, target, task, find_preset(preset), True, perturbations_per_eval)
 
 
 def curve_area(curve: Tensor) -> Tensor:
@@ -74,7 +81,13 @@ def curve_area(curve: Tensor) -> Tensor:
 
 
 def average_drop(
-    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any = None, *, masking: str = "multiply"
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any = None,
+    *,
+    masking: str = "multiply",
+    task: Task = "multiclass",
 ) -> Tensor:
     """100 · max(0, p − o) / p per image, N, in percent: what the explained part alone loses of the probability.
 
@@ -83,24 +96,46 @@ def average_drop(
     with the highest, positive map values over a blurred image (``"fgcam"``; Qiu et al., AAAI 2024). The mean over
     images is the average drop.
     """
-    return drop_and_increase(forward_func, inputs, maps, target, masking=masking)[0]
+    return drop_and_increase(forward_func, inputs, maps, target, masking=masking, task=task)[0]
 
 
 def average_increase(
-    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any = None, *, masking: str = "multiply"
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any = None,
+    *,
+    masking: str = "multiply",
+    task: Task = "multiclass",
 ) -> Tensor:
     """100 where the explained part alone has a higher probability than the image, else 0: N, in percent.
 
     Source and ``masking`` as in :func:`average_drop`.
     """
-    return drop_and_increase(forward_func, inputs, maps, target, masking=masking)[1]
+    return drop_and_increase(forward_func, inputs, maps, target, masking=masking, task=task)[1]
 
 
 def drop_and_increase(
-    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any = None, *, masking: str = "multiply"
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    target: Any = None,
+    *,
+    masking: str = "multiply",
+    task: Task = "multiclass",
 ) -> tuple[Tensor, Tensor]:
     """:func:`average_drop` and :func:`average_increase` for the runs of one."""
-    before, after = _explained(forward_func, inputs, maps, target, masking)
+    if task == "regression":
+        raise CAMError(
+            'average drop, average increase and ADCC compare probabilities, got task="regression"; use the curves, or '
+            "a task that is a function and gives probabilities"
+        )
+    before, after = _explained(forward_func, inputs, maps, target, masking, task)
+    if bool((before < 0).any()):
+        raise CAMError(
+            f"average drop needs probabilities, got {float(before.min()):.3g} from a task that is a function; let it "
+            "end in a sigmoid or softmax"
+        )
     drop = (before - after).clamp(min=0) / before.clamp(min=torch.finfo(before.dtype).tiny)
     return 100 * drop, 100 * (before < after).to(before.dtype)
 
@@ -110,13 +145,14 @@ def _curve(
     inputs: Tensor,
     maps: Tensor,
     target: Any,
+    task: Task,
     protocol: Preset,
     insert: bool,
     chunk: int,
 ) -> Tensor:
     check_at_least("perturbations_per_eval", chunk, 1)
     check_model(forward_func)
-    maps = check_maps(inputs, maps)
+    maps = upsample(check_maps(inputs, maps), inputs.shape[-2:])
     with untouched(forward_func):
         images = inputs.detach().clone()
         rank = _rank(maps)
@@ -125,10 +161,10 @@ def _curve(
         which = torch.arange(len(images), device=images.device).repeat_interleave(len(counts))
         parts = zip(which.split(chunk), counts.repeat(len(images)).split(chunk), strict=True)
         changed = (torch.where(rank[i] < count[:, None, None, None], first[i], second[i]) for i, count in parts)
-        scores = torch.cat([_probabilities(forward_func, rows) for rows in changed])
-        scores = scores.view(len(images), len(counts), -1)
-        classes = _classes(target, scores[:, -1 if insert else 0])  # where the image is unchanged
-        return scores[torch.arange(len(images)), :, classes]
+        scores = torch.cat([_scores(forward_func, rows, task) for rows in changed])
+        unchanged = scores.view(len(images), len(counts), -1)[:, -1 if insert else 0]
+        curves = probabilities(scores, task).view(len(images), len(counts), -1)
+        return curves[torch.arange(len(images)), :, _classes(target, unchanged)]
 
 
 def _rank(maps: Tensor) -> Tensor:
@@ -139,19 +175,23 @@ def _rank(maps: Tensor) -> Tensor:
     return rank.view_as(maps)
 
 
-def _explained(forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: str) -> tuple[Tensor, Tensor]:
+def _explained(
+    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: str, task: Task
+) -> tuple[Tensor, Tensor]:
     check_choice("masking", masking, ("multiply", "fgcam"))
     check_model(forward_func)
-    maps = check_maps(inputs, maps)
+    maps, size = check_maps(inputs, maps), inputs.shape[-2:]
     with untouched(forward_func):
         images = inputs.detach().clone()
         if masking == "multiply":
-            part = images * minmax(maps).to(images.dtype)
+            part = images * heat(maps, size).to(images.dtype)
         else:
+            maps = upsample(maps, size)
             kept = (_rank(maps) < maps[0].numel() // 2) & (maps > 0)
             part = torch.where(kept, images, blur(images))
-        before, after = _probabilities(forward_func, images), _probabilities(forward_func, part)
-        classes = _classes(target, before)[:, None]
+        scores = _scores(forward_func, images, task)
+        before, after = (probabilities(one, task) for one in (scores, _scores(forward_func, part, task)))
+        classes = _classes(target, scores)[:, None]
     return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
 
 
@@ -163,7 +203,7 @@ def check_model(forward_func: Forward) -> None:
 
 
 def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
-    """Maps at the images' size, N×1×H×W, or an error where the two do not fit."""
+    """Maps N×1×h×w, or an error where they do not fit the images."""
     check_tensor("inputs", inputs, "N×C×H×W")
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     samples = check_batch((inputs,))
@@ -175,16 +215,18 @@ def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
             "sum contributions over channels first"
         )
     check_finite("maps", maps)
-    return upsample(maps.detach().to(inputs.device, torch.float32), inputs.shape[-2:])
+    return wide(maps.detach().to(inputs.device))
 
 
-def _probabilities(forward_func: Forward, images: Tensor) -> Tensor:
+def _scores(forward_func: Forward, images: Tensor, task: Task) -> Tensor:
+    model = unwrap(forward_func)
     with recipes(forward_func, images):
-        output = check_output(unwrap(forward_func)(images), len(images))
-    if output.ndim != 2:
+        output = check_output(scores_of(model(images), check_task(task)), len(images))
+    if output.ndim > 2:
         raise CAMError(f"the model must return N×classes for a probability, got {shape_of(output)}")
     check_finite("scores of the model", output)
-    return output.float().softmax(1)
+    notice_probabilities(model, output, task)
+    return output.float()
 
 
 def _classes(target: Any, unchanged: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief, check_choice, check_finite, check_tensor, shape_of
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat
 
 LEVELS = tuple(level / 20 for level in range(20))
 """0, 0.05, … 0.95: the thresholds of Hartley et al."""
@@ -30,10 +31,9 @@ def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]
     """Whether the map's maximum lies in a region, or at most ``margin`` pixels from one: N booleans.
 
     Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018, section 4.2, with a margin of 15
-    pixels. Of equal maxima the first counts, row by row.
+    pixels. Of equal maxima the first counts, row by row; in a constant map that is the first pixel.
     """
-    full = _full_size(maps, regions, size)
-    places = full.flatten(1).argmax(1).tolist()
+    places = heat(_checked(maps, regions, size), size).flatten(1).argmax(1).tolist()
     hits = [_distance(given, *divmod(place, size[1])) <= margin for place, given in zip(places, regions, strict=True)]
     return torch.tensor(hits)
 
@@ -43,10 +43,10 @@ def energy_inside(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]
 
     Wang et al., "Score-CAM", CVPRW 2020, section 4.3 (energy-based pointing game); Qiu et al. call it proportion.
     """
-    heat = minmax(_full_size(maps, regions, size))[:, 0]
-    inside = torch.stack([region_mask(given, size) for given in regions]).to(heat)
-    whole = heat.sum((1, 2))
-    return (heat * inside).sum((1, 2)) / whole.where(whole > 0, 1)
+    scaled = heat(_checked(maps, regions, size), size)[:, 0]
+    inside = torch.stack([region_mask(given, size) for given in regions]).to(scaled)
+    whole = scaled.sum((1, 2))
+    return ((scaled * inside).sum((1, 2)) / whole.where(whole > 0, 1)).float()
 
 
 def region_overlap(
@@ -63,14 +63,15 @@ def region_overlap(
     ``threshold="value"`` keeps what reaches the level, "mean" what reaches the level times the map's mean, "energy"
     the highest pixels that together hold this share of the map's sum, one at least. Boxes: of the box around the
     largest connected part (four neighbours) with the annotated box that fits best. Masks: of all pixels that are
-    kept with all masks together.
+    kept with all masks together. A constant map is scaled to zeros: "value" keeps all pixels at level 0 and none above,
+    "mean" keeps all, and "energy" keeps the first.
     """
     check_choice("threshold", threshold, ("value", "mean", "energy"))
-    heat = minmax(_full_size(maps, regions, size))[:, 0].cpu()
+    scaled = heat(_checked(maps, regions, size), size)[:, 0].cpu()
     return torch.stack(
         [
             torch.stack([_overlap(_kept(one, threshold, level), given.cpu()) for level in levels])
-            for one, given in zip(heat, regions, strict=True)
+            for one, given in zip(scaled, regions, strict=True)
         ]
     )
 
@@ -151,7 +152,7 @@ def _overlap(kept: Tensor, regions: Tensor) -> Tensor:
     return (shared / union).max().float()
 
 
-def _full_size(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     if not isinstance(regions, Sequence | Tensor):
         raise CAMError(f"regions must be a list with a tensor of boxes or masks for each image, got {brief(regions)}")
@@ -166,7 +167,7 @@ def _full_size(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -
     for i, given in enumerate(regions):
         _check_region(i, given, tuple(size))
     check_finite("maps", maps)
-    return upsample(maps.detach().float(), size)
+    return wide(maps.detach())
 
 
 def _check_region(i: int, given: Tensor, size: tuple[int, ...]) -> None:

@@ -12,6 +12,7 @@ from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.inputs import check_images
 from captum_cams.engine.magnitude import product
+from captum_cams.engine.scores import Task, scored, scores_of
 from captum_cams.engine.targets import composed, resolve_target
 from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import untouched, unwrap
@@ -73,19 +74,19 @@ class GuidedCAM(WrappedCAM):
             with running(modules) as stack, _NoFunctionalReLU(stack):
                 output = runner(self.forward_func, tensors, additional_forward_args)()
             if not callable(target):
-                target = resolve_target(target, output)
+                target = resolve_target(target, scores_of(output, self.task))
             maps = self.base.attribute(tensors, target, additional_forward_args, attribute_to_layer_input)
             with running(modules, leave=_guide), torch.enable_grad():
-                guided = _gradient(model, target, tensors, additional_forward_args)
+                guided = _gradient(model, self.task, target, tensors, additional_forward_args)
         return product(upsample(maps, guided.shape[2:]), guided)
 
 
-def _gradient(model: nn.Module, target: Any, inputs: tuple[Tensor, ...], additional: Any) -> Tensor:
+def _gradient(model: nn.Module, task: Task, target: Any, inputs: tuple[Tensor, ...], additional: Any) -> Tensor:
     leaf = inputs[0].requires_grad_()
     if callable(target):
         score = runner(composed(model, target), inputs, additional)().sum()
     else:
-        output = runner(model, inputs, additional)()
+        output = runner(scored(model, task), inputs, additional)()
         score = torch.stack([row[index] for row, index in zip(output, target, strict=True)]).sum()
     return gradient_of(score, leaf, "the input")
 

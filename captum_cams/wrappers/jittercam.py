@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, check_at_least, check_choice
+from captum_cams.heatmap import upsample
 from captum_cams.registry import register
 from captum_cams.variants import Explain, VariantsCAM
 
@@ -64,15 +64,16 @@ class JitterCAM(VariantsCAM):
         # Where a block is no whole number of pixels, its offset is rounded.
         tops = [round(i * height / rows) for i in range(down + 1)]
         lefts = [round(j * width / columns) for j in range(right + 1)]
-        large = F.interpolate(images, (height + tops[-1], width + lefts[-1]), mode=self.interpolation)
+        large = upsample(images, (height + tops[-1], width + lefts[-1]), mode=self.interpolation)
         places = [(n, i, j) for n in range(len(images)) for i in range(down + 1) for j in range(right + 1)]
-        total = wide(images.new_zeros(len(images), 1, rows + down, columns + right))
-        count = total.new_full(total.shape[1:], self.count_from)
+        mean = wide(images.new_zeros(len(images), 1, rows + down, columns + right))
+        count = torch.zeros_like(mean)
         for part in self.chunks(len(places)):
             chosen = [places[index] for index in part]
             patches = [large[n, :, tops[i] : tops[i] + height, lefts[j] : lefts[j] + width] for n, i, j in chosen]
             maps = explain(torch.stack(patches), [n for n, _, _ in chosen])
             for (n, i, j), map_ in zip(chosen, maps, strict=True):
-                total[n, :, i : i + rows, j : j + columns] += map_
-                count[:, i : i + rows, j : j + columns] += n == 0
-        return total / count
+                place = n, slice(None), slice(i, i + rows), slice(j, j + columns)
+                count[place] += 1
+                mean[place] += (map_ - mean[place]) / count[place]  # equal maps leave it as it is, to the bit
+        return mean * (count / (count + self.count_from))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import CAMAttribution, Reshape
+from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import find_layers, named_layer
 from captum_cams.engine.untouched import untouched
@@ -45,9 +45,9 @@ class MultiLayerCAM(WrappedCAM):
         *,
         layers: Sequence[nn.Module | str] | None = None,
         fusion: str = "max",
-        reshape: Reshape = None,
+        **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids, reshape=reshape)
+        super().__init__(forward_func, base, layer, device_ids, **options)
         check_choice("fusion", fusion, ("max", "mean"))
         if isinstance(layers, str | nn.Module):
             raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}")

@@ -5,13 +5,12 @@ from math import ceil
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.blur import blur
 from captum_cams.errors import CAMError, check_at_least, check_choice
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.heatmap import heat, upsample
 from captum_cams.registry import register
 from captum_cams.variants import Explain, VariantsCAM
 
@@ -33,7 +32,7 @@ class SESS(VariantsCAM):
         **options: see :class:`VariantsCAM`.
 
     Raises:
-        CAMError: ``drop`` is not in [0, 1), or a target that is a function gives a negative score.
+        CAMError: ``drop`` is not in [0, 1), or a score that is taken as it is is negative.
     """
 
     cost = "windows + base on the kept ones"
@@ -81,14 +80,14 @@ class SESS(VariantsCAM):
         )
         if bool((scores < 0).any()):
             raise CAMError(
-                f"SESS weighs windows by scores that are not negative, got {float(scores.min()):.3g} from the target; "
-                "let the function end in a sigmoid, softmax or exp"
+                f"SESS weighs windows by scores that are not negative, got {float(scores.min()):.3g} from a target "
+                "or task that takes them as they are; pass a function that ends in a sigmoid, softmax or exp"
             )
         kept = scores.argsort(descending=True, stable=True)[: max(1, round(len(windows) * (1 - self.drop)))].tolist()
         total, count = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, :1])
         for part in self.chunks(len(kept)):
             chosen = [windows[kept[i]] for i in part]
-            maps = minmax(upsample(explain(cut(chosen), [sample] * len(chosen)), (height, width)))
+            maps = heat(explain(cut(chosen), [sample] * len(chosen)), (height, width))
             for (scale, top, left), map_, i in zip(chosen, maps, part, strict=True):
                 weight = scores[kept[i]] / scores[kept[0]] if scores[kept[0]] != 0 else 1.0
                 placed = _placed(weight * map_[None], self.step * scale, top, left)
@@ -105,7 +104,7 @@ def _starts(side: int, growth: int) -> list[int]:
 
 def _grown(image: Tensor, growth: int) -> Tensor:
     size = [side + growth for side in image.shape[2:]]
-    return image if growth == 0 else F.interpolate(image, size, mode="bilinear")
+    return image if growth == 0 else upsample(image, size)
 
 
 def _placed(window: Tensor, growth: int, top: int, left: int) -> Tensor:
