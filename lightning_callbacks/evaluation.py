@@ -3,7 +3,6 @@
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from captum_cams.engine.scores import Task, notice_probabilities, scores_of
-from captum_cams.engine.untouched import untouched
+from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, check_choice, shape_of
 from captum_cams.metrics import region_mask
 from captum_cams.metrics.presets import find_preset
@@ -208,9 +206,7 @@ class CAMEvaluation(pl.LightningModule):
         return single and float(region_mask(regions[0], size).float().mean()) <= 0.5
 
     def _predict(self, images: Tensor) -> list[int]:
-        with untouched(self.network):
-            scores = scores_of(self.network(images.clone()), self.protocol.task)
-        notice_probabilities(self.network, scores, self.protocol.task)
+        scores = self.network.scores(images, self.protocol.task)
         if scores.ndim != 2:
             raise CAMError(f"the model must return N×classes, got {shape_of(scores)}; pass output_fn, or task")
         if self.protocol.classes == "annotated" or LOCALISATION & {*self.protocol.metrics}:
@@ -271,9 +267,7 @@ def evaluate(
         CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out``
             holds another evaluation or is in use.
     """
-    chosen = find_protocol(protocol)
-    wanted = chosen.metrics if metrics is None else tuple(metrics)
-    chosen = replace(chosen, metrics=wanted, task=chosen.task if task is None else task)
+    chosen = find_protocol(protocol, metrics, task)
     trainer = trainer or pl.Trainer(
         devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False, accelerator="auto"
     )

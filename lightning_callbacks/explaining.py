@@ -12,8 +12,7 @@ from torch import Tensor
 
 from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
-from captum_cams.engine.scores import notice_probabilities, probabilities, scores_of
-from captum_cams.engine.untouched import untouched
+from captum_cams.engine.scores import probabilities
 from lightning_callbacks.batches import Annotation
 from lightning_callbacks.explainers import Method, make
 from lightning_callbacks.measures import Case, measure
@@ -73,9 +72,7 @@ class Explaining:
 
     def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
         """What the network says, read for the task, in evaluation mode and without a trace."""
-        network = self.prepared(pl_module)
-        with untouched(network):
-            return scores_of(network.look(images), self.protocol.task)
+        return self.prepared(pl_module).scores(images, self.protocol.task)
 
     def explain(
         self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation], spent: float = 0.0
@@ -136,9 +133,7 @@ class Explaining:
     def _part(self, images: Tensor, known: Sequence[Annotation]) -> list[Explained] | None:
         """One row an image, or None where less at once may help."""
         assert self.network is not None
-        with untouched(self.network):
-            scores = scores_of(self.network.look(images), self.protocol.task).float()
-        notice_probabilities(self.network, scores, self.protocol.task)
+        scores = self.network.scores(images, self.protocol.task).float()
         if self.protocol.task == "multiclass":
             self.notices.doubt(doubt(scores))
         chances = probabilities(scores, self.protocol.task)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
-from captum_cams.engine.untouched import unwrap
+from captum_cams.engine.scores import Task, notice_probabilities, scores_of
+from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, shape_of
 from lightning_callbacks.memory import is_memory
 
@@ -58,6 +59,13 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.output_fn(self.network(images))
+
+    def scores(self, images: Tensor, task: Task) -> Tensor:
+        """What it says, read for the task, in evaluation mode and without a trace."""
+        with untouched(self):
+            scores = scores_of(self.look(images.clone()), task)
+        notice_probabilities(self, scores, task)
+        return scores
 
     def look(self, images: Tensor) -> Tensor:
         """The scores of images, one row each.

@@ -1,6 +1,7 @@
 """How the papers measure: which metrics, of which classes, on which images."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, near
@@ -80,15 +81,15 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-def find_protocol(protocol: str | Protocol) -> Protocol:
-    """The protocol itself or the one with this name.
+def find_protocol(protocol: str | Protocol, metrics: Sequence[str] | None = None, task: Task | None = None) -> Protocol:
+    """The protocol itself or the one with this name, with other metrics or for another task if these are given.
 
     Raises:
         CAMError: unknown name; near ones are listed.
     """
-    if isinstance(protocol, Protocol):
-        return protocol
-    if protocol not in PROTOCOLS:
+    if not isinstance(protocol, Protocol) and protocol not in PROTOCOLS:
         hint = near(str(protocol), PROTOCOLS) or "; there are " + ", ".join(PROTOCOLS)
         raise CAMError(f"unknown protocol {protocol!r}{hint}")
-    return PROTOCOLS[protocol]
+    found = protocol if isinstance(protocol, Protocol) else PROTOCOLS[protocol]
+    wanted = found.metrics if metrics is None else tuple(metrics)
+    return replace(found, metrics=wanted, task=found.task if task is None else task)

@@ -99,7 +99,7 @@ def first_class(one: Annotation, otherwise: int, count: int) -> int:
     return one.classes[0] if one.classes and 0 <= one.classes[0] < count else otherwise
 
 
-def losses_of(scores: Tensor, known: list[Annotation], task: Task) -> Tensor:
+def losses_of(scores: Tensor, known: list[Annotation], task: Task = "multiclass") -> Tensor:
     """The loss of each image, N: the cross-entropy of its first annotated class, or of all labels if these are several.
 
     Where no class is known, what the network predicts stands in for it.
