@@ -18,6 +18,7 @@ from captum_cams.engine.inputs import check_images, recipes
 from captum_cams.engine.layers import Place, dotted, find_layer, named_layer
 from captum_cams.engine.layout import Layout, as_layout
 from captum_cams.engine.magnitude import product
+from captum_cams.engine.precision import full_precision
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_at_least, check_finite, shape_of
@@ -141,15 +142,18 @@ class CAMAttribution(LayerAttribution, Called, ABC):
         Args:
             inputs: N×C×H×W, or a tuple of tensors with one batch size.
             target: what to explain, in any of Captum's forms; None is the class with the highest score. A function
-                of the model's output gives one score per sample; a list of such functions has one for each sample.
+                is called with the model's output for any number of rows and scores each row on its own, as
+                ``lambda output: output[:, 3] - output[:, 5]``. What differs from sample to sample (labels, weights
+                or boxes of the batch) takes a list of functions, one per sample.
             additional_forward_args: further arguments of the model; tensors with N rows belong to the samples.
             attribute_to_layer_input: explain the layer's input instead of its output.
             relu_attributions: True keeps positive values only, False gives the signed map, None is as the
                 method's paper has it.
 
         Raises:
-            CAMError: the layer is not found or gives no N×K×h×w map, the target does not fit the output, the
-                batch is empty, or activations, scores or gradients hold NaN or Inf.
+            CAMError: the layer is not found or gives no N×K×h×w map, the target does not fit the output or is a
+                function that does not score each row on its own, the batch is empty, or activations, scores or
+                gradients hold NaN or Inf.
         """
         if isinstance(target, list) and target and all(map(callable, target)):
             options = (attribute_to_layer_input, relu_attributions)
@@ -220,7 +224,9 @@ class SpatialCAM(CAMAttribution):
         with untouched(self.forward_func):
             tensors = as_tuple(inputs)
             place = self.place(tensors, additional_forward_args, attribute_to_layer_input)
-            return self.maps(capture(self.forward_func, place, tensors, target, additional_forward_args, self.needs))
+            seen = capture(self.forward_func, place, tensors, target, additional_forward_args, self.needs)
+            with full_precision(tensors[0].device):
+                return self.maps(seen)
 
 
 class PerturbedCAM(SpatialCAM):

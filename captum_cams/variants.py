@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, rows, runner
+from captum_cams.engine.functions import composed
 from captum_cams.engine.inputs import check_images
 from captum_cams.engine.scores import notice_probabilities, score_of, scored
 from captum_cams.engine.targets import check_output, resolve_target
@@ -73,7 +74,7 @@ class VariantsCAM(WrappedCAM):
                 got = shape_of(tensors[0])
                 raise CAMError(f"{type(self).__name__} needs images N×C×H×W, got {got}; is the batch axis missing?")
             model = unwrap(self.forward_func)
-            scores = model if callable(target) else scored(model, self.task)
+            scores = composed(model, target) if callable(target) else scored(model, self.task)
             if not callable(target):
                 output = check_output(runner(scores, tensors, additional_forward_args)(), len(tensors[0]))
                 target = resolve_target(target, output)
@@ -88,7 +89,7 @@ class VariantsCAM(WrappedCAM):
                 given, extra = rows(tensors, additional_forward_args, images, samples)
                 output = runner(scores, given, extra or None)()
                 if not isinstance(target, list):
-                    return target(output)
+                    return output
                 each = zip(output.split(1), samples, strict=True)
                 return torch.cat([score_of(row, target[n], "probability", self.task) for row, n in each])
 

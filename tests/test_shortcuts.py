@@ -75,14 +75,17 @@ def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, sco
     target = [seed % 5, (seed + 1) % 5]
     with untouched(net):
         seen = capture(net, Place(net[1]), as_tuple(x), target, None, Needs(resume=True, chunk=chunk))
-        found = seen.resume.switched(masks, score)
-    assert (seen.resume._channels is not None) == (tail == "channel by channel") or tail != "channel by channel"
+        on, found = seen.resume.switched(masks, score)
+        summed = [seen.resume._summed(rows, n, score) is not None for n, rows in enumerate(masks)]
+    assert summed == [tail == "channel by channel"] * 2
+    everything = torch.ones(1, channels, dtype=torch.bool)
     for n, c in enumerate(target):
         expected = loop(net, x[n], masks[n], c, score)
         with torch.no_grad():
             scale_of_scores = 1.0 if score == "probability" else float(net(x[n : n + 1]).abs().max())
         size = max(float(expected.abs().max()), scale_of_scores)
         torch.testing.assert_close(found[n], expected, rtol=0, atol=1e-5 * size + 1e-7)
+        torch.testing.assert_close(on[n : n + 1], loop(net, x[n], everything, c, score), rtol=0, atol=1e-5 * size)
 
 
 @pytest.mark.slow
@@ -99,7 +102,7 @@ def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):  # noqa: F
     target = int(squeezenet(x).argmax())
     with untouched(squeezenet):
         seen = capture(squeezenet, Place(layer), as_tuple(x), target, None, Needs(resume=True, chunk=2))
-        found = seen.resume.switched(masks)[0]
+        found = seen.resume.switched(masks)[1][0]
     for mask, score in zip(masks[0], found, strict=True):
         hook = layer.register_forward_hook(lambda m, a, out, mask=mask: out * mask[:, None, None])
         expected = squeezenet(x)[0, target]

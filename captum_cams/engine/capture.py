@@ -18,15 +18,17 @@ from captum._utils.common import (
 )
 from torch import Tensor, nn
 
+from captum_cams.engine.functions import composed
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.inputs import check_batch
 from captum_cams.engine.layers import Classifier, Place, describe, watch
 from captum_cams.engine.layout import Layout
+from captum_cams.engine.replay import Behind
 from captum_cams.engine.rerun import Rerun
-from captum_cams.engine.resume import Behind, Resume
+from captum_cams.engine.resume import Resume
 from captum_cams.engine.scores import Task, notice_probabilities, scored
-from captum_cams.engine.targets import Index, check_output, composed, resolve_target, wide
+from captum_cams.engine.targets import Index, check_output, resolve_target, wide
 from captum_cams.engine.trace import replaced
 from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError, check_finite, shape_of
@@ -183,8 +185,7 @@ def capture(
         model, target, task = composed(model, target), None, None
     else:
         model = scored(model, task)
-    samples = inputs[0].shape[0]
-    layer, at_input = place.layer, place.at_input
+    samples, layer, at_input = len(inputs[0]), place.layer, place.at_input
     recorder, name = Recorder(layer, at_input), describe(named, layer)
     raw: Tensor | None = None
 
@@ -210,8 +211,7 @@ def capture(
         if raw is None:
             raise _unreached(name, named, run)
         activation = _as_map(raw, place.layout, name, inputs[0])
-        output = check_output(output, samples)
-        index = resolve_target(target, output)
+        index = resolve_target(target, check_output(output, samples))
         score = _select_targets(output, index) if output.ndim > 1 else output
         check_finite(f"scores of the model ({type(named).__name__})", score.detach())
         notice_probabilities(named, output, task)
@@ -223,13 +223,13 @@ def capture(
     def again(images: Tensor, which: list[int]) -> Seen:
         given, extra = rows(inputs, additional, images, which)
         asked = [index[sample] for sample in which] if output.ndim > 1 else None
-        return capture(model, place, given, asked, extra, Needs(gradient=True))
+        with rerun.autocast():
+            return capture(model, place, given, asked, extra, Needs(gradient=True))
 
     resume = None
     if needs.resume:
-        head, linear = recorder.head(), recorder.first_linear()
-        behind = Behind(rerun, head, raw.detach(), place.layout)
-        resume = Resume(behind, linear, activation, output, index, needs.chunk, needs.show_progress)
+        behind = Behind(rerun, recorder.head(), raw.detach(), place.layout)
+        resume = Resume(behind, recorder.first_linear(), activation, output, index, needs.chunk, needs.show_progress)
     score = wide(score.detach())
     return Seen(inputs, wide(activation), output, index, score, place, rerun, again, gradient, classifier, resume)
 

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_cams.engine.precision import autocast_of_caller
 from captum_cams.engine.scores import Task, score_of
 from captum_cams.engine.targets import Index, check_output
 from captum_cams.errors import CAMError
 
 
 class Rerun:
-    """The model with everything but the batch fixed.
+    """The model with everything but the batch fixed, the autocast of its caller included.
 
     Args:
         model: called with the inputs, then the additional arguments.
@@ -31,12 +32,14 @@ class Rerun:
         task: Task | None = None,
     ) -> None:
         self.model, self._inputs, self._extra, self._target, self._task = model, inputs, extra, target, task
+        self.autocast = autocast_of_caller(inputs[0].device)
         # Convolutions on a CPU are a fifth faster in this layout, on chunks of a few images.
         self._layout = torch.channels_last if inputs[0].device.type == "cpu" else torch.preserve_format
 
     def again(self) -> Any:
         """The output for the same inputs."""
-        return self.model(*(tensor.clone() for tensor in self._inputs), *self._extra)
+        with self.autocast():
+            return self.model(*(tensor.clone() for tensor in self._inputs), *self._extra)
 
     def copies(self, sample: int, rows: int, whole: bool) -> Tensor:
         """The output for ``rows`` copies of a sample; ``whole`` if the network really reads its inputs."""
@@ -44,7 +47,8 @@ class Rerun:
         if whole:  # and may write to them
             args = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
         try:
-            return check_output(self.model(*args), rows)
+            with self.autocast():
+                return check_output(self.model(*args), rows)
         except (RuntimeError, AssertionError) as error:
             self._check_rows(rows, error)
             raise
@@ -55,7 +59,8 @@ class Rerun:
         args = [self._expand(value, sample, len(images)) for value in others]
         layout = self._layout if images.ndim == 4 else torch.preserve_format
         try:
-            output = self.model(images.clone(memory_format=layout), *args)  # a copy: the model may write to it
+            with self.autocast():
+                output = self.model(images.clone(memory_format=layout), *args)  # a copy: the model may write to it
         except (RuntimeError, AssertionError) as error:
             if layout is not torch.channels_last:
                 self._check_rows(len(images), error)

@@ -2,82 +2,39 @@
 
 On later runs the modules before the layer return what :mod:`captum_cams.engine.head` remembers, and the layer
 returns the activations it is given. So any eager model works, skip connections included, without tracing.
-In-place functions on what a remembered module returned, and other state outside modules, are noticed by a run
-with a known answer; such models run in full.
+
+Nothing is taken on trust. With the changed activations of each sample rides the layer's own, whose answer is known:
+where it comes out otherwise (in-place functions on what a remembered module returned, other state outside modules),
+the sample is run in full. The same row is the score that differences are taken from, so both have one origin.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_cams.engine.head import FirstLinear, Head
-from captum_cams.engine.layout import Layout
-from captum_cams.engine.rerun import Rerun
+from captum_cams.engine.codes import separating_masks
+from captum_cams.engine.head import FirstLinear
+from captum_cams.engine.replay import Behind, Pinned
 from captum_cams.engine.targets import Index, wide
-from captum_cams.engine.trace import replaced, swapped
 from captum_cams.engine.unique import unique_rows
+from captum_cams.errors import CAMError
 
 log = logging.getLogger("captum_cams")
 
 TOLERANCE = 1e-4
-"""How far a shortcut may be from the run it replaces, relative to the largest score, in float32 and float64."""
+"""How far a shortcut may be from the run it replaces, as a share of the spread of the sample's scores."""
 
 
-def _equal(found: Tensor, expected: Tensor) -> bool:
-    half = expected.dtype in (torch.float16, torch.bfloat16)
-    tolerance = (200 if half else 1) * TOLERANCE * float(expected.abs().max()) + 1e-6
-    return found.shape == expected.shape and torch.allclose(found.float(), expected.float(), rtol=0, atol=tolerance)
-
-
-class Behind:
-    """Values in the place of a layer's → outputs of the model, for copies of one sample."""
-
-    def __init__(self, rerun: Rerun, head: Head, value: Tensor, layout: Layout | None = None) -> None:
-        self.head, self.value, self.rerun, self.layout = head, value, rerun, layout
-        self.outputs = head.outputs
-
-    def __call__(self, values: Tensor, sample: int) -> Tensor:
-        """The model's output, one row for each of ``values``, which are maps where there is a layout."""
-        if self.layout is not None:
-            values = self.layout.replaced(values, self.value[sample : sample + 1])
-        with self._replaying(values, sample):
-            return self.rerun.copies(sample, len(values), not self.outputs)
-
-    @contextmanager
-    def _replaying(self, values: Tensor, sample: int) -> Iterator[None]:
-        count, batch, uses = len(values), self.value.shape[0], 0
-
-        def replace(given: Any) -> Any:
-            nonlocal uses
-            uses += 1
-            if uses != self.head.uses:
-                return None
-            fresh = values.to(self.value.dtype).clone()  # a following in-place ReLU writes to it
-            return (fresh, *given[1:]) if self.head.at_input else fresh
-
-        def rows(tensor: Tensor) -> Tensor:
-            if tensor.ndim == 0 or tensor.shape[0] != batch:
-                return tensor
-            return tensor[sample : sample + 1].expand(count, *tensor.shape[1:])
-
-        def remembered(module: nn.Module, outputs: list[Tensor | None]) -> Callable[..., Any]:
-            forward, left = module.forward, iter(outputs)
-
-            def forward_remembered(*args: Any, **kwargs: Any) -> Any:
-                for output in left:
-                    return args[0] if output is None else rows(output)
-                return forward(*args, **kwargs)
-
-            return forward_remembered
-
-        forwards = {module: remembered(module, outputs) for module, outputs in self.outputs.items()}
-        with replaced(self.head.layer, self.head.at_input, replace), swapped(forwards):
-            yield
+def _equal(found: Tensor, expected: Tensor, half: bool, tolerance: float = TOLERANCE) -> bool:
+    """Whether every row of ``found`` is ``expected``, one sample's values, up to rounding."""
+    values = wide(expected)
+    rounding = 0.02 if half else 32 * torch.finfo(torch.float32).eps
+    bound = tolerance * float(values.max() - values.min()) + rounding * float(values.abs().max())
+    return found.shape[1:] == expected.shape and bool(((wide(found) - values).abs() <= bound).all())
 
 
 class _Part(nn.Module):
@@ -91,7 +48,7 @@ class _Part(nn.Module):
 
 
 class Resume:
-    """The part of the model behind the layer: activations or channel masks → outputs or scores.
+    """The part of the model behind the layer: activations or masks → outputs or scores.
 
     Args:
         behind: runs of what lies behind the layer.
@@ -113,62 +70,156 @@ class Resume:
         chunk: int,
         show_progress: bool = False,
     ) -> None:
-        self._replay = behind
-        self._channels = _ChannelSum.of(behind.rerun, first_linear, activation, output)
-        self._activation, self._output, self._target = activation, output, target
+        self._behind, self._activation, self._output, self._target = behind, activation, output, target
+        self._linear = first_linear if first_linear and _may_be_a_sum(first_linear, activation) else None
+        self._half = any(seen.dtype in (torch.float16, torch.bfloat16) for seen in (activation, output))
         self._chunk, self._show_progress = chunk, show_progress
-        self._verified = self._channels_verified = False
 
     def __call__(self, activations: Tensor, sample: int) -> Tensor:
         """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
-        if self._verified:
-            return self._rows(activations, sample)
-        # The layer's own activation goes first: its answer is known, and shows whether the head may be remembered.
-        self._verified = True
         known = self._activation[sample : sample + 1]
-        try:
-            found = self._rows(torch.cat((known, activations.to(known.dtype))), sample)
-            reason = "" if _equal(found[0], self._output[sample]) else "another output"
-        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            reason = str(error)
-        if not reason:
-            return found[1:]
-        log.debug("the part before the layer cannot be remembered (%s): every run is a full one", reason)
-        self._replay.outputs, self._channels = {}, None
-        return self._rows(activations, sample)
+        rows = torch.cat((known, activations.to(known.dtype)))
+        return self._outputs(rows, lambda part: part, sample, self._behind)[0][1:]
 
-    def _rows(self, activations: Tensor, sample: int) -> Tensor:
-        return torch.cat([self._replay(part, sample) for part in self._bar(activations.split(self._chunk))])
+    def masked(self, masks: Tensor, score: str = "logit") -> Tensor:
+        """The target's score with the layer's activation times each of the masks R×1×h×w: N×R."""
+        scores, behind = [], self._behind
+        rows = torch.cat((torch.ones_like(masks[:1]), masks)).to(self._activation.dtype)
+        for sample, activation in enumerate(self._activation):
+            outputs, behind = self._outputs(rows, activation.mul, sample, behind)
+            scores.append(self._behind.rerun.score_of(outputs[1:], sample, score))
+        return torch.stack(scores)
 
-    def switched(self, masks: Tensor, score: str = "logit") -> Tensor:
-        """The target's score with channels switched on or off: boolean masks N×M×K → N×M.
+    def switched(self, masks: Tensor, score: str = "logit") -> tuple[Tensor, Tensor]:
+        """The target's score with all channels on, N, and with boolean masks N×M×K of them, N×M.
 
         Where the part behind the layer is a sum over channels up to its first Linear, no run of the layer's maps
-        is needed: one product with the masks gives that Linear's output, and only what follows it is run. Anything
-        else runs in chunks, equal masks once.
+        is needed: one product with the masks gives that Linear's output, and only what follows it is run. Any other
+        sample runs in chunks, equal masks once. Both scores are computed in the same way, so that their difference
+        holds no difference in rounding.
         """
-        self._verify_channels()
-        return torch.stack([self._switched(rows, sample, score) for sample, rows in enumerate(masks)])
-
-    def _switched(self, masks: Tensor, sample: int, score: str) -> Tensor:
-        if self._channels is not None:
-            column = self._target[sample] if score == "logit" else None
-            found = self._channels(masks, sample, column, self._chunk)
-            return found if score == "logit" and found.ndim == 1 else self._replay.rerun.score_of(found, sample, score)
-        first, which = unique_rows(masks)
-        outputs = [
-            self(self._over_maps(part) * self._activation[sample], sample)
-            for part in self._bar(masks[first].to(self._activation.dtype).split(self._chunk))
-        ]
-        return self._replay.rerun.score_of(torch.cat(outputs), sample, score)[which]
+        scores, behind = [], self._behind
+        for sample, rows in enumerate(masks):
+            found = self._summed(rows, sample, score) if behind is self._behind else None
+            if found is None:
+                log.debug("sample %d runs mask by mask", sample)
+                first, which = unique_rows(rows)
+                given = torch.cat((torch.ones_like(rows[:1]), rows[first])).to(self._activation.dtype)
+                outputs, behind = self._outputs(self._over_maps(given), self._activation[sample].mul, sample, behind)
+                found = self._behind.rerun.score_of(outputs, sample, score)
+                found = torch.cat((found[:1], found[1:][which]))
+            scores.append(found)
+        together = torch.stack(scores)
+        return together[:, 0], together[:, 1:]
 
     def behind(self, sample: int) -> nn.Module:
         """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""
-        if not self._verified:
-            self(self._activation[:1], 0)
-        return _Part(self._replay, sample)
+        twice = self._activation[sample : sample + 1].expand(2, *self._activation.shape[1:])
+        return _Part(self._outputs(twice, lambda part: part, sample, self._behind)[1], sample)
+
+    def _outputs(
+        self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, behind: Behind
+    ) -> tuple[Tensor, Behind]:
+        """Outputs for ``values(rows)``, the first of which is the layer's own, and the runs that proved right."""
+        found = self._proven(rows, values, sample, behind, self._chunk)
+        if found is not None:
+            return found, behind
+        # Whatever kept the sample from being remembered may touch the samples after it: they run in full as well.
+        log.debug("the part before the layer cannot be remembered for sample %d: it runs in full", sample)
+        full = behind.in_full()
+        found = self._proven(rows, values, sample, full, self._chunk)
+        if found is None:
+            raise CAMError(
+                f"the model must give sample {sample} the same output whatever else is in the batch, got another one "
+                "in a second run; does it draw random numbers, or use statistics of the batch, in eval mode? "
+                "Explain one sample at a time with perturbations_per_eval=1"
+            )
+        return found, full
+
+    def _proven(
+        self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, behind: Behind, chunk: int
+    ) -> Tensor | None:
+        """One output for each of ``values(rows)``, or None where the first is not the one of the first run."""
+        outputs: list[Tensor] = []
+        remembers = bool(behind.outputs)
+        tolerance = TOLERANCE if remembers else 0.01
+        try:
+            for part in self._bar(rows.split(chunk)):
+                found = self._run(behind, values(part), sample)
+                if not outputs and not _equal(found[:1], self._output[sample], self._half, tolerance):
+                    return None
+                outputs.append(found)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+            if not remembers:
+                raise
+            log.debug("a run over remembered modules fails: %s", error)
+            return None
+        return torch.cat(outputs)
+
+    def _run(self, behind: Behind, values: Tensor, sample: int) -> Tensor:
+        # What a model keeps outside of its modules has N rows: in a run of another size it cannot pass unnoticed.
+        if behind.outputs and 1 < len(values) == len(self._activation):
+            return behind(torch.cat((values, values[-1:])), sample)[:-1]
+        return behind(values, sample)
+
+    def _summed(self, masks: Tensor, sample: int, score: str) -> Tensor | None:
+        """The score with all channels on and with M×K masks, 1 + M, or None where channels are not summed."""
+        linear, target = self._linear, self._target[sample]
+        if linear is None:
+            return None
+        last = linear.returns(self._output)
+        column = target[0] if last and score == "logit" else None
+        products, bias = _products(linear, sample, self._activation.shape[1], column)
+        strength = wide(self._activation[sample]).flatten(1).abs().mean(1, keepdim=True)
+        # One pass over the masks, which are many, for all that is wanted of them.
+        sums = masks.to(products.dtype) @ torch.cat((products, strength.to(products.dtype)), 1)
+        if not self._channels_add_up(linear, masks[sums[:, -1].argmin()], sample):
+            return None
+        outputs = torch.cat((products.sum(0, keepdim=True), sums[:, :-1])) + bias
+        expected = linear.output[sample]
+        if not _equal(outputs[:1], expected if column is None else expected[column : column + 1], self._half):
+            return None
+        if column is not None:
+            return outputs[:, 0]
+        if not last:
+            # As many rows as fit into the memory of a chunk of maps.
+            chunk = max(self._chunk, self._chunk * self._activation[0].numel() // max(outputs.shape[1], 1))
+            rest = Behind(self._behind.rerun, linear.head, linear.output)
+            found = self._proven(outputs, lambda part: part, sample, rest, chunk)
+            if found is None:
+                return None
+            outputs = found
+        return self._behind.rerun.score_of(outputs, sample, score)
+
+    def _channels_add_up(self, linear: FirstLinear, weakest: Tensor, sample: int) -> bool:
+        """Whether what the Linear reads is made channel by channel, and all that follows depends on it alone.
+
+        In one run the Linear returns what it returned the first time, so the model's output must not change, while
+        channels are switched off. For every two of them a row has one on and the other off: what the first gives
+        the Linear must stay the same, and the second must give nothing. The ``weakest`` mask is tried as well, for
+        models that treat weak features in another way; the strong ones lie between the others and the known row.
+        """
+        activation = self._activation[sample]
+        live = activation.flatten(1).any(1)
+        codes = separating_masks(int(live.sum())).to(live.device)
+        apart = live.repeat(len(codes), 1)
+        apart[:, live] = codes
+        rows = torch.cat((torch.ones_like(live)[None], apart, weakest[None]))
+        pinned = Pinned(self._behind, linear)
+        maps = self._over_maps(rows.to(activation.dtype))
+        outputs = self._proven(maps, activation.mul, sample, pinned, self._chunk)
+        if outputs is None or not _equal(outputs, self._output[sample], self._half):
+            return False
+        sizes = [len(part) for part in rows.split(self._chunk)]
+        source = wide(torch.cat([given[:size] for given, size in zip(pinned.sources, sizes, strict=True)]))
+        if not _equal(source[:1], linear.source[sample], self._half):
+            return False
+        each = source.view(len(rows), rows.shape[1], -1)
+        # The same arithmetic on the same numbers: they differ by the rounding of the channel itself, if at all.
+        rounding = max(1e-5, 2 * torch.finfo(linear.source.dtype).eps) * each[0].abs().amax(1)
+        return bool(((each - each[0] * rows[..., None]).abs() <= rounding[:, None]).all())
 
     def _over_maps(self, masks: Tensor) -> Tensor:
         return masks.reshape(*masks.shape, *[1] * (self._activation.ndim - 2))
@@ -176,64 +227,25 @@ class Resume:
     def _bar(self, chunks: tuple[Tensor, ...]) -> Any:
         return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
 
-    def _verify_channels(self) -> None:
-        # A random half of the live channels on, then the other half: do they add up as the shortcut says?
-        if self._channels is None or self._channels_verified:
-            return
-        self._channels_verified = True
-        live = self._activation[0].flatten(1).any(1).cpu()
-        order = torch.randperm(len(live), generator=torch.Generator().manual_seed(0))
-        half = torch.zeros_like(live)
-        half[order[live[order]][::2]] = True
-        masks = torch.stack((half, live & ~half)).to(self._activation.device)
-        found = self(self._over_maps(masks.to(self._activation.dtype)) * self._activation[0], 0)
-        if self._channels is not None and not _equal(self._channels(masks, 0, None, self._chunk), found):
-            log.debug("channels do not add up before the first Linear: masks are run one by one")
-            self._channels = None
+
+def _may_be_a_sum(linear: FirstLinear, activation: Tensor) -> bool:
+    # What has parameters mixes channels, or gives something where they are zero, and a Linear may be overridden.
+    rows, width = linear.source.shape
+    parameters = any(True for module in linear.between for _ in module.parameters())
+    plain = getattr(type(linear.module), "forward", None) is nn.Linear.forward
+    return plain and not parameters and rows == len(activation) and width % activation.shape[1] == 0
 
 
-class _ChannelSum:
-    """Masks → outputs, where the first Linear behind the layer reads every channel on its own.
+def _products(linear: FirstLinear, sample: int, channels: int, column: int | None) -> tuple[Tensor, Tensor]:
+    """What each channel gives to each output of the Linear, channels×outputs, and its bias.
 
-    Pooling, ReLU, dropout and flattening keep channels apart and zero at zero, so the Linear's output is its bias
-    plus the products of the channels that are on: U_k = Σ_j W_·j z_j over the entries z_j that channel k fills.
+    U_k = Σ_j W_·j z_j over the entries z_j that channel k fills.
     """
-
-    def __init__(self, linear: nn.Linear, source: Tensor, behind: Behind | None, channels: int, row: int) -> None:
-        self._linear, self._source, self._behind = linear, source, behind
-        self._channels, self._row = channels, row
-        self._last: tuple[tuple[int, Index | None], Tensor, Tensor] | None = None
-
-    @staticmethod
-    def of(rerun: Rerun, first: FirstLinear | None, activation: Tensor, output: Tensor) -> "_ChannelSum | None":
-        """The shortcut, if the first Linear's input splits evenly into channels."""
-        if first is None or first.source.shape[1] % activation.shape[1] or len(first.source) != len(activation):
-            return None
-        is_output = first.output.shape == output.shape and torch.equal(first.output, output)
-        behind = None if is_output else Behind(rerun, first.head, first.output)
-        return _ChannelSum(first.module, first.source, behind, activation.shape[1], activation[0].numel())
-
-    def __call__(self, masks: Tensor, sample: int, column: Index | None, chunk: int) -> Tensor:
-        """The model's outputs for M×K masks; M scores if the Linear is the last and a column is given."""
-        last = self._behind is None and column is not None and len(column) == 1
-        products, bias = self._products(sample, column if last else None)
-        outputs = masks.to(products.dtype) @ products + bias
-        if self._behind is None:
-            return outputs[:, 0] if last else outputs
-        # As many rows as fit into the memory of a chunk of maps.
-        rows = max(chunk, chunk * self._row // max(outputs.shape[1], 1))
-        return torch.cat([self._behind(part, sample) for part in outputs.split(rows)])
-
-    def _products(self, sample: int, column: Index | None) -> tuple[Tensor, Tensor]:
-        if self._last is not None and self._last[0] == (sample, column):
-            return self._last[1:]
-        source = wide(self._source[sample]).view(self._channels, -1)
-        weight = wide(self._linear.weight.detach())
-        bias = weight.new_zeros(len(weight)) if self._linear.bias is None else wide(self._linear.bias.detach())
-        if column is not None:
-            weight, bias = weight[column[0], None], bias[column[0], None]
-        # In parts that stay in the cache: the Linear of a VGG has a hundred million weights.
-        parts = weight.view(len(weight), *source.shape).split(32)
-        products = torch.cat([(part * source).sum(-1) for part in parts]).T
-        self._last = (sample, column), products, bias
-        return products, bias
+    source = wide(linear.source[sample]).view(channels, -1)
+    weight, given = wide(linear.module.weight.detach()), linear.module.bias
+    bias = weight.new_zeros(len(weight)) if given is None else wide(given.detach())
+    if column is not None:
+        weight, bias = weight[column, None], bias[column, None]
+    # In parts that stay in the cache: the Linear of a VGG has a hundred million weights.
+    parts = weight.view(len(weight), *source.shape).split(32)
+    return torch.cat([(part * source).sum(-1) for part in parts]).T, bias

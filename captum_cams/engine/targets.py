@@ -1,7 +1,6 @@
 """Captum's forms of ``target``, checked and brought to one index per sample."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,20 +9,6 @@ from torch import Tensor
 from captum_cams.errors import CAMError, brief, shape_of
 
 Index = tuple[int, ...]
-
-
-def composed(model: Callable[..., Any], target: Callable[[Any], Tensor]) -> Callable[..., Tensor]:
-    """The model followed by a function of its output; the whole gives one score per sample, N."""
-
-    def scores(*args: Any, **kwargs: Any) -> Tensor:
-        found = target(model(*args, **kwargs))
-        rows = len(args[0])
-        if not isinstance(found, Tensor) or found.shape != (rows,):
-            got = shape_of(found) if isinstance(found, Tensor) else type(found).__name__
-            raise CAMError(f"a target that is a function must give one score per sample, expected {rows}, got {got}")
-        return found
-
-    return scores
 
 
 def check_output(output: Any, samples: int) -> Tensor:

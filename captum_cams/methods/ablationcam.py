@@ -24,6 +24,6 @@ class AblationCAM(PerturbedCAM, WeightedCAM):
     def weights(self, seen: Seen) -> Tensor:
         samples, channels = seen.activation.shape[:2]
         off = ~torch.eye(channels, dtype=torch.bool, device=seen.activation.device)
-        score = seen.score[:, None]
-        drop = score - seen.resume.switched(off.expand(samples, -1, -1))
-        return drop / score.abs().where(score != 0, 1)
+        on, without = seen.resume.switched(off.expand(samples, -1, -1))
+        score = on[:, None]
+        return (score - without) / score.abs().where(score != 0, 1)

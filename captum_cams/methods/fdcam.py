@@ -69,10 +69,11 @@ class FDCAM(PerturbedCAM, WeightedCAM):
         on = self.groups(seen.activation)
         # y_c and the factor ½ are the same for all k and drop out of ŝ.
         if self.switch_on:
-            score_on, score_off = seen.resume.switched(torch.cat((on, ~on), 1), self.score).chunk(2, 1)
+            _, scores = seen.resume.switched(torch.cat((on, ~on), 1), self.score)
+            score_on, score_off = scores.chunk(2, 1)
             change = score_on - score_off
         else:
-            change = -seen.resume.switched(~on, self.score)
+            change = -seen.resume.switched(~on, self.score)[1]
         alpha = seen.gradient.flatten(2).mean(2)
         return _COMBINE[self.combine](minmax(alpha, 1), minmax(change, 1), self.bias)
 

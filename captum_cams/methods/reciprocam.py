@@ -52,11 +52,4 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         if self.gaussian:
             window = torch.tensor([1.0, 2.0, 1.0], device=masks.device) / 4
             masks = F.conv2d(masks, torch.outer(window, window)[None, None], padding=1)
-        scores = [self._scores(seen, sample, masks) for sample in range(len(seen.activation))]
-        return minmax(torch.stack(scores).view(-1, 1, height, width))
-
-    def _scores(self, seen: Seen, sample: int, masks: Tensor) -> Tensor:
-        outputs = [
-            seen.resume(part.to(seen.activation.dtype) * seen.activation[sample], sample) for part in self.chunks(masks)
-        ]
-        return seen.rerun.score_of(torch.cat(outputs), sample, self.score)
+        return minmax(seen.resume.masked(masks, self.score).view(-1, 1, height, width))

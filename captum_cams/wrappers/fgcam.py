@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from captum_cams.attribution import CAMAttribution, SpatialCAM
 from captum_cams.engine.capture import Seen, as_tuple, capture
 from captum_cams.engine.layers import Place, named_layer
+from captum_cams.engine.precision import full_precision
 from captum_cams.engine.relevance import Propagation, Range
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, shape_of
@@ -91,7 +92,8 @@ class FGCAM(WrappedCAM):
             return components if trail is None else trail.back(lambda activation: components)
 
     def _components(self, base: SpatialCAM, seen: Seen) -> Tensor:
-        components = base.maps(seen)
+        with full_precision(seen.activation.device):
+            components = base.maps(seen)
         if components.shape != seen.activation.shape:
             raise CAMError(
                 f"FG-CAM needs a base with a map per channel ({shape_of(seen.activation)}), got "

@@ -9,11 +9,12 @@ from torch.overrides import TorchFunctionMode
 
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
+from captum_cams.engine.functions import composed
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.inputs import check_images
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.scores import Task, scored, scores_of
-from captum_cams.engine.targets import composed, resolve_target
+from captum_cams.engine.targets import resolve_target
 from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, brief
