@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from tqdm import TMonitor
 
 _IN_PYTHON = {
     *(f"dropout{d}d" for d in (1, 2, 3)),
@@ -26,7 +27,11 @@ def random_state_kept() -> Iterator[None]:
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     before, cuda = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
-    draws = _Draws() if threading.active_count() > 1 else None
+    # tqdm's own thread, which any bar starts, draws nothing.
+    others = [
+        one for one in threading.enumerate() if one.ident != threading.get_ident() and not isinstance(one, TMonitor)
+    ]
+    draws = _Draws() if others else None
     try:
         with draws or nullcontext():
             yield

@@ -5,14 +5,16 @@ since hooks on all modules of the process would be seen by the compiled code of 
 are not known, because the model is a plain function, they sit on all of them.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.jit import RecursiveScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from captum_cams.errors import CAMError
 
@@ -67,19 +69,39 @@ def running(
                 return
 
     begin, end = only_here(begin), only_here(end)
-    with ExitStack() as handles:
-        if modules is None:
-            handles.callback(register_module_forward_pre_hook(begin).remove)
-            # Not with keyword arguments: torch 2.14 would go on counting the hook when it is removed.
-            handles.callback(register_module_forward_hook(end, always_call=True).remove)
-        else:
-            options = {"prepend": True, "with_kwargs": True, "always_call": True}
-            for module in modules:
-                if isinstance(module, RecursiveScriptModule):
-                    continue  # a script takes no hooks; it is a part of the module that calls it
-                handles.callback(module.register_forward_pre_hook(begin, prepend=True).remove)
-                handles.callback(module.register_forward_hook(end, **options).remove)
+    with _everywhere(begin, end) if modules is None else _first(modules, begin, end):
         yield stack
+
+
+@contextmanager
+def _everywhere(begin: Callable[..., None], end: Callable[..., None]) -> Iterator[None]:
+    with ExitStack() as handles:
+        handles.callback(register_module_forward_pre_hook(begin).remove)
+        # Not with keyword arguments: torch 2.14 would go on counting the hook when it is removed.
+        handles.callback(register_module_forward_hook(end, always_call=True).remove)
+        yield
+
+
+@contextmanager
+def _first(modules: Iterable[nn.Module], begin: Callable[..., None], end: Callable[..., None]) -> Iterator[None]:
+    """As torch registers hooks with ``prepend=True``, but for hundreds of modules at a tenth of the time."""
+    key = RemovableHandle(OrderedDict()).id  # which no other hook has
+    # A script takes no hooks; it is a part of the module that calls it.
+    modules = [module for module in modules if not isinstance(module, RecursiveScriptModule)]
+    try:
+        for module in modules:
+            for held, hook in ((module._forward_pre_hooks, begin), (module._forward_hooks, end)):
+                hooks = cast(OrderedDict[int, Any], held)
+                hooks[key] = hook
+                hooks.move_to_end(key, last=False)
+            module._forward_hooks_with_kwargs[key] = module._forward_hooks_always_called[key] = True
+        yield
+    finally:
+        for module in modules:
+            for hooks in (module._forward_pre_hooks, module._forward_hooks):
+                hooks.pop(key, None)
+            for marks in (module._forward_hooks_with_kwargs, module._forward_hooks_always_called):
+                marks.pop(key, None)
 
 
 @contextmanager
