@@ -99,6 +99,8 @@ class Operations(TorchFunctionMode):
         if call.name == "setitem" or (call.writes and call.func.__name__.endswith("_")):
             raise NoRuleError("there is no rule for it")
         result = call.run()
+        if any(one.is_quantized for one in tensors([result])):
+            raise NoRuleError("it rounds to integers; explain the network before it was quantised")
         if any(one.requires_grad for one in tensors([result])):
             raise NoRuleError("there is no rule for it")
         return result if _makes_constants(call.name) else with_mark(result, Mark())

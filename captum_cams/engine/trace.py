@@ -98,10 +98,10 @@ def _first(modules: Iterable[nn.Module], begin: Callable[..., None], end: Callab
         yield
     finally:
         for module in modules:
-            for hooks in (module._forward_pre_hooks, module._forward_hooks):
-                hooks.pop(key, None)
-            for marks in (module._forward_hooks_with_kwargs, module._forward_hooks_always_called):
-                marks.pop(key, None)
+            module._forward_pre_hooks.pop(key, None)
+            module._forward_hooks.pop(key, None)
+            module._forward_hooks_with_kwargs.pop(key, None)
+            module._forward_hooks_always_called.pop(key, None)
 
 
 @contextmanager
@@ -146,28 +146,3 @@ def swapped(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
                 vars(module)["forward"] = original
             else:
                 vars(module).pop("forward", None)
-
-
-@contextmanager
-def own_hooks(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Forward hooks that the calling thread registers on these modules meanwhile act in it alone.
-
-    For Captum, which registers hooks that change the run of whoever calls the module.
-    """
-    names = ("register_forward_hook", "register_forward_pre_hook")
-    modules = list(modules)
-
-    def register(original: Callable[..., Any]) -> Callable[..., Any]:
-        def registered(hook: Callable[..., Any], **options: Any) -> Any:
-            return original(only_here(hook), **options)
-
-        return only_here(registered, elsewhere=original)
-
-    try:
-        for module in modules:
-            vars(module).update({name: register(getattr(module, name)) for name in names})
-        yield
-    finally:
-        for module in modules:
-            for name in names:
-                vars(module).pop(name, None)
