@@ -196,6 +196,9 @@ class Loop:
         return self.channels(scores.softmax(0)), scores
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:the outputs of Net look like probabilities")  # ENDS has a softmax
+
+
 @pytest.fixture(autouse=True)
 def _one_thread(_two_threads):
     torch.set_num_threads(1)  # several only wait for each other in networks as small as these

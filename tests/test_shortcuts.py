@@ -74,7 +74,9 @@ def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, sco
     masks[:, 4], masks[:, 5] = masks[:, 0], False
     target = [seed % 5, (seed + 1) % 5]
     with untouched(net):
-        seen = capture(net, Place(net[1]), as_tuple(x), target, None, Needs(resume=True, chunk=chunk))
+        seen = capture(
+            net, Place(net[1]), as_tuple(x), target, None, Needs(resume=True, task="multiclass", chunk=chunk)
+        )
         on, found = seen.resume.switched(masks, score)
         summed = [seen.resume._summed(rows, n, score) is not None for n, rows in enumerate(masks)]
     assert summed == [tail == "channel by channel"] * 2
