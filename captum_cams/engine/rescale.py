@@ -46,14 +46,14 @@ def contributions(run: Callable[[Tensor], Tensor], value: Tensor, baseline: Tens
     if after.requires_grad:
         (multiplier,) = torch.autograd.grad(after, value, torch.ones_like(after), allow_unused=True)
     found = torch.zeros_like(value) if multiplier is None else multiplier * (value.detach() - baseline)
-    _check_complete(found, after.detach(), before)
+    _check_complete(found, after.detach(), before, recording.step)
     return found.detach()
 
 
-def _check_complete(found: Tensor, after: Tensor, before: Tensor) -> None:
+def _check_complete(found: Tensor, after: Tensor, before: Tensor, step: float) -> None:
     change = float(after.sum() - before.sum())
     total, size = float(found.double().sum()), float(found.double().abs().sum())
-    rounding = 32 * torch.finfo(found.dtype).eps * (size + float(after.abs().sum() + before.abs().sum()))
+    rounding = 32 * step * (size + float(after.abs().sum() + before.abs().sum()))
     if not abs(total - change) <= TOLERANCE * abs(change) + rounding:  # NaN is not complete either
         raise CAMError(
             f"contributions must add up to what the layer changes in the score, expected {change:.5g}, got "
@@ -68,10 +68,13 @@ class _Recording(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, list[Tensor]]] = []
+        self.step = 0.0
+        """ε of the coarsest float type in the run."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        self.step = max([self.step, *(torch.finfo(one.dtype).eps for one in tensors if one.is_floating_point())])
         if tensors and not is_affine(func, args, kwargs):
             self.calls.append((func.__name__, [_kept(tensor) for tensor in tensors]))
         return func(*args, **kwargs)
