@@ -33,7 +33,7 @@ class MapRules:
     """Each runs a call of one kind and gives the result its backward pass and its mark.
 
     Args:
-        signed: whether negative values take part in sums and poolings.
+        signed: whether negative values take part in sums and poolings, and constants keep their part of a sum.
     """
 
     def __init__(self, signed: bool) -> None:
@@ -150,12 +150,14 @@ class MapRules:
 
     def sum(self, call: Call) -> Any:
         """Tensors that are added share relevance in proportion to their values, pixels to their weights."""
-        if len(call.marked) == 1:
+        if len(call.marked) == 1 and not self._signed:
             known = known_mark(call.marked[0])
             return self.passed(call, call.marked[0], known)
         left, right = call.args[0], call.argument(1, "other")
         scale = call.argument(2, "alpha", 1)
         plain: Any = _OUT_OF_PLACE.get(call.name, torch.sub)
+        if len(call.marked) == 1:
+            return self._part_of_sum(call, plain, left, right, scale)
         with torch.no_grad():
             output = plain(left, right, alpha=scale)
         becomes = joined([known_mark(left), known_mark(right)])
@@ -175,6 +177,22 @@ class MapRules:
         elif all(known_mark(x).amounts is not None for x in inputs):
             becomes = replace(becomes, amounts=amounts(left) + amounts(right))
         return mark(left.copy_(result) if call.writes else result, becomes)
+
+    def _part_of_sum(self, call: Call, plain: Any, left: Any, right: Any, scale: Any) -> Tensor:
+        """A map and a constant, as a skip connection around the layer, which keeps its part of the relevance."""
+        (x,) = call.marked
+        with torch.no_grad():
+            output = plain(left, right, alpha=scale)
+        if call.writes:
+            self._keep_readings(left)
+        strength = x.detach().clone() if call.writes else x.detach()
+
+        def whole(part: Tensor) -> Tensor:
+            zero = torch.zeros((), dtype=part.dtype, device=part.device).expand_as(output)
+            return plain(part, zero, alpha=scale) if x is left else plain(zero, part, alpha=scale)
+
+        result = shared([(x, self.kept(x, [wide(strength)]))], whole, output, wide(output).clone())
+        return mark(left.copy_(result) if call.writes else result, replace(known_mark(x), layer=None))
 
     def alone(self, call: Call) -> Tensor:
         """The one tensor of the call that depends on the input."""
