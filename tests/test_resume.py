@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+import captum_cams as cc
 from captum_cams.engine.capture import Needs, as_tuple, capture
 from captum_cams.engine.layers import Place
 from captum_cams.engine.untouched import untouched
@@ -107,6 +108,38 @@ def test_a_head_that_cannot_be_remembered_runs_in_full(caplog):
         found = seen.resume(rows, 1)
     assert "sample 1: it runs in full" in caplog.text
     torch.testing.assert_close(found, full_run(model, model.second, x[1:2], rows), rtol=1e-6, atol=1e-6)
+
+
+class OfTheBatch(nn.Module):
+    """Its scores depend on what else is in the batch, or it leaves out its layer for weak features."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.stem, self.layer, self.fc = kind, nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+
+    def forward(self, x):
+        x = self.stem(x)
+        if self.kind == "a layer left out" and len(x) > 1:
+            return self.fc(x.mean((2, 3)))
+        x = self.layer(x)
+        return self.fc((self.norm(x) if self.kind == "batch statistics" else x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "words"),
+    [
+        ("batch statistics", 1, "the same output whatever else is in the batch"),
+        ("batch statistics", 3, "the same output whatever else is in the batch"),
+        ("a layer left out", 1, "must call layer Conv2d"),
+    ],
+)
+@pytest.mark.parametrize("method", [cc.AblationCAM, cc.ReciproCAM])
+def test_scores_that_depend_on_the_batch_are_refused(method, kind, count, words):
+    model = OfTheBatch(kind).eval()
+    with pytest.raises(cc.CAMError, match=words):
+        method(model, model.layer).attribute(images(count), 1)
 
 
 PAIRS = [

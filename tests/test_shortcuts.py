@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import captum_cams as cc
 from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.layers import Place
 from captum_cams.engine.unique import unique_rows
 from captum_cams.engine.untouched import untouched
@@ -118,6 +119,14 @@ def test_unique_rows_finds_the_first_of_equal_rows(rows):
     first, which = unique_rows(tensor)
     assert torch.equal(tensor[first][which], tensor)
     assert len(first) == len({tuple(row) for row in rows})
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 3, 6, 7, 20, 21])
+def test_separating_masks_tell_every_two_channels_apart_both_ways(channels):
+    masks = separating_masks(channels)
+    first_alone = (masks[:, :, None] & ~masks[:, None]).any(0)
+    assert bool((first_alone | torch.eye(channels, dtype=torch.bool)).all())
+    assert len(separating_masks(2048)) == 14
 
 
 def test_equal_and_constant_masks_are_run_once():
