@@ -26,7 +26,10 @@ class Behind:
         return Behind(self.rerun, replace(self.head, outputs={}), self.value, self.layout)
 
     def __call__(self, values: Tensor, sample: int) -> Tensor:
-        """The model's output, one row for each of ``values``, which are maps where there is a layout."""
+        """The model's output, one row for each of ``values``, which are maps where there is a layout.
+
+        The model may write to ``values``.
+        """
         if self.layout is not None:
             values = self.layout.replaced(values, self.value[sample : sample + 1])
         with self._replaying(values, sample):
@@ -41,8 +44,8 @@ class Behind:
             uses += 1
             if uses != self.head.uses:
                 return None
-            fresh = values.to(self.value.dtype).clone()  # a following in-place ReLU writes to it
-            return (fresh, *given[1:]) if self.head.at_input else fresh
+            fitting = values.to(self.value.dtype)
+            return (fitting, *given[1:]) if self.head.at_input else fitting
 
         def rows(tensor: Tensor) -> Tensor:
             if tensor.ndim == 0 or tensor.shape[0] != batch:

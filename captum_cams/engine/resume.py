@@ -29,12 +29,10 @@ TOLERANCE = 1e-4
 """How far a shortcut may be from the run it replaces, as a share of the spread of the sample's scores."""
 
 
-def _equal(found: Tensor, expected: Tensor, half: bool, tolerance: float = TOLERANCE) -> bool:
-    """Whether every row of ``found`` is ``expected``, one sample's values, up to rounding."""
-    values = wide(expected)
+def _bound(values: Tensor, half: bool) -> float:
+    """How far apart equal scores may be, for scores of the size and spread of ``values``."""
     rounding = 0.02 if half else 32 * torch.finfo(torch.float32).eps
-    bound = tolerance * float(values.max() - values.min()) + rounding * float(values.abs().max())
-    return found.shape[1:] == expected.shape and bool(((wide(found) - values).abs() <= bound).all())
+    return float(TOLERANCE * (values.max() - values.min()) + rounding * values.abs().max())
 
 
 class _Part(nn.Module):
@@ -44,7 +42,7 @@ class _Part(nn.Module):
         self._replay, self._sample = replay, sample
 
     def forward(self, activations: Tensor) -> Tensor:
-        return self._replay(activations, self._sample)
+        return self._replay(activations.clone(), self._sample)
 
 
 class Resume:
@@ -79,7 +77,7 @@ class Resume:
         """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
         known = self._activation[sample : sample + 1]
         rows = torch.cat((known, activations.to(known.dtype)))
-        return self._outputs(rows, lambda part: part, sample, self._behind)[0][1:]
+        return self._outputs(rows, Tensor.clone, sample, self._behind)[0][1:]
 
     def masked(self, masks: Tensor, score: str = "logit") -> Tensor:
         """The target's score with the layer's activation times each of the masks R×1×h×w: N×R."""
@@ -115,12 +113,15 @@ class Resume:
     def behind(self, sample: int) -> nn.Module:
         """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""
         twice = self._activation[sample : sample + 1].expand(2, *self._activation.shape[1:])
-        return _Part(self._outputs(twice, lambda part: part, sample, self._behind)[1], sample)
+        return _Part(self._outputs(twice, Tensor.clone, sample, self._behind)[1], sample)
 
     def _outputs(
         self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, behind: Behind
     ) -> tuple[Tensor, Behind]:
-        """Outputs for ``values(rows)``, the first of which is the layer's own, and the runs that proved right."""
+        """Outputs for ``values(rows)``, the first of which is the layer's own, and the runs that proved right.
+
+        ``values`` makes new tensors, for a following in-place ReLU writes to them.
+        """
         found = self._proven(rows, values, sample, behind, self._chunk)
         if found is not None:
             return found, behind
@@ -142,13 +143,12 @@ class Resume:
         """One output for each of ``values(rows)``, or None where the first is not the one of the first run."""
         outputs: list[Tensor] = []
         remembers = bool(behind.outputs)
-        tolerance = TOLERANCE if remembers else 0.01
         try:
             for part in self._bar(rows.split(chunk)):
                 found = self._run(behind, values(part), sample)
-                if not outputs and not _equal(found[:1], self._output[sample], self._half, tolerance):
-                    return None
                 outputs.append(found)
+                if remembers and len(outputs) == 1 and not self._known(found, sample):
+                    return None
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
@@ -156,7 +156,17 @@ class Resume:
                 raise
             log.debug("a run over remembered modules fails: %s", error)
             return None
-        return torch.cat(outputs)
+        together = torch.cat(outputs)
+        # A full run has no other to fall back on: only what no rounding explains counts against it.
+        return together if remembers or self._known(together, sample, 100) else None
+
+    def _known(self, found: Tensor, sample: int, slack: float = 1) -> bool:
+        """Whether the first row is the sample's output in the first run, by the scale of all the rows."""
+        expected, found = wide(self._output[sample]), wide(found)
+        if found.shape[1:] != expected.shape:
+            return False
+        bound = _bound(torch.cat((expected[None], found)), self._half) * (1 if self._half else slack)
+        return bool(((found[0] - expected).abs() <= bound).all())
 
     def _run(self, behind: Behind, values: Tensor, sample: int) -> Tensor:
         # What a model keeps outside of its modules has N rows: in a run of another size it cannot pass unnoticed.
@@ -172,14 +182,14 @@ class Resume:
         last = linear.returns(self._output)
         column = target[0] if last and score == "logit" else None
         products, bias = _products(linear, sample, self._activation.shape[1], column)
-        strength = wide(self._activation[sample]).flatten(1).abs().mean(1, keepdim=True)
-        # One pass over the masks, which are many, for all that is wanted of them.
-        sums = masks.to(products.dtype) @ torch.cat((products, strength.to(products.dtype)), 1)
-        if not self._channels_add_up(linear, masks[sums[:, -1].argmin()], sample):
+        strength = wide(self._activation[sample]).flatten(1).abs().mean(1).to(products.dtype)
+        numbers = masks.to(products.dtype)
+        if not self._channels_add_up(linear, masks[(numbers @ strength).argmin()], sample):
             return None
-        outputs = torch.cat((products.sum(0, keepdim=True), sums[:, :-1])) + bias
-        expected = linear.output[sample]
-        if not _equal(outputs[:1], expected if column is None else expected[column : column + 1], self._half):
+        outputs = torch.cat((products.sum(0, keepdim=True), numbers @ products)) + bias
+        expected = wide(linear.output[sample])
+        known = expected if column is None else expected[column : column + 1]
+        if not bool(((outputs[0] - known).abs() <= _bound(expected, self._half)).all()):
             return None
         if column is not None:
             return outputs[:, 0]
@@ -187,7 +197,7 @@ class Resume:
             # As many rows as fit into the memory of a chunk of maps.
             chunk = max(self._chunk, self._chunk * self._activation[0].numel() // max(outputs.shape[1], 1))
             rest = Behind(self._behind.rerun, linear.head, linear.output)
-            found = self._proven(outputs, lambda part: part, sample, rest, chunk)
+            found = self._proven(outputs, Tensor.clone, sample, rest, chunk)
             if found is None:
                 return None
             outputs = found
@@ -210,11 +220,15 @@ class Resume:
         pinned = Pinned(self._behind, linear)
         maps = self._over_maps(rows.to(activation.dtype))
         outputs = self._proven(maps, activation.mul, sample, pinned, self._chunk)
-        if outputs is None or not _equal(outputs, self._output[sample], self._half):
+        if outputs is None:
+            return False
+        outputs = wide(outputs)
+        if not bool(((outputs - outputs[0]).abs() <= _bound(outputs[0], self._half)).all()):
             return False
         sizes = [len(part) for part in rows.split(self._chunk)]
         source = wide(torch.cat([given[:size] for given, size in zip(pinned.sources, sizes, strict=True)]))
-        if not _equal(source[:1], linear.source[sample], self._half):
+        known = wide(linear.source[sample])
+        if not bool(((source[0] - known).abs() <= _bound(known, self._half)).all()):
             return False
         each = source.view(len(rows), rows.shape[1], -1)
         # The same arithmetic on the same numbers: they differ by the rounding of the channel itself, if at all.
