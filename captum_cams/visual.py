@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_cams.errors import CAMError, brief, check_tensor, shape_of
+from captum_cams.errors import CAMError, brief, check_finite, check_tensor, shape_of
 from captum_cams.heatmap import heat, minmax
 
 _CELL = 224  # pixels of one picture in a panel
@@ -27,15 +27,20 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
         std: as ``mean``.
 
     Raises:
-        CAMError: not four axes, or one of ``mean`` and ``std`` without the other.
+        CAMError: not four axes, NaN or Inf, one of ``mean`` and ``std`` without the other, or of another length.
     """
     check_tensor("images", images, "N×C×H×W")
     if images.ndim != 4:
         raise CAMError(f"images must be N×C×H×W, got {shape_of(images)}")
     if (mean is None) != (std is None):
         raise CAMError("mean and std undo the normalisation together; pass both or neither")
+    check_finite("images", images)
     images = images.detach().float().cpu()
     if mean is not None and std is not None:
+        if {len(mean), len(std)} - {1, images.shape[1]}:
+            raise CAMError(
+                f"mean and std must have a value for each of {images.shape[1]} channels, got {len(mean)} and {len(std)}"
+            )
         shape = (1, -1, 1, 1)
         images = (images * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)).clamp(0, 1)
     else:
@@ -59,6 +64,7 @@ def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "t
     if images.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (len(images), 1):
         got = f"{shape_of(images)} and {shape_of(maps)}"
         raise CAMError(f"images must be N×3×H×W and maps N×h×w or N×1×h×w, in this order, got {got}")
+    check_finite("maps", maps)
     scaled = heat(maps.detach().float().cpu(), images.shape[-2:])[:, 0]
     colours = torch.from_numpy(colormaps[colormap](scaled.numpy())[..., :3]).float().permute(0, 3, 1, 2)
     return (1 - alpha) * images + alpha * colours

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, shape_of
 
 Labels = Tensor | Sequence[Mapping[str, Any]] | None
@@ -23,10 +24,12 @@ class Annotation:
     Args:
         classes: each once, in the order of the annotation.
         regions: class → boxes B×4 or masks B×H×W, for the classes of which they are known.
+        labelled: whether the image has labels; they may say that it has no class.
     """
 
     classes: tuple[int, ...] = ()
     regions: Mapping[int, Tensor] = field(default_factory=dict)
+    labelled: bool = False
 
 
 def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
@@ -34,9 +37,9 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
 
     A tensor of images; a tuple, list, mapping or dataclass with images (or a list of C×H×W of one size) and labels;
     in a mapping or dataclass by the usual names ("image", "pixel_values", "x", ...; "label", "target", "y", ...), with
-    "boxes" and "masks" beside them. Labels are N integers, N×classes zeros and ones, or for each image a mapping with
-    "labels" and "boxes" or "masks", as torchvision's detection references have it, or one mapping of them stacked;
-    anything else counts as none.
+    "boxes" and "masks" beside them. Labels are N or N×1 integers, or zeros and ones of any type (the sides of a
+    binary task), N×classes zeros and ones, or for each image a mapping with "labels" and "boxes" or "masks", as
+    torchvision's detection references have it, or one mapping of them stacked; anything else counts as none.
 
     Raises:
         CAMError: no images; the remedy is ``batch_fn``.
@@ -74,18 +77,25 @@ def out_of_range(images: Tensor) -> str | None:
     )
 
 
-def annotations(labels: Labels, count: int) -> list[Annotation]:
+def annotations(labels: Labels, count: int, task: Task = "multiclass") -> list[Annotation]:
     """What the labels of ``count`` images say, one by one.
 
+    Args:
+        labels: as :func:`images_and_labels` returns them.
+        count: of images.
+        task: N×1 labels are those of one label in "multilabel", and classes otherwise.
+
     Raises:
-        CAMError: boxes or masks do not fit their labels.
+        CAMError: there are not as many labels as images, or boxes or masks do not fit their labels.
     """
     if labels is None:
         return [Annotation()] * count
-    if isinstance(labels, Tensor) and labels.ndim == 2:
-        return [Annotation(tuple(row.nonzero()[:, 0].tolist())) for row in labels]
+    if len(labels) != count:
+        raise CAMError(f"there must be labels for each of {count} images, got {len(labels)}; check batch_fn")
+    if isinstance(labels, Tensor) and labels.ndim == 2 and (labels.shape[1] > 1 or task == "multilabel"):
+        return [Annotation(tuple(row.nonzero()[:, 0].tolist()), labelled=True) for row in labels]
     if isinstance(labels, Tensor):
-        return [Annotation((int(label),)) for label in labels]
+        return [Annotation((int(label),), labelled=True) for label in labels]
     return [_annotation(one) for one in labels]
 
 
@@ -93,18 +103,18 @@ def _annotation(one: Mapping[str, Any]) -> Annotation:
     labels = torch.as_tensor(one["labels"]).cpu()
     key = next((key for key in ("boxes", "masks") if one.get(key) is not None), None)
     if key is None:
-        return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())))
+        return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())), labelled=True)
     regions = torch.as_tensor(one[key]).cpu()
     regions = regions[None] if regions.ndim == (1 if key == "boxes" else 2) else regions
     if not len(regions):
-        return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())))
+        return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())), labelled=True)
     labels = labels.expand(len(regions)) if labels.numel() == 1 else labels
     if labels.shape != regions.shape[:1]:
         raise CAMError(f"{key} and labels must have one length, got {len(regions)} and {shape_of(labels)}")
     classes = tuple(dict.fromkeys(labels.tolist()))
     shown = regions.flatten(1).any(1) if key == "masks" else (regions[:, 2:] > regions[:, :2]).all(1)
     found = {index: regions[(labels == index) & shown] for index in classes}
-    return Annotation(classes, {index: one for index, one in found.items() if len(one)})
+    return Annotation(classes, {index: one for index, one in found.items() if len(one)}, True)
 
 
 def _per_image(fields: Mapping[str, Any], labels: Any) -> list[dict[str, Any]]:
@@ -115,8 +125,8 @@ def _per_image(fields: Mapping[str, Any], labels: Any) -> list[dict[str, Any]]:
 def _usable(labels: Any, count: int) -> bool:
     if isinstance(labels, Tensor):
         return labels.shape[:1] == (count,) and (
-            (labels.ndim == 1 and not labels.is_floating_point())
-            or (labels.ndim == 2 and labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all()))
+            (labels.shape[1:] in ((), (1,)) and not labels.is_floating_point())
+            or (labels.ndim in (1, 2) and bool(((labels == 0) | (labels == 1)).all()))
         )
     return (
         isinstance(labels, list | tuple)

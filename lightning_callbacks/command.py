@@ -9,15 +9,14 @@ from typing import Any
 
 import docstring_parser
 import pytorch_lightning as pl
-import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from PIL import Image
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from captum_cams import CAMError, __version__, names, visual
-from captum_cams.engine.scores import Kind, notice_probabilities, probabilities, scores_of
-from captum_cams.errors import near
+from captum_cams.engine.scores import Kind, probabilities
+from captum_cams.errors import check_at_least, near
 from captum_cams.registry import lookup
 from lightning_callbacks.evaluation import evaluate
 from lightning_callbacks.explainers import make, named
@@ -73,9 +72,7 @@ def explain(
             print(f"left out {error}", file=sys.stderr)
             continue
         inputs = prepare(picture)[None]
-        with torch.no_grad():
-            scores = scores_of(network(inputs), task)
-        notice_probabilities(network, scores, task)
+        scores = network.scores(inputs, task)
         classes = scores.shape[1]
         index = int(scores[0].argmax()) if target is None else class_index(target, loaded.class_names, classes)
         value = float(probabilities(scores, task)[0, index])
@@ -121,6 +118,7 @@ def evaluate_folder(
         skip_unreadable: leave out and count the images that cannot be read.
         task: what the network's output means: softmax of classes, sigmoid of labels, one logit of two sides, or values.
     """
+    check_at_least("devices", devices, 1)
     measured = find_protocol(protocol)
     loaded = load_model(model, checkpoint)
     images = open_folder(data, loaded.transform(measured.whole))

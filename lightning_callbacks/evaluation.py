@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from captum_cams.engine.scores import Task
-from captum_cams.errors import CAMError, check_choice, shape_of
+from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics import region_mask
 from captum_cams.metrics.presets import find_preset
 from lightning_callbacks.batches import Annotation, BatchFn, annotations, images_and_labels
 from lightning_callbacks.class_names import check_class_names
-from lightning_callbacks.explainers import Methods, make, named
+from lightning_callbacks.explainers import Methods, check_scores, make, named
 from lightning_callbacks.fingerprints import of_data
 from lightning_callbacks.journal import Journal
-from lightning_callbacks.measures import LOCALISATION, Case, columns, measure
+from lightning_callbacks.measures import Case, columns, measure, reads_labels
 from lightning_callbacks.network import Network, OutputFn
 from lightning_callbacks.protocols import Protocol, find_protocol
 from lightning_callbacks.rows import Rows
@@ -102,7 +102,9 @@ class CAMEvaluation(pl.LightningModule):
         if number == NOTHING:
             return
         images, labels = (None, None) if batch is None else self.batch_fn(batch)
-        known = annotations(labels, len(indices))
+        if images is not None and len(images) != len(indices):
+            raise CAMError(f"batch_fn must keep all {len(indices)} images of a batch, got {len(images)}")
+        known = annotations(labels, len(indices), self.protocol.task)
         marks: dict[str, str | None] = {str(index): None for index in unread}
         if self.journal is not None and images is not None:
             marks |= {str(index): of_data([*pair]) for index, *pair in zip(indices, images, known, strict=True)}
@@ -152,6 +154,7 @@ class CAMEvaluation(pl.LightningModule):
         """Places (whose images are counted within the batch), values and curves, in parts of the batch's size."""
         if not self.warm:
             self._predict(images)  # the first run of a device is slow
+            check_scores(self.explainers.values(), self.network, images, self.protocol.task)
             self.warm = True
         predicted, forward = self._timed(self._predict, images)
         return [
@@ -200,16 +203,14 @@ class CAMEvaluation(pl.LightningModule):
             self.unread[index] = reason
             return False
         images, labels = self.batch_fn(self.loader.collate_fn([item]))
-        regions = list(annotations(labels, 1)[0].regions.values())
+        regions = list(annotations(labels, 1, self.protocol.task)[0].regions.values())
         single = len(regions) == 1 and len(regions[0]) == 1
         size = (images.shape[-2], images.shape[-1])
         return single and float(region_mask(regions[0], size).float().mean()) <= 0.5
 
     def _predict(self, images: Tensor) -> list[int]:
         scores = self.network.scores(images, self.protocol.task)
-        if scores.ndim != 2:
-            raise CAMError(f"the model must return N×classes, got {shape_of(scores)}; pass output_fn, or task")
-        if self.protocol.classes == "annotated" or LOCALISATION & {*self.protocol.metrics}:
+        if reads_labels(self.protocol) and self.batch_fn is images_and_labels:  # another one may translate them
             check_class_names(getattr(self.loader.dataset, "classes", None), self.class_names, scores.shape[1])
         self.classes = scores.shape[1]
         return scores.argmax(1).tolist()
@@ -260,7 +261,7 @@ def evaluate(
             run that was interrupted goes on where it stopped when it is started again with the same folder, model,
             methods and images, all of which are compared.
         version: stands for your functions and classes, which are otherwise compared by their code.
-        class_names: of the model, compared with the ``classes`` of the data set where its labels are used.
+        class_names: of the model, compared with the ``classes`` of the data set where its labels are used as they are.
         skip_unreadable: leave out and count the images that cannot be read, instead of raising.
 
     Raises:

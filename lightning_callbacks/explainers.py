@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from captum_cams import CAMAttribution, CAMError, create
 from captum_cams.engine.layers import named_layer
-from captum_cams.engine.scores import Task
-from captum_cams.engine.untouched import unwrap
-from captum_cams.errors import brief
+from captum_cams.engine.scores import Task, scores_of
+from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.errors import brief, shape_of
 from captum_cams.registry import canonical
 from lightning_callbacks.network import Network
 
@@ -57,6 +57,46 @@ def make(method: Method, network: Network, layer: nn.Module | str | None, task: 
             raise CAMError(f'{kind} must be made for the task that is measured, "{task}", got task="{method.task}"')
         return method
     return create(method, network, None if layer is None else named_layer(network.network, layer), task=task)
+
+
+def check_scores(explainers: Iterable[CAMAttribution], network: Network, images: Tensor, task: Task) -> None:
+    """Raise where an explainer made beforehand explains other scores than those that are measured.
+
+    The scores of one batch must put the classes of each image in one order, as a softmax or a temperature leaves it.
+
+    Args:
+        explainers: those made for the network itself are not asked.
+        network: whose scores are measured.
+        images: N×C×H×W.
+        task: of the network.
+
+    Raises:
+        CAMError: the number of classes or their order is another one.
+    """
+    for explainer in explainers:
+        if explainer.forward_func is network:
+            continue
+        with untouched(explainer.forward_func):
+            own = scores_of(unwrap(explainer.forward_func)(images.clone()), explainer.task)
+        measured = network.scores(images, task)
+        # What is no tensor is refused when it is explained.
+        if isinstance(own, Tensor) and not (own.shape == measured.shape and _ordered_alike(own, measured)):
+            raise CAMError(
+                f"{type(explainer).__name__} must explain the scores that are measured, but its model gives others "
+                f"({shape_of(own)} and {shape_of(measured)}, or classes in another order); pass its name, or make it "
+                "with the same task and a model that does what output_fn does"
+            )
+
+
+def _ordered_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether one of the two, sorted by the other one, does not rise by more than rounding."""
+
+    def rises(values: Tensor, order: Tensor) -> bool:
+        steps = values.gather(1, order.argsort(1, descending=True)).diff(dim=1)
+        return bool((steps > 0.01 * values.abs().amax(1, keepdim=True)).any())
+
+    one, other = one.float(), other.float()
+    return not (rises(one, other) and rises(other, one))
 
 
 def _checked(method: Any) -> Method:

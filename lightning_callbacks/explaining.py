@@ -13,8 +13,9 @@ from torch import Tensor
 from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.scores import probabilities
+from captum_cams.errors import brief
 from lightning_callbacks.batches import Annotation
-from lightning_callbacks.explainers import Method, make
+from lightning_callbacks.explainers import Method, check_scores, make
 from lightning_callbacks.measures import Case, measure
 from lightning_callbacks.memory import is_memory
 from lightning_callbacks.network import Network, OutputFn, doubt
@@ -34,6 +35,7 @@ class Explained:
 
     image: Tensor
     annotation: Annotation
+    predicted: int
     probabilities: Tensor
     maps: dict[str, Tensor]
     values: dict[str, dict[str, Tensor]]
@@ -137,13 +139,13 @@ class Explaining:
         if self.protocol.task == "multiclass":
             self.notices.doubt(doubt(scores))
         chances = probabilities(scores, self.protocol.task)
-        rows = [
-            Explained(image, one, p, {}, {}, {})
-            for image, one, p in zip(images.cpu(), known, chances.cpu(), strict=True)
-        ]
         predicted = scores.argmax(1).tolist()  # probabilities near one may be equal
-        count = scores.shape[1]
-        true = [first_class(one, index, count) for one, index in zip(known, predicted, strict=True)]
+        rows = [
+            Explained(image, one, index, p, {}, {}, {})
+            for image, one, index, p in zip(images.cpu(), known, predicted, chances.cpu(), strict=True)
+        ]
+        true = [first_class(one, scores.shape[1]) for one in known] if self.true_class else []
+        self.notices.doubt(_no_such_class(true, known, scores.shape[1]))
         for name in self.methods:
             done = self.notices.guarded(self._attempt, name, images, known, predicted, true, method=name)
             if done is _FULL:
@@ -155,7 +157,7 @@ class Explaining:
             for i, row in enumerate(rows):
                 row.maps[name] = maps[i]
                 row.values[name] = {column: of[i] for column, of in values.items()}
-                if others is not None:
+                if i in others:
                     row.maps[name + TRUE] = others[i]
                 if curves is not None:
                     row.curves[name] = curves[i]
@@ -171,17 +173,21 @@ class Explaining:
             raise
 
     def _apply(
-        self, name: str, images: Tensor, known: Sequence[Annotation], predicted: list[int], true: list[int]
-    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor], Tensor | None]:
+        self, name: str, images: Tensor, known: Sequence[Annotation], predicted: list[int], true: list[int | None]
+    ) -> tuple[Tensor, dict[int, Tensor], dict[str, Tensor], Tensor | None]:
         assert self.network is not None
         if name not in self.explainers:
-            self.explainers[name] = make(self.methods[name], self.network, self.layer, self.protocol.task)
+            made = make(self.methods[name], self.network, self.layer, self.protocol.task)
+            check_scores([made], self.network, images, self.protocol.task)
+            self.explainers[name] = made
         explain = self.explainers[name].attribute
         maps = explain(images, predicted)
-        others = explain(images, true).detach().float().cpu() if self.true_class else None
+        places = [i for i, index in enumerate(true) if index is not None]
+        shown = explain(images[places], [true[i] for i in places]).detach().float().cpu() if places else ()
         case = Case(self.network, images, predicted, maps, known, explain, self.perturbations)
         values, curves = measure(case, self.protocol)
         plain = {column: of.detach().float().cpu() for column, of in values.items()}
+        others = dict(zip(places, shown, strict=True))
         return maps.detach().float().cpu(), others, plain, None if curves is None else curves.float().cpu()
 
     def descriptions(self) -> dict[str, str]:
@@ -198,6 +204,16 @@ class Explaining:
         lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
         lines += [f"| {name} | {said} | {self.explainers[name].cost} |" for name, said in self.descriptions().items()]
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
+
+
+def _no_such_class(true: Sequence[int | None], known: Sequence[Annotation], count: int) -> str | None:
+    """That annotated classes cannot be explained, or None."""
+    wrong = sorted({one.classes[0] for index, one in zip(true, known, strict=False) if index is None and one.classes})
+    if not wrong:
+        return None
+    return (
+        f"true_class explains labels from 0 to {count - 1}, and leaves out {brief(wrong)}; translate them by batch_fn"
+    )
 
 
 def interleaved(parts: Sequence[Sequence[Any]], count: int) -> list[Any]:

@@ -109,7 +109,7 @@ class Journal:
         if said:
             warnings.warn(f"{self.folder}: left out {' and '.join(said)}; what was lost is done again", stacklevel=2)
         for file, (good, bad) in files.items():
-            if bad:
+            if bad or not file.read_bytes().endswith(b"\n"):  # the next line would go on with the last one
                 _replace(file, "".join(map(_line, good)))
         if before is None or changed:
             _replace(settings, json.dumps(self.settings, indent=2) + "\n")

@@ -84,6 +84,11 @@ class Case:
     perturbations_per_eval: int = 8
 
 
+def reads_labels(protocol: Protocol) -> bool:
+    """Whether the numbers depend on the labels of the images."""
+    return protocol.classes == "annotated" or bool(LOCALISATION & {*protocol.metrics})
+
+
 def columns(metrics: Sequence[str]) -> dict[str, int]:
     """What :func:`measure` returns for these metrics: name → number of values per pair.
 

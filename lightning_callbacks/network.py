@@ -64,6 +64,11 @@ class Network(nn.Module):
         """What it says, read for the task, in evaluation mode and without a trace."""
         with untouched(self):
             scores = scores_of(self.look(images.clone()), task)
+        if scores.ndim != 2:
+            raise CAMError(
+                f'task="{task}" needs N×classes, got {shape_of(scores)}; pass task="binary" for one logit, '
+                'task="regression" for a value, or output_fn'
+            )
         notice_probabilities(self, scores, task)
         return scores
 

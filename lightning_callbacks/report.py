@@ -117,7 +117,7 @@ class Report:
 
     def _caption(self, row: Explained, drift: dict[str, float]) -> str:
         true = ", ".join(self._class(index) for index in row.annotation.classes)
-        best = int(row.probabilities.argmax())
+        best = row.predicted
         lines = [f"true {true}"] if true else []
         sign = "p" if self.quantity == "probability" else "value"
         lines.append(f"predicted {self._class(best)}, {sign} = {row.probabilities[best]:.2f}")

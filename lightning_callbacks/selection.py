@@ -94,9 +94,9 @@ class Selection:
         self.complete = bool(kept)
 
 
-def first_class(one: Annotation, otherwise: int, count: int) -> int:
-    """The first annotated class, if it is one of ``count``."""
-    return one.classes[0] if one.classes and 0 <= one.classes[0] < count else otherwise
+def first_class(one: Annotation, count: int) -> int | None:
+    """The first annotated class, if there is one and it is one of ``count``."""
+    return one.classes[0] if one.classes and 0 <= one.classes[0] < count else None
 
 
 def losses_of(scores: Tensor, known: list[Annotation], task: Task = "multiclass") -> Tensor:
@@ -118,10 +118,11 @@ def losses_of(scores: Tensor, known: list[Annotation], task: Task = "multiclass"
     if task == "multilabel":
         labels = (scores > 0).float()
         for row, one in zip(labels, known, strict=True):
-            if one.classes:
+            if one.labelled or one.classes:
                 row.zero_()[[index for index in one.classes if 0 <= index < len(row)]] = 1
         return F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(1)
-    classes = [first_class(one, int(row.argmax()), len(row)) for one, row in zip(known, scores, strict=True)]
+    first = [first_class(one, scores.shape[1]) for one in known]
+    classes = [index if one is None else one for index, one in zip(scores.argmax(1).tolist(), first, strict=True)]
     if task == "multiclass":
         return F.cross_entropy(scores, torch.tensor(classes, device=scores.device), reduction="none")
     chosen = scores[torch.arange(len(scores)), classes]

@@ -166,7 +166,7 @@ class WatchedRun:
     def _select(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, loader: WatchedLoader) -> None:
         given = self.witness.end()
         images, labels = self.batch_fn(batch)
-        known = annotations(labels, len(images))
+        known = annotations(labels, len(images), self.explaining.protocol.task)
         if given is not None:
             self.notices.doubt(other_images(given, images) if given else out_of_range(images))
         losses = None

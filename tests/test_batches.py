@@ -35,7 +35,7 @@ def test_images_and_labels_are_found(batch):
     images, labels = images_and_labels(batch)
     assert torch.equal(images, IMAGES)
     assert torch.equal(labels, LABELS)
-    assert annotations(labels, 2) == [Annotation((1,)), Annotation((0,))]
+    assert annotations(labels, 2) == [Annotation((1,), labelled=True), Annotation((0,), labelled=True)]
 
 
 @pytest.mark.parametrize("batch", [IMAGES, (IMAGES,), (IMAGES, torch.rand(2)), (IMAGES, LABELS[:1]), (IMAGES, "ab")])
@@ -46,7 +46,10 @@ def test_what_is_no_label_counts_as_none(batch):
 
 def test_several_classes_with_and_without_regions():
     several = torch.tensor([[0, 1, 1], [0, 0, 0]])
-    assert annotations(images_and_labels((IMAGES, several))[1], 2) == [Annotation((1, 2)), Annotation()]
+    assert annotations(images_and_labels((IMAGES, several))[1], 2) == [
+        Annotation((1, 2), labelled=True),
+        Annotation(labelled=True),
+    ]
     targets = [{"labels": torch.tensor([5]), "boxes": BOXES[0]}, {"labels": torch.tensor([2, 1]), "boxes": BOXES[1]}]
     first, second = annotations(images_and_labels((IMAGES, targets))[1], 2)
     assert (first.classes, second.classes) == ((5,), (2, 1))
@@ -72,7 +75,7 @@ def test_a_region_that_shows_nothing_leaves_its_class():
     nothing = {"labels": torch.tensor([1, 2]), "masks": torch.stack((torch.zeros(8, 8), torch.ones(8, 8)))}
     found = annotations([nothing, {"labels": torch.tensor([3]), "boxes": torch.zeros(0, 4)}], 2)
     assert (found[0].classes, set(found[0].regions)) == ((1, 2), {2})
-    assert found[1] == Annotation((3,))
+    assert found[1] == Annotation((3,), labelled=True)
 
 
 def test_regions_and_labels_of_different_length_are_explained():

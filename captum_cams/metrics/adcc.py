@@ -14,6 +14,7 @@ from captum_cams.engine.inputs import recipes
 from captum_cams.engine.scores import Task, scores_of
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.errors import CAMError
 from captum_cams.heatmap import heat
 from captum_cams.metrics.functional import average_drop, check_maps, check_model
 
@@ -76,6 +77,9 @@ def adcc(
         CAMError: shapes, target or task do not fit, the batch is empty, or maps or scores hold NaN or Inf.
     """
     check_model(forward_func)
+    own = getattr(getattr(explain, "__self__", None), "task", task)
+    if own != task:
+        raise CAMError(f"explain must belong to an explainer for the task {task!r} that is measured, got task={own!r}")
     check_maps(inputs, maps)
     with untouched(forward_func), recipes(forward_func, inputs):
         output = check_output(scores_of(unwrap(forward_func)(inputs.detach().clone()), task), len(inputs))
