@@ -208,7 +208,8 @@ class Explaining:
 
 def _no_such_class(true: Sequence[int | None], known: Sequence[Annotation], count: int) -> str | None:
     """That annotated classes cannot be explained, or None."""
-    wrong = sorted({one.classes[0] for index, one in zip(true, known, strict=False) if index is None and one.classes})
+    first = [one.classes[0] for index, one in zip(true, known, strict=False) if index is None and one.classes]
+    wrong = sorted({index for index in first if index >= 0})  # a label below zero says that there is none
     if not wrong:
         return None
     return (
