@@ -149,8 +149,8 @@ def test_methods_of_an_evaluation(model):
     assert 'its name "gradcam" or GradCAM(model)' in said(named, {"mine": cc.GradCAM})
     assert "got 3" in said(named, [3])
     assert "got None" in said(named, None)
-    assert "another model" in said(make, cc.GradCAM(other), Network(model, None), None)
-    assert 'did you mean "layer4"' in said(make, "gradcam", Network(model, None), "layer5.0").replace(
+    assert "another model" in said(make, cc.GradCAM(other), Network(model, None), None, "multiclass")
+    assert 'did you mean "layer4"' in said(make, "gradcam", Network(model, None), "layer5.0", "multiclass").replace(
         "layer4.0", "layer4"
     )
     loader = torch.utils.data.DataLoader([(image, 0) for image in images(2)], 2)
