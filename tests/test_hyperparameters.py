@@ -21,6 +21,7 @@ OTHERS = {
     "combine": "product",
     "perturbations_per_eval": 3,
     "to": "0",
+    "task": "multilabel",
     "fusion": None,  # its two values differ from class to class
     "interpolation": "nearest",
     "growth": 1,
