@@ -177,7 +177,7 @@ def test_on_error_raise_is_for_those_who_want_it(tmp_path):
         ({"every_n_epochs": 2, "every_n_validations": 1}, "only one of both"),
         ({"prefix": "cam/"}, "prefix must be"),
         ({"prefix": "../cam"}, "prefix must be"),
-        ({"method": [nn.Identity()]}, "an explainer of captum_cams, got Identity"),
+        ({"method": [nn.Identity()]}, "an explainer of captum_cams, got the module Identity"),
         ({"metrics": ("accuracy",)}, "must be one of"),
         ({"mean": (0.5,)}, "both or neither"),
         ({"on_error": "ignore"}, "must be one of"),

@@ -27,11 +27,6 @@ class TwoNetworks(WithInnerModel):
         self.second = nn.Linear(2, 2)
 
 
-class Failing(cc.GradCAM):
-    def weights(self, seen):
-        raise ZeroDivisionError("a broken explainer")
-
-
 class TakingLabels(Net):
     def forward(self, x, y):
         return super().forward(x), y
@@ -81,6 +76,13 @@ def full_disk(callback):
     return callback
 
 
+def broken(callback):
+    explaining = callback._new_explaining()
+    explaining._apply = raising(ZeroDivisionError("a broken explainer"))
+    callback._new_explaining = lambda: explaining
+    return callback
+
+
 def out_of_memory(callback):
     explaining = callback._new_explaining()
     explaining._part = raising(torch.OutOfMemoryError("CUDA out of memory"))
@@ -89,7 +91,7 @@ def out_of_memory(callback):
 
 
 FAULTS = {
-    "an explainer that raises": (Net, lambda: CAMCallback(Failing(Net())), "ZeroDivisionError: a broken explainer"),
+    "an explainer that raises": (Net, lambda: broken(CAMCallback()), "ZeroDivisionError: a broken explainer"),
     "a layer that does not exist": (Net, lambda: CAMCallback(layer="nowhere"), "a module or a dotted name"),
     "a method that does not suit": (Net, lambda: CAMCallback("cam", layer="features.0"), "use Grad-CAM"),
     "two networks and no forward": (TwoNetworks, CAMCallback, "must define forward"),
@@ -182,8 +184,11 @@ def test_batches_without_labels_and_a_single_image(tmp_path, count):
 
 
 def test_one_class(tmp_path):
-    callback = CAMCallback(["gradcam", "fdcam"], on_error="raise")
     train, val = (DataLoader(TensorDataset(data(n).tensors[0], torch.zeros(n).long()), 4) for n in (8, 4))
+    run = trainer(tmp_path, callbacks=[CAMCallback("gradcam", on_error="raise")], logger=False)
+    with pytest.raises(cc.CAMError, match='pass task="binary" for one logit'):
+        run.fit(Net(1), train, val)
+    callback = CAMCallback(["gradcam", "fdcam"], on_error="raise", task="binary")
     run = trainer(tmp_path, callbacks=[callback], logger=False)
     run.fit(Net(1), train, val)
     assert torch.isfinite(run.callback_metrics["cam/gradcam/average_drop"])
