@@ -70,6 +70,10 @@ def test_other_tasks_than_classification(task, name):
     build, target = TASKS[task]
     model, x = seeded(build), images(2)
     layer = {"segmentation": "encoder.3", "detection": "encoder.1", "embedding": "1"}[task]
+    if (name, task) == ("liftcam", "embedding"):  # from zero on, a cosine jumps and is constant
+        with pytest.raises(cc.CAMError, match="must add up"):
+            explainer(name, model, layer).attribute(x, target)
+        return
     maps = explainer(name, model, layer).attribute(x, target, relu_attributions=False)
     assert maps.shape[:2] == (2, 1)
     assert torch.isfinite(maps).all()

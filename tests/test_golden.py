@@ -40,7 +40,7 @@ def test_fdcam_similarity_and_groups(net, quantile):
     assert_close(similarity, arrays["cosine"])
     stored = arrays[f"thr{quantile:.2f}/quantile"].reshape(similarity.shape[:2])
     assert_close(row_quantile(similarity, quantile)[..., 0], stored)
-    groups = cc.FDCAM(None, torch.nn.Identity(), percentile=100 * (1 - quantile)).groups(activation)
+    groups = cc.FDCAM(torch.nn.Identity(), torch.nn.Identity(), percentile=100 * (1 - quantile)).groups(activation)
     assert np.array_equal(groups.numpy(), arrays[f"thr{quantile:.2f}/on_mask"].astype(bool))
 
 

@@ -56,12 +56,13 @@ def test_whatever_changes_the_numbers_is_refused(tmp_path):
     run(tmp_path, data=data, output_fn=lambda output: output)
     other = images.clone()
     other[5] = 0
+    model = network()
     for options, words in (
         ({"output_fn": lambda output: 9 * output[:, [1, 0, 2, 3]]}, r"differs in functions\.output_fn"),
         ({"data": DataLoader(TensorDataset(other, labels), 2)}, "whose image 5 or its labels were others"),
         ({"data": DataLoader(TensorDataset(images, labels.flip(0)), 2)}, "whose image 0 or its labels were others"),
         ({"model": changed(network(), 1, nn.GELU())}, r"differs in model\.parts\.1;"),
-        ({"methods": [cc.FGCAM(network(), batch_norm="fold")]}, r"differs in methods"),
+        ({"model": model, "methods": [cc.FGCAM(model, batch_norm="fold")]}, r"differs in methods"),
     ):
         with pytest.raises(cc.CAMError, match=words):
             run(tmp_path, **{"data": data, "output_fn": lambda output: output} | options)

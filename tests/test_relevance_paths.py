@@ -223,5 +223,5 @@ def test_a_box_outside_the_image_holds_no_energy():
 
 def test_sess_asks_for_scores_that_can_weigh():
     model, x = NETWORKS["plain"](), images(1)
-    with pytest.raises(cc.CAMError, match="end in a sigmoid"):
+    with pytest.raises(cc.CAMError, match="ends in a sigmoid"):
         cc.SESS(model, scales=2, step=8).attribute(x, lambda output: output[:, 1] - 100)

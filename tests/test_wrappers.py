@@ -1,5 +1,7 @@
 """Every wrapper, and the methods that look at several inputs, against loops of their own."""
 
+import operator
+
 import numpy as np
 import pytest
 import torch
@@ -116,10 +118,14 @@ def test_layers_are_fused_at_the_size_of_the_largest(fusion, base):
     torch.testing.assert_close(found, stacked.amax(0) if fusion == "max" else stacked.mean(0))
     automatic = cc.MultiLayerCAM(model, base, fusion=fusion)
     automatic.attribute(x, 3)
-    assert [
-        module is model.get_submodule(name)
-        for module, name in zip(automatic.layers, ("layer4", "layer3"), strict=False)
-    ]
+    blocks = {}  # the last of each size
+    with torch.no_grad():
+        value = model.bn1(model.conv1(x)).relu()
+        for block in (model.layer1[0], model.layer2[0], model.layer3[0], model.layer4[0]):
+            value = block(value)
+            blocks[value.shape[2:]] = block
+    assert all(map(operator.is_, automatic.found_layers, reversed(blocks.values())))
+    assert len(automatic.found_layers) == len(blocks) == 3
     with pytest.raises(cc.CAMError, match="at least one"):
         cc.MultiLayerCAM(model, layers=[])
 
@@ -274,9 +280,8 @@ def test_cameras_is_the_loop():
 
 def test_wrappers_nest_where_it_makes_sense():
     model, x = NETWORKS["plain"](), images(2)
-    nested = cc.create("jittercam(guidedcam(layercam))", model, growth=1)
     with pytest.raises(cc.CAMError, match="smaller than the image"):
-        nested.attribute(x)
+        cc.create("jittercam(guidedcam(layercam))", model, growth=1)
     jitter = cc.create("augmentedcam(jittercam(fdcam))", model, growth=1, perturbations_per_eval=4, percentile=20.0)
     assert jitter.base.base.percentile == 20.0
     assert jitter.base.growth == 1

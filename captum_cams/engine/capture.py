@@ -150,11 +150,13 @@ def _called(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: A
         return _run_forward(model, inputs, None, additional)
     except TypeError as error:
         given = (*inputs, *(_format_additional_forward_args(additional) or ()))
+        if len(given) > 1:
+            raise  # too many of them, as labels: said where they were given
         try:
             signature(getattr(model, "forward", model)).bind(*given)
         except TypeError as unfit:
             raise CAMError(
-                f"the model must take its inputs by position, got {len(given)} of them and {unfit}; "
+                f"the model must take its inputs by position, got {unfit}; "
                 "pass a function of the inputs, lambda image: model(image=image), and the layer as a module"
             ) from error
         except ValueError:  # a model without a signature

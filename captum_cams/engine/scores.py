@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, get_args
 from weakref import WeakSet
 
@@ -103,9 +104,10 @@ def score_of(scores: Tensor, index: Index, score: str = "logit", task: Task | No
 def notice_probabilities(model: Callable[..., Any], scores: Tensor, task: Task | None) -> None:
     """Warn, once for each model, where logits are expected and the first output that is seen holds probabilities."""
     owner = getattr(model, "__self__", model)  # a bound method is made anew for each call
-    if task != "multiclass" or scores.ndim != 2 or scores.shape[1] < 2 or owner in _noticed:
+    if task != "multiclass" or scores.ndim != 2 or scores.shape[1] < 2 or _is_noticed(owner):
         return
-    _noticed.add(owner)
+    with suppress(TypeError):  # an object without room for a weak reference is looked at in every call
+        _noticed.add(owner)
     values = wide(scores.detach())
     tolerance = 1e-4 + 4 * torch.finfo(scores.dtype).eps
     if bool((values >= 0).all() & ((values.sum(1) - 1).abs() <= tolerance).all()):
@@ -116,3 +118,9 @@ def notice_probabilities(model: Callable[..., Any], scores: Tensor, task: Task |
             UserWarning,
             stacklevel=2,
         )
+
+
+def _is_noticed(owner: Any) -> bool:
+    with suppress(TypeError):
+        return owner in _noticed
+    return False
