@@ -279,3 +279,22 @@ def test_the_epsilon_rule_inside_a_residual_block(epsilon):
     ratio = relevance / (z + epsilon * z.sign())
     expected = inner * F.conv_transpose2d(ratio, weight, padding=1)
     torch.testing.assert_close(found, expected[0].flatten(1).sum(1).detach(), rtol=1e-6, atol=1e-9)
+
+
+class _WrongGradient(torch.autograd.Function):
+    """A ReLU whose gradient is a fifth too large."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 1.2 * gradient
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_what_does_not_add_up_is_refused_in_every_precision(dtype):
+    model = seeded(lambda: Odd(_WrongGradient.apply)).to(dtype)
+    with pytest.raises(cc.CAMError, match="add up"):
+        cc.LIFTCAM(model, "conv").attribute(images(2).to(dtype), 1)
