@@ -117,7 +117,9 @@ class MapRules:
         with torch.no_grad():
             output = call.run()
         values = output if isinstance(output, Tensor) else output[0]
-        result = shared([(x, self.kept(x, [strength]))], whole, values)
+        # Under the ε-rule, constants among the values keep their part.
+        divisor = wide(values.detach()).clone() if self._signed else None
+        result = shared([(x, self.kept(x, [strength]))], whole, values, divisor)
         amount = None
         if known.pixels or known.amounts is not None:
             with torch.no_grad():
@@ -151,8 +153,7 @@ class MapRules:
     def sum(self, call: Call) -> Any:
         """Tensors that are added share relevance in proportion to their values, pixels to their weights."""
         if len(call.marked) == 1 and not self._signed:
-            known = known_mark(call.marked[0])
-            return self.passed(call, call.marked[0], known)
+            return self.passed(call, call.marked[0], _beside_constant(call))
         left, right = call.args[0], call.argument(1, "other")
         scale = call.argument(2, "alpha", 1)
         plain: Any = _OUT_OF_PLACE.get(call.name, torch.sub)
@@ -192,7 +193,7 @@ class MapRules:
             return plain(part, zero, alpha=scale) if x is left else plain(zero, part, alpha=scale)
 
         result = shared([(x, self.kept(x, [wide(strength)]))], whole, output, wide(output).clone())
-        return mark(left.copy_(result) if call.writes else result, replace(known_mark(x), layer=None))
+        return mark(left.copy_(result) if call.writes else result, replace(_beside_constant(call), layer=None))
 
     def alone(self, call: Call) -> Tensor:
         """The one tensor of the call that depends on the input."""
@@ -225,6 +226,15 @@ def bounded(call: Call, known: Mark) -> Mark:
         floor, ceiling = (call.argument(*place) is not None for place in ((1, "min"), (2, "max")))
     kind = max(known.kind, names.GATES.get(name, Gate.NONE))
     return replace(known, kind=kind, floor=known.floor or floor, ceiling=known.ceiling or ceiling, layer=None)
+
+
+def _beside_constant(call: Call) -> Mark:
+    """What is known of a sum of a map and a constant."""
+    (x,), alpha = call.marked, call.argument(2, "alpha", 1)
+    known, scaled = known_mark(x), (x is call.args[0]) == (call.name == "rsub")
+    if scaled and "sub" in call.name:
+        known = replace(known, floor=known.ceiling, ceiling=known.floor, layer=None)
+    return replace(unbounded(known), layer=None) if scaled and alpha != 1 else known
 
 
 def unbounded(known: Mark) -> Mark:

@@ -73,6 +73,10 @@ class OperationRules(MapRules):
                 output = call.run()
             weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
             return self._weighed(Weighing(layer.inputs, weight, layer.linear), output)
+        if self._signed and call.name == "batch_norm":  # a linear layer of its own, whose bias keeps its part
+            with torch.no_grad():
+                output = call.run()
+            return self._weighed(Weighing(x, scale.expand_as(x), torch.mul), output)
         amount = (amounts(x) * scale).abs() if known.pixels and scale is not None else known.amounts
         return self.passed(call, x, replace(unbounded(known), amounts=amount, layer=None))
 

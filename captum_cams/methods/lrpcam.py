@@ -19,7 +19,8 @@ class LRPCAM(WeightedCAM):
 
     Jung and Oh, "Towards Better Explanations of Class Activation Mapping", ICCV 2021, section 4, with the ε-rule of
     Bach et al., PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j + ε sign z_j); w_k = Σ_ij R_k at the layer.
-    BatchNorm is part of the convolution before it; other operations pass relevance as in :class:`Propagation`.
+    BatchNorm is part of the convolution before it, or a linear layer of its own where there is none; a constant that is
+    added keeps its part, as a bias does. Other operations pass relevance as in :class:`Propagation`.
 
     Args:
         epsilon: ε, absolute; against it z_j is the output of a convolution or Linear.
