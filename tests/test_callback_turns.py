@@ -114,6 +114,7 @@ class Plateau(Net):
 )
 @pytest.mark.parametrize("others", ["stopping", "both", "plateau"])
 def test_nobody_who_monitors_is_stopped_by_an_explanation_that_is_missing(tmp_path, failing, name, others):
+    torch.manual_seed(0)  # a map without spread, which some networks give at first, has no drift
     tag = f"cam/sometimes/{name}"
     model = Plateau() if others == "plateau" else Net()
     model.monitor = tag
