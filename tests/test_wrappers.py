@@ -1,11 +1,13 @@
 """Every wrapper, and the methods that look at several inputs, against loops of their own."""
 
 import operator
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from captum.attr import GuidedBackprop
 from torch import Tensor, nn
 
 import captum_cams as cc
@@ -63,6 +65,15 @@ def test_jittercam_without_growth_is_the_base_and_with_one_target_for_all_patche
     assert torch.equal(cc.JitterCAM(model).attribute(x), cc.JitterCAM(model).attribute(x, predicted))
 
 
+class Scores(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, output):
+        return self.function(output)
+
+
 class Guided(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -96,6 +107,19 @@ def test_guided_cam_is_the_map_times_guided_gradients(base, inplace):
     score = model(x)[[0, 1], [1, 7]].sum()
     (gradient,) = torch.autograd.grad(score, x)
     torch.testing.assert_close(found, maps * gradient)
+
+
+@pytest.mark.parametrize("target", [[1, 7], lambda output: output[:, 3]])
+def test_guided_backpropagation_is_captums(target):
+    model, x = NETWORKS["plain"](), images(2)
+    cam = cc.GuidedCAM(model, "gradcam")
+    maps = upsample(cam.base.attribute(x, target), x.shape[2:])
+    scores = nn.Sequential(model, Scores(target)) if callable(target) else model
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
+        expected = GuidedBackprop(scores).attribute(x.clone().requires_grad_(), None if callable(target) else target)
+    found = cam.contributions(x, target)
+    torch.testing.assert_close(found, maps * expected.detach(), rtol=0, atol=1e-6 * float(found.abs().max()))
 
 
 def test_guided_cam_says_that_it_cannot_hook_a_function():
