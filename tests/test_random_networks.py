@@ -200,7 +200,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the outputs of Net look like pro
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(_two_threads):
+def _one_thread(_threads):
     torch.set_num_threads(1)  # several only wait for each other in networks as small as these
 
 
