@@ -22,7 +22,7 @@ from captum_cams.engine.precision import full_precision
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_at_least, check_finite, shape_of
-from captum_cams.heatmap import heat
+from captum_cams.images import heat
 
 Reshape = str | Layout | Callable[[Tensor], Tensor] | None
 _GIVEN = ("self", "forward_func", "base", "layer", "device_ids")

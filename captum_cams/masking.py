@@ -11,7 +11,7 @@ from captum_cams.attribution import PerturbedCAM, WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import check_choice
-from captum_cams.heatmap import heat, minmax, upsample
+from captum_cams.images import heat, minmax, upsample
 
 
 class InputMaskCAM(PerturbedCAM, WeightedCAM):

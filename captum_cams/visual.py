@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_cams.errors import CAMError, brief, check_finite, check_tensor, shape_of
-from captum_cams.heatmap import heat, minmax
+from captum_cams.images import heat, minmax
 
 _CELL = 224  # pixels of one picture in a panel
 

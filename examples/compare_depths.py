@@ -16,7 +16,7 @@ from compare_methods import boxed, load
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.blur import blur
+from captum_cams.images import blur
 from captum_cams.metrics import (
     Preset,
     average_drop,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
 
-from captum_cams.heatmap import minmax
+from captum_cams.images import minmax
 from lightning_callbacks.explaining import Explained
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from captum_cams.blur import blur
+from captum_cams.images import blur
 
 
 def run(model, layer, x, replacement=None):

@@ -13,20 +13,19 @@ from captum_cams.registry import lookup, wrappers
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "errors": set(),
-    "heatmap": set(),
+    "images": set(),
     "engine": {"errors", "engine"},
     "calling": {"errors"},
-    "attribution": {"errors", "engine", "heatmap", "calling"},
+    "attribution": {"errors", "engine", "images", "calling"},
     "registry": {"errors", "attribution", "calling"},
-    "blur": set(),
-    "masking": {"errors", "engine", "heatmap", "attribution"},
+    "masking": {"errors", "engine", "images", "attribution"},
     "output_relevance": {"errors", "engine", "attribution"},
-    "methods": {"errors", "engine", "heatmap", "blur", "attribution", "masking", "output_relevance", "registry"},
+    "methods": {"errors", "engine", "images", "attribution", "masking", "output_relevance", "registry"},
     "wrapping": {"errors", "engine", "attribution", "registry"},
     "variants": {"errors", "engine", "attribution", "wrapping"},
-    "wrappers": {"errors", "engine", "heatmap", "blur", "attribution", "registry", "wrapping", "variants"},
-    "metrics": {"errors", "engine", "heatmap", "blur", "metrics"},
-    "visual": {"errors", "heatmap"},
+    "wrappers": {"errors", "engine", "images", "attribution", "registry", "wrapping", "variants"},
+    "metrics": {"errors", "engine", "images", "metrics"},
+    "visual": {"errors", "images"},
 }
 FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
 OURS = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))

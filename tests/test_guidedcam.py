@@ -8,7 +8,7 @@ from captum.attr import GuidedBackprop
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.heatmap import upsample
+from captum_cams.images import upsample
 from tests.networks import NETWORKS, images
 
 BASES = ("gradcam", "layercam", "fdcam")

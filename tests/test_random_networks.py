@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.heatmap import minmax
+from captum_cams.images import minmax
 
 CHANNELS, CLASSES = 8, 4
 

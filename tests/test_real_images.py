@@ -8,7 +8,7 @@ import torchvision
 from PIL import Image
 
 import captum_cams as cc
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.images import minmax, upsample
 from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
 
 pytestmark = pytest.mark.slow

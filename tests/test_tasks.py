@@ -11,8 +11,8 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams import metrics
-from captum_cams.blur import blur
 from captum_cams.engine.scores import probabilities, scores_of
+from captum_cams.images import blur
 from captum_cams.methods.rise import _masks
 from lightning_callbacks import Protocol
 from tests.explainers import explainer

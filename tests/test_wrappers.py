@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.blur import blur
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.images import blur, minmax, upsample
 from tests.networks import NETWORKS, TinyVGG, golden, images, seeded
 from tests.test_golden import assert_close, cases
 

@@ -10,7 +10,7 @@ from captum_cams.attribution import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import product
 from captum_cams.errors import CAMError, check_at_least
-from captum_cams.heatmap import upsample
+from captum_cams.images import upsample
 from captum_cams.registry import register
 
 

@@ -10,7 +10,7 @@ from captum_cams.attribution import PerturbedCAM, WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import levelled
 from captum_cams.errors import CAMError, check_choice
-from captum_cams.heatmap import minmax
+from captum_cams.images import minmax
 from captum_cams.registry import register
 
 _COMBINE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {

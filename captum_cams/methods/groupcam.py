@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.attribution import PerturbedCAM, SpatialCAM
-from captum_cams.blur import blur
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_at_least
-from captum_cams.heatmap import heat
+from captum_cams.images import blur, heat
 from captum_cams.registry import register
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from captum_cams.attribution import PerturbedCAM, SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_choice
-from captum_cams.heatmap import minmax
+from captum_cams.images import minmax
 from captum_cams.registry import register
 
 

@@ -1,6 +1,6 @@
 """How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
 
-from captum_cams.blur import blur
+from captum_cams.images import blur
 from captum_cams.metrics.adcc import adcc, adcc_of_parts, coherency, complexity
 from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional import (

@@ -23,13 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.blur import blur
 from captum_cams.engine.inputs import check_batch, recipes
 from captum_cams.engine.scores import Task, check_task, notice_probabilities, probabilities, scores_of
 from captum_cams.engine.targets import check_output, resolve_target, wide
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_finite, check_tensor, shape_of
-from captum_cams.heatmap import heat, upsample
+from captum_cams.images import blur, heat, upsample
 from captum_cams.metrics.presets import Preset, find_preset
 
 Forward = Callable[..., Any]

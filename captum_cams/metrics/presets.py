@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from captum_cams.blur import blur
 from captum_cams.errors import CAMError, check_at_least, near
+from captum_cams.images import blur
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief, check_choice, check_finite, check_tensor, shape_of
-from captum_cams.heatmap import heat
+from captum_cams.images import heat
 
 LEVELS = tuple(level / 20 for level in range(20))
 """0, 0.05, … 0.95: the thresholds of Hartley et al."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captum_cams.attribution import CAMAttribution
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief
-from captum_cams.heatmap import upsample
+from captum_cams.images import upsample
 from captum_cams.registry import register
 from captum_cams.variants import Explain, VariantsCAM
 

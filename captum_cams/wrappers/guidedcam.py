@@ -18,7 +18,7 @@ from captum_cams.engine.targets import resolve_target
 from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, brief
-from captum_cams.heatmap import upsample
+from captum_cams.images import upsample
 from captum_cams.registry import register
 from captum_cams.wrapping import WrappedCAM
 

@@ -12,7 +12,7 @@ from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import find_layers, named_layer
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_choice
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.images import minmax, upsample
 from captum_cams.registry import register
 from captum_cams.wrapping import WrappedCAM
 

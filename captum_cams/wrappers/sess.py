@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.attribution import CAMAttribution
-from captum_cams.blur import blur
 from captum_cams.errors import CAMError, check_at_least, check_choice
-from captum_cams.heatmap import heat, upsample
+from captum_cams.images import blur, heat, upsample
 from captum_cams.registry import register
 from captum_cams.variants import Explain, VariantsCAM
 

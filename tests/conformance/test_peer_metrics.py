@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import captum_cams as cc
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.images import minmax, upsample
 from captum_cams.metrics import average_drop, average_increase
 from tests.networks import NETWORKS, SIDE, images, seeded
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import captum_cams as cc
-from captum_cams.heatmap import minmax, upsample
+from captum_cams.images import minmax, upsample
 from tests.networks import NETWORKS, SIDE, images, seeded
 
 pgc = pytest.importorskip("pytorch_grad_cam", reason="pip install '.[conformance]'")

@@ -1,10 +1,11 @@
-"""From a map at the layer's size to a heat map at the image's size."""
+"""Operations on images and maps: scaling to [0, 1], resizing, and the blur that stands in for removed pixels."""
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
 _ROUNDING = 4
 """Steps of the float type, relative to the largest magnitude, that rounding alone puts between equal values."""
@@ -49,3 +50,9 @@ def _low_and_spread(values: Tensor, dims: int | tuple[int, ...]) -> tuple[Tensor
     rounding = _ROUNDING * kind.eps * torch.maximum(low.abs(), high.abs()).clamp(min=kind.tiny)
     spread = high - low
     return low, spread.where(spread > rounding, 0)
+
+
+def blur(images: Tensor, kernel_size: int = 51, sigma: float = 50.0) -> Tensor:
+    """Gaussian blur with reflected borders; on small images the kernel shrinks to what reflection allows."""
+    sizes = [min(kernel_size, 2 * side - 1) for side in reversed(images.shape[-2:])]
+    return gaussian_blur(images, sizes, [sigma, sigma])
