@@ -3,8 +3,6 @@
 from captum_cams import methods, wrappers
 from captum_cams.attribution import CAMAttribution, PerturbedCAM, SpatialCAM, WeightedCAM
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, tokens
-from captum_cams.engine.relevance import Propagation
-from captum_cams.engine.rules import ZBetaRule, ZPlusRule
 from captum_cams.errors import CAMError
 from captum_cams.masking import InputMaskCAM
 from captum_cams.methods.ablationcam import AblationCAM
@@ -36,6 +34,8 @@ from captum_cams.methods.sscam import SSCAM
 from captum_cams.methods.xgradcam import XGradCAM
 from captum_cams.output_relevance import OutputRelevance
 from captum_cams.registry import create, names, register
+from captum_cams.relevance.propagation import Propagation
+from captum_cams.relevance.rules import ZBetaRule, ZPlusRule
 from captum_cams.variants import VariantsCAM
 from captum_cams.wrappers.augmentedcam import AugmentedCAM, Transformation
 from captum_cams.wrappers.fgcam import FGCAM

@@ -12,11 +12,11 @@ from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.functions import composed
 from captum_cams.engine.inputs import check_images
 from captum_cams.engine.layers import Place
-from captum_cams.engine.relevance import Propagation, Range
 from captum_cams.engine.scores import Task, notice_probabilities, scored, scores_of
 from captum_cams.engine.targets import Index, check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, check_finite, shape_of
+from captum_cams.relevance.propagation import Propagation, Range
 
 
 class OutputRelevance(CAMAttribution):

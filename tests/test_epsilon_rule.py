@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.engine.marks import Mark, known_mark, mark
-from captum_cams.engine.operations import Operations
-from captum_cams.engine.rules import ZBetaRule
+from captum_cams.relevance.marks import Mark, known_mark, mark
+from captum_cams.relevance.operations import Operations
+from captum_cams.relevance.rules import ZBetaRule
 
 
 class Behind(nn.Module):

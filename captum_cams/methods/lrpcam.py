@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import WeightedCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.relevance import epsilon_relevance
 from captum_cams.errors import CAMError
 from captum_cams.registry import register
+from captum_cams.relevance.propagation import epsilon_relevance
 
 
 @register

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from captum_cams.attribution import WeightedCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.relevance import Propagation
 from captum_cams.output_relevance import check_classes, chosen
 from captum_cams.registry import register
+from captum_cams.relevance.propagation import Propagation
 
 
 @register

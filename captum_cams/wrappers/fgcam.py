@@ -11,10 +11,10 @@ from captum_cams.attribution import CAMAttribution, SpatialCAM
 from captum_cams.engine.capture import Seen, as_tuple, capture
 from captum_cams.engine.layers import Place, named_layer
 from captum_cams.engine.precision import full_precision
-from captum_cams.engine.relevance import Propagation, Range
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.registry import register
+from captum_cams.relevance.propagation import Propagation, Range
 from captum_cams.wrapping import WrappedCAM
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.engine import operation_names as names
-from captum_cams.engine.calls import Call
-from captum_cams.engine.map_rules import MapRules, Rule, unbounded
-from captum_cams.engine.marks import (
+from captum_cams.engine.targets import wide
+from captum_cams.relevance import operation_names as names
+from captum_cams.relevance.function_call import FunctionCall
+from captum_cams.relevance.map_rules import MapRules, Rule, unbounded
+from captum_cams.relevance.marks import (
     Gate,
     Layer,
     Mark,
@@ -19,10 +20,9 @@ from captum_cams.engine.marks import (
     mark,
     mark_of,
 )
-from captum_cams.engine.products import NoRuleError, Weighing, contraction, einsum, flows
-from captum_cams.engine.rules import EpsilonRule, ZBetaRule, ZPlusRule, total
-from captum_cams.engine.sharing import shared
-from captum_cams.engine.targets import wide
+from captum_cams.relevance.products import NoRuleError, Weighing, contraction, einsum, flows
+from captum_cams.relevance.rules import EpsilonRule, ZBetaRule, ZPlusRule, total
+from captum_cams.relevance.sharing import shared
 
 
 class OperationRules(MapRules):
@@ -55,7 +55,7 @@ class OperationRules(MapRules):
     def of(self, name: str) -> Rule | None:
         return self._rules.get(name)
 
-    def _batch_norm(self, call: Call) -> Any:
+    def _batch_norm(self, call: FunctionCall) -> Any:
         x = self.alone(call)
         if call.argument(2, "running_var") is None:
             return self.elementwise(call)
@@ -64,7 +64,7 @@ class OperationRules(MapRules):
             scale = torch.rsqrt(variance + call.argument(7, "eps", 1e-5)) * (1 if weight is None else weight)
         return self._scaled(call, x, scale.reshape(-1, *[1] * (x.ndim - 2)), self._fold)
 
-    def _scaled(self, call: Call, x: Tensor, scale: Any, fold: bool) -> Tensor:
+    def _scaled(self, call: FunctionCall, x: Tensor, scale: Any, fold: bool) -> Tensor:
         """Relevance passes a product with constants as it is, unless they are multiplied into the layer before."""
         known = known_mark(x)
         layer = known.layer
@@ -80,7 +80,7 @@ class OperationRules(MapRules):
         amount = (amounts(x) * scale).abs() if known.pixels and scale is not None else known.amounts
         return self.passed(call, x, replace(unbounded(known), amounts=amount, layer=None))
 
-    def _product(self, call: Call) -> Any:
+    def _product(self, call: FunctionCall) -> Any:
         """Relevance passes a product with a constant or a gate as it is, to the other factor."""
         left, right = (*call.args, *(call.kwargs[key] for key in ("input", "other") if key in call.kwargs))[:2]
         x, factor = flows(left, right)
@@ -100,7 +100,7 @@ class OperationRules(MapRules):
         scale = 1 / factor if divides else factor
         return self._scaled(call, x, scale, self._fold and _per_channel(scale, x))
 
-    def _layer(self, call: Call) -> Tensor:
+    def _layer(self, call: FunctionCall) -> Tensor:
         def weighing(input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any) -> Weighing:
             return Weighing(input, weight, lambda x, w: call.func(x, w, None, *rest, **options), bias)
 
@@ -118,13 +118,13 @@ class OperationRules(MapRules):
             mark(result, replace(known_mark(result), layer=layer))
         return result
 
-    def _matrix_product(self, call: Call) -> Tensor:
+    def _matrix_product(self, call: FunctionCall) -> Tensor:
         found = contraction(call.name, call.func, call.args, call.kwargs)
         with torch.no_grad():
             output = call.run()
         return self._weighed(found, output)
 
-    def _einsum(self, call: Call) -> Any:
+    def _einsum(self, call: FunctionCall) -> Any:
         kind, what = einsum(call.func, call.args)
         if kind == "move":
             return self.rearranged(call)
@@ -136,7 +136,7 @@ class OperationRules(MapRules):
             output = call.run()
         return self._weighed(what, output)
 
-    def _spread(self, call: Call, found: Weighing) -> Tensor:
+    def _spread(self, call: FunctionCall, found: Weighing) -> Tensor:
         """Products without a sum: relevance passes as it is, and what was repeated is added up."""
         x, known, ones = found.input, known_mark(found.input), torch.ones_like(found.weight)
         with torch.no_grad():

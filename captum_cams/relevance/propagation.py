@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.layers import Place, describe
-from captum_cams.engine.marks import Mark, mark, mark_of
-from captum_cams.engine.operations import Operations
-from captum_cams.engine.rules import EpsilonRule, ZBetaRule
 from captum_cams.engine.targets import wide
 from captum_cams.engine.trace import replaced, running
 from captum_cams.engine.untouched import modules_of
 from captum_cams.errors import CAMError, check_choice, check_finite
+from captum_cams.relevance.marks import Mark, mark, mark_of
+from captum_cams.relevance.operations import Operations
+from captum_cams.relevance.rules import EpsilonRule, ZBetaRule
 
 Range = tuple[float | Sequence[float], float | Sequence[float]]
 

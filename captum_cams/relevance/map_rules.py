@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.engine import operation_names as names
-from captum_cams.engine.calls import Call
-from captum_cams.engine.marks import (
+from captum_cams.engine.targets import wide
+from captum_cams.relevance import operation_names as names
+from captum_cams.relevance.function_call import FunctionCall
+from captum_cams.relevance.marks import (
     Gate,
     Mark,
     amounts,
@@ -21,11 +22,10 @@ from captum_cams.engine.marks import (
     tensors,
     with_mark,
 )
-from captum_cams.engine.products import NoRuleError
-from captum_cams.engine.sharing import Kept, Passed, shared
-from captum_cams.engine.targets import wide
+from captum_cams.relevance.products import NoRuleError
+from captum_cams.relevance.sharing import Kept, Passed, shared
 
-Rule = Callable[[Call], Any]
+Rule = Callable[[FunctionCall], Any]
 _OUT_OF_PLACE = {"add": torch.add, "radd": torch.add, "iadd": torch.add, "rsub": torch.rsub}
 
 
@@ -40,17 +40,17 @@ class MapRules:
         self._signed = signed
         self._read: dict[int, list[Kept]] = {}
 
-    def detached(self, call: Call) -> Any:
+    def detached(self, call: FunctionCall) -> Any:
         """The input, detached for a part that is not trained, is the input still; a map gets no relevance."""
         known = known_mark(call.args[0])
         return self.passed(call, call.args[0], known) if known.pixels else with_mark(call.run(), known)
 
-    def compared(self, call: Call) -> Any:
+    def compared(self, call: FunctionCall) -> Any:
         """A comparison gives a mask, which is a gate of zeros and ones."""
         result = call.run()
         return mark(result, Mark(known_mark(call.marked[0]).pixels, Gate.OPENING))
 
-    def rearranged(self, call: Call) -> Any:
+    def rearranged(self, call: FunctionCall) -> Any:
         """Relevance follows the elements to their new places."""
         result = call.run()
         if not any(one.requires_grad for one in tensors([result])):  # a shape, say
@@ -64,23 +64,23 @@ class MapRules:
             mark(one, replace(becomes, amounts=amount))
         return result
 
-    def _moved_amounts(self, call: Call) -> list[Tensor]:
+    def _moved_amounts(self, call: FunctionCall) -> list[Tensor]:
         constants = [tensor for tensor in call.given if not mark_of(tensor) and tensor.is_floating_point()]
         filled = call.name == "pad" and call.argument(2, "mode", "constant") == "constant"
         known = any(known_mark(tensor).amounts is not None for tensor in call.marked)
         if not (known or filled or call.name == "unfold" or (call.name in names.JOINING and constants)):
             return []
         if call.name == "pad":  # with zeros, whatever the value
-            call = Call(call.func, call.args[:3], {key: v for key, v in call.kwargs.items() if key != "value"})
+            call = FunctionCall(call.func, call.args[:3], {key: v for key, v in call.kwargs.items() if key != "value"})
         with torch.no_grad():
             return list(tensors([call.on(amounts)]))
 
-    def elementwise(self, call: Call) -> Any:
+    def elementwise(self, call: FunctionCall) -> Any:
         """Relevance passes a change of single values as it is, also where the value is zero."""
         x = self.alone(call)
         return self.passed(call, x, bounded(call, known_mark(x)))
 
-    def passed(self, call: Call, x: Tensor, becomes: Mark) -> Any:
+    def passed(self, call: FunctionCall, x: Tensor, becomes: Mark) -> Any:
         if call.writes:
             self._keep_readings(call.args[0])
         version = x._version
@@ -96,7 +96,7 @@ class MapRules:
             becomes = replace(becomes, stacked=None)
         return mark(Passed.apply(x, [output]), becomes)
 
-    def pool(self, call: Call) -> Any:
+    def pool(self, call: FunctionCall) -> Any:
         """z⁺ with the positive weights of a sum or pooling: negative values take no part. Pixels: by their weights."""
         x = self.alone(call)
         known = known_mark(x)
@@ -127,7 +127,7 @@ class MapRules:
         mark(result, replace(known, amounts=amount, stacked=None, layer=None))
         return result if isinstance(output, Tensor) else type(output)((result, *output[1:]))
 
-    def extremum(self, call: Call) -> Any:
+    def extremum(self, call: FunctionCall) -> Any:
         """Relevance goes to the largest; a constant cuts values off, which relevance passes as it is."""
         lowest = call.name in ("min", "minimum", "fmin")
         if len(list(tensors((*call.args[:2], call.kwargs.get("other"))))) < 2:
@@ -140,7 +140,7 @@ class MapRules:
             return self.passed(call, x, replace(known, ceiling=True) if lowest else replace(known, floor=True))
         return self._winner(call)
 
-    def _winner(self, call: Call) -> Any:
+    def _winner(self, call: FunctionCall) -> Any:
         result = call.run()
         becomes = joined([known_mark(tensor) for tensor in call.marked])
         with_mark(result, becomes)
@@ -150,7 +150,7 @@ class MapRules:
             mark(next(tensors([result])), replace(becomes, amounts=next(tensors([found]))))
         return result
 
-    def sum(self, call: Call) -> Any:
+    def sum(self, call: FunctionCall) -> Any:
         """Tensors that are added share relevance in proportion to their values, pixels to their weights."""
         if len(call.marked) == 1 and not self._signed:
             return self.passed(call, call.marked[0], _beside_constant(call))
@@ -179,7 +179,7 @@ class MapRules:
             becomes = replace(becomes, amounts=amounts(left) + amounts(right))
         return mark(left.copy_(result) if call.writes else result, becomes)
 
-    def _part_of_sum(self, call: Call, plain: Any, left: Any, right: Any, scale: Any) -> Tensor:
+    def _part_of_sum(self, call: FunctionCall, plain: Any, left: Any, right: Any, scale: Any) -> Tensor:
         """A map and a constant, as a skip connection around the layer, which keeps its part of the relevance."""
         (x,) = call.marked
         with torch.no_grad():
@@ -195,7 +195,7 @@ class MapRules:
         result = shared([(x, self.kept(x, [wide(strength)]))], whole, output, wide(output).clone())
         return mark(left.copy_(result) if call.writes else result, replace(_beside_constant(call), layer=None))
 
-    def alone(self, call: Call) -> Tensor:
+    def alone(self, call: FunctionCall) -> Tensor:
         """The one tensor of the call that depends on the input."""
         x = next(tensors(call.args), None) if call.args else call.kwargs.get("input")
         if not (len(call.marked) == 1 and call.marked[0] is x):
@@ -214,7 +214,7 @@ class MapRules:
             kept.copy()
 
 
-def bounded(call: Call, known: Mark) -> Mark:
+def bounded(call: FunctionCall, known: Mark) -> Mark:
     """What is known of the values behind an activation or norm."""
     name = call.name
     if name in names.NORMS:
@@ -228,7 +228,7 @@ def bounded(call: Call, known: Mark) -> Mark:
     return replace(known, kind=kind, floor=known.floor or floor, ceiling=known.ceiling or ceiling, layer=None)
 
 
-def _beside_constant(call: Call) -> Mark:
+def _beside_constant(call: FunctionCall) -> Mark:
     """What is known of a sum of a map and a constant."""
     (x,), alpha = call.marked, call.argument(2, "alpha", 1)
     known, scaled = known_mark(x), (x is call.args[0]) == (call.name == "rsub")

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_cams.engine.marks import mark_of, tensors
+from captum_cams.relevance.marks import mark_of, tensors
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """A torch function and what it is given."""
 
     func: Callable[..., Any]

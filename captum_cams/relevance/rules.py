@@ -8,8 +8,8 @@ import torch
 from captum.attr._utils.lrp_rules import PropagationRule
 from torch import Tensor, nn
 
-from captum_cams.engine.sharing import Kept, Taken
 from captum_cams.errors import CAMError, shape_of
+from captum_cams.relevance.sharing import Kept, Taken
 
 Linear = Callable[[Tensor, Tensor], Tensor]
 """Input and weight to output, without a bias."""

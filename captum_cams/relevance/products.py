@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.engine.marks import mark_of
+from captum_cams.relevance.marks import mark_of
 
 
 class NoRuleError(Exception):

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from captum_cams.engine.calls import Call
-from captum_cams.engine.map_rules import bounded
-from captum_cams.engine.marks import Mark, joined, known_mark, mark_of, tensors, with_mark
-from captum_cams.engine.operation_names import COMPARISONS, ELEMENTWISE, PRODUCTS, REARRANGING, SUMS
-from captum_cams.engine.operation_rules import OperationRules
-from captum_cams.engine.products import NoRuleError
-from captum_cams.engine.rules import EpsilonRule, ZBetaRule, ZPlusRule
-from captum_cams.engine.sharing import FUNCTIONS
 from captum_cams.errors import CAMError
+from captum_cams.relevance.function_call import FunctionCall
+from captum_cams.relevance.map_rules import bounded
+from captum_cams.relevance.marks import Mark, joined, known_mark, mark_of, tensors, with_mark
+from captum_cams.relevance.operation_names import COMPARISONS, ELEMENTWISE, PRODUCTS, REARRANGING, SUMS
+from captum_cams.relevance.operation_rules import OperationRules
+from captum_cams.relevance.products import NoRuleError
+from captum_cams.relevance.rules import EpsilonRule, ZBetaRule, ZPlusRule
+from captum_cams.relevance.sharing import FUNCTIONS
 
 
 class Operations(TorchFunctionMode):
@@ -44,7 +44,7 @@ class Operations(TorchFunctionMode):
         """The modules whose forward is running, innermost last."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = Call(func, args, kwargs or {})
+        call = FunctionCall(func, args, kwargs or {})
         if self.ended or not call.given:  # setting the gradient mode, say
             return call.run()
         marked = call.marked
@@ -81,7 +81,7 @@ class Operations(TorchFunctionMode):
                 name = type(made_by).__name__.split("Backward")[0]
                 raise self._cannot(name, "it has a gradient of its own, or runs in a script or on part of a tensor")
 
-    def _aside(self, call: Call) -> Any:
+    def _aside(self, call: FunctionCall) -> Any:
         """What depends on the input and not on the end of the trail: no constant, but no relevance flows through it."""
         with torch.no_grad():
             result = call.run()
@@ -94,7 +94,7 @@ class Operations(TorchFunctionMode):
             becomes = Mark()
         return result if _makes_constants(call.name) else with_mark(result, becomes)
 
-    def _unknown(self, call: Call) -> Any:
+    def _unknown(self, call: FunctionCall) -> Any:
         """Constants may be made of a map; anything else needs a rule."""
         if call.name == "setitem" or (call.writes and call.func.__name__.endswith("_")):
             raise NoRuleError("there is no rule for it")

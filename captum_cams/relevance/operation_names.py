@@ -1,6 +1,6 @@
 """The names of torch's functions and methods, by the rule that relevance passes them with."""
 
-from captum_cams.engine.marks import Gate
+from captum_cams.relevance.marks import Gate
 
 
 def _words(text: str) -> frozenset[str]:
