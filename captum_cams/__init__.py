@@ -1,10 +1,15 @@
 """Class activation maps as Captum layer attributions."""
 
 from captum_cams import methods, wrappers
-from captum_cams.attribution import CAMAttribution, PerturbedCAM, SpatialCAM, WeightedCAM
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.input_mask import InputMaskCAM
+from captum_cams.bases.output_relevance import OutputRelevance
+from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.bases.spatial import SpatialCAM, WeightedCAM
+from captum_cams.bases.variants import VariantsCAM
+from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, tokens
 from captum_cams.errors import CAMError
-from captum_cams.masking import InputMaskCAM
 from captum_cams.methods.ablationcam import AblationCAM
 from captum_cams.methods.cam import CAM
 from captum_cams.methods.cameras import CAMERAS
@@ -32,18 +37,15 @@ from captum_cams.methods.sglrp import SGLRP
 from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus
 from captum_cams.methods.sscam import SSCAM
 from captum_cams.methods.xgradcam import XGradCAM
-from captum_cams.output_relevance import OutputRelevance
 from captum_cams.registry import create, names, register
 from captum_cams.relevance.propagation import Propagation
 from captum_cams.relevance.rules import ZBetaRule, ZPlusRule
-from captum_cams.variants import VariantsCAM
 from captum_cams.wrappers.augmentedcam import AugmentedCAM, Transformation
 from captum_cams.wrappers.fgcam import FGCAM
 from captum_cams.wrappers.guidedcam import GuidedCAM
 from captum_cams.wrappers.jittercam import JitterCAM
 from captum_cams.wrappers.multilayercam import MultiLayerCAM
 from captum_cams.wrappers.sess import SESS
-from captum_cams.wrapping import WrappedCAM
 
 __version__ = "0.1.0"
 

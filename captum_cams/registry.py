@@ -5,12 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from captum_cams.attribution import CAMAttribution
-from captum_cams.calling import OF_CONSTRUCTORS, names_checked, options_of, refuse_option
+from captum_cams.argument_names import OF_CONSTRUCTORS, Called, names_checked, options_of, refuse_option
 from captum_cams.errors import CAMError, brief, near
 
-_classes: dict[str, type[CAMAttribution]] = {}
-_Class = TypeVar("_Class", bound=type[CAMAttribution])
+# The classes extend CAMAttribution, which wrappers' base class and so this file cannot import.
+_classes: dict[str, type[Any]] = {}
+_Class = TypeVar("_Class", bound=type[Called])
 
 
 # What other libraries call the methods that are here, and where those are that are not.
@@ -44,7 +44,7 @@ def register(cls: _Class) -> _Class:
         CAMError: it is no finished class of an explainer, lacks ``cost`` or a constructor that takes the model and the
             layer, or its name belongs to another class. The same class may be registered again, as notebooks do.
     """
-    if not isinstance(cls, type) or not issubclass(cls, CAMAttribution):
+    if not isinstance(cls, type) or not issubclass(cls, Called):
         raise CAMError(f"register takes a class that extends SpatialCAM or WeightedCAM, as GradCAM, got {brief(cls)}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise CAMError(f"{cls.__name__} must define {', '.join(missing)} before it is registered")
@@ -79,7 +79,7 @@ def wrappers() -> list[str]:
     return [name for name in names() if "base" in options_of(_classes[name])]
 
 
-def lookup(name: str) -> type[CAMAttribution]:
+def lookup(name: str) -> type[Any]:
     """The class with this name; ``Grad-CAM++`` is read as ``gradcamplusplus``.
 
     Raises:
@@ -115,8 +115,8 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 @names_checked(OF_CONSTRUCTORS)
-def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **options: Any) -> CAMAttribution:
-    """The explainer ``name`` for a model; ``options`` are the hyperparameters of its class.
+def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **options: Any) -> Any:
+    """The explainer ``name`` for a model, a :class:`CAMAttribution`; ``options`` are the hyperparameters of its class.
 
     ``fgcam(scorecam)`` is FG-CAM over Score-CAM; each option goes to every class in the name that has it.
 
@@ -131,15 +131,11 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
     if inner is None:
         for key in rest:
             refuse_option(cls, key)
-        return _build(cls, forward_func, layer=layer, **own)
+        return cls(forward_func, layer=layer, **own)
     if "base" not in known:
         raise CAMError(f'{cls.__name__} is built on no other CAM, got "{name}"; there are {", ".join(wrappers())}')
     shared = {key: value for key, value in own.items() if key in _options_within(inner)}
-    return _build(cls, forward_func, base=create(inner, forward_func, layer, **shared, **rest), **own)
-
-
-def _build(cls: Callable[..., CAMAttribution], *args: Any, **options: Any) -> CAMAttribution:
-    return cls(*args, **options)  # a wrapper's constructor takes more than the abstract one
+    return cls(forward_func, base=create(inner, forward_func, layer, **shared, **rest), **own)
 
 
 def _options_within(name: str) -> set[str]:

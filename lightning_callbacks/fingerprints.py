@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams import CAMAttribution
+from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
-from captum_cams.wrapping import WrappedCAM
 from lightning_callbacks.code import code_of, globals_of, package_of
 from lightning_callbacks.structure import attributes_of, options_of, parts_of
 

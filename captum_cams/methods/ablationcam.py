@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from captum_cams.attribution import PerturbedCAM, WeightedCAM
+from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.registry import register
 

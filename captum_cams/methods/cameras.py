@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import SpatialCAM
+from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import product
 from captum_cams.errors import CAMError, check_at_least

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from captum_cams.attribution import SpatialCAM
+from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.registry import register
 

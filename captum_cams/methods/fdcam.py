@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import PerturbedCAM, WeightedCAM
+from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import levelled
 from captum_cams.errors import CAMError, check_choice

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from captum_cams.attribution import WeightedCAM
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.registry import register
 

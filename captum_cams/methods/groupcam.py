@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import PerturbedCAM, SpatialCAM
+from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_at_least
 from captum_cams.images import blur, heat

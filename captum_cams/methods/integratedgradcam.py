@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import PerturbedCAM
+from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_at_least
 from captum_cams.registry import register

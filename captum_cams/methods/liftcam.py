@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from captum_cams.attribution import WeightedCAM
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.rescale import contributions
 from captum_cams.registry import register

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from captum_cams.output_relevance import OutputRelevance
+from captum_cams.bases.output_relevance import OutputRelevance
 from captum_cams.registry import register
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import WeightedCAM
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import CAMError
 from captum_cams.registry import register

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import SpatialCAM
+from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.registry import register
 

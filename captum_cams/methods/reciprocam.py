@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captum_cams.attribution import PerturbedCAM, SpatialCAM
+from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_choice
 from captum_cams.images import minmax

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_cams.attribution import WeightedCAM
+from captum_cams.bases.output_relevance import check_classes, chosen
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
-from captum_cams.output_relevance import check_classes, chosen
 from captum_cams.registry import register
 from captum_cams.relevance.propagation import Propagation
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from captum_cams.masking import InputMaskCAM
+from captum_cams.bases.input_mask import InputMaskCAM
 from captum_cams.registry import register
 
 

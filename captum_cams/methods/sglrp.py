@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from captum_cams.bases.output_relevance import OutputRelevance, check_classes
 from captum_cams.errors import CAMError
-from captum_cams.output_relevance import OutputRelevance, check_classes
 from captum_cams.registry import register
 
 

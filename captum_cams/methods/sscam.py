@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_cams.bases.input_mask import InputMaskCAM
 from captum_cams.errors import check_at_least
-from captum_cams.masking import InputMaskCAM
 from captum_cams.registry import register
 
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.variants import Explain, VariantsCAM
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief
 from captum_cams.images import upsample
 from captum_cams.registry import register
-from captum_cams.variants import Explain, VariantsCAM
 
 
 @dataclass(frozen=True)

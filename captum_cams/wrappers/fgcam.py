@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import CAMAttribution, SpatialCAM
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.capture import Seen, as_tuple, capture
 from captum_cams.engine.layers import Place, named_layer
 from captum_cams.engine.precision import full_precision
@@ -15,7 +17,6 @@ from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.registry import register
 from captum_cams.relevance.propagation import Propagation, Range
-from captum_cams.wrapping import WrappedCAM
 
 
 @register

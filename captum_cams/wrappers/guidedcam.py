@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.functions import composed
 from captum_cams.engine.gradient import gradient_of
@@ -20,7 +21,6 @@ from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, brief
 from captum_cams.images import upsample
 from captum_cams.registry import register
-from captum_cams.wrapping import WrappedCAM
 
 
 @register

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import find_layers, named_layer
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_choice
 from captum_cams.images import minmax, upsample
 from captum_cams.registry import register
-from captum_cams.wrapping import WrappedCAM
 
 
 @register

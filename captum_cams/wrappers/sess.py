@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.variants import Explain, VariantsCAM
 from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.images import blur, heat, upsample
 from captum_cams.registry import register
-from captum_cams.variants import Explain, VariantsCAM
 
 
 @register

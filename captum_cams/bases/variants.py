@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.capture import as_tuple, rows, runner
 from captum_cams.engine.functions import composed
 from captum_cams.engine.inputs import check_images
@@ -16,7 +17,6 @@ from captum_cams.engine.scores import notice_probabilities, score_of, scored
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, check_at_least, shape_of
-from captum_cams.wrapping import WrappedCAM
 
 Explain = Callable[[Tensor, list[int]], Tensor]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import CAMAttribution
+from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.functions import composed
 from captum_cams.engine.inputs import check_images

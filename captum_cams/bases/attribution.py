@@ -2,26 +2,21 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from captum_cams.calling import OF_CALLS, Called, names_checked
-from captum_cams.engine.capture import Needs, Seen, as_tuple, capture, one_by_one, runner
-from captum_cams.engine.inputs import check_images, recipes
-from captum_cams.engine.layers import Place, dotted, find_layer, named_layer
+from captum_cams.argument_names import OF_CALLS, Called, names_checked
+from captum_cams.engine.capture import as_tuple, one_by_one
+from captum_cams.engine.inputs import recipes
+from captum_cams.engine.layers import dotted, named_layer
 from captum_cams.engine.layout import Layout, as_layout
-from captum_cams.engine.magnitude import product
-from captum_cams.engine.precision import full_precision
 from captum_cams.engine.scores import Task, check_task
-from captum_cams.engine.untouched import untouched
-from captum_cams.errors import CAMError, brief, check_at_least, check_finite, shape_of
+from captum_cams.errors import CAMError, brief, check_finite, shape_of
 from captum_cams.images import heat
 
 Reshape = str | Layout | Callable[[Tensor], Tensor] | None
@@ -179,99 +174,3 @@ class CAMAttribution(LayerAttribution, Called, ABC):
         maps = self.attribute(inputs, target, additional_forward_args)
         first = inputs[0] if isinstance(inputs, tuple) else inputs
         return heat(maps, first.shape[2:])[:, 0]
-
-
-class SpatialCAM(CAMAttribution):
-    """A method that reads one run of the model and gives a map per channel; subclasses write :meth:`maps`."""
-
-    needs_gradient: ClassVar[bool] = False
-    needs_classifier: ClassVar[bool] = False
-    needs_resume: ClassVar[bool] = False
-    per_channel: ClassVar[bool] = True
-    """Whether the contributions are a map per channel, N×K×h×w."""
-    any_dimension: ClassVar[bool] = False
-    """Whether maps N×K×t and N×K×d×h×w are served beside N×K×h×w."""
-
-    @property
-    def needs(self) -> Needs:
-        """What one run has to show."""
-        return Needs(self.needs_gradient, self.needs_classifier, self.needs_resume, self.task)
-
-    @abstractmethod
-    def maps(self, seen: Seen) -> Tensor:
-        """The contributions C of a run: N×K×h×w, or N×1×h×w where channels have no share of their own."""
-
-    def place(self, inputs: tuple[Tensor, ...], additional_forward_args: Any, attribute_to_layer_input: bool) -> Place:
-        """Where the model is looked at; the layer is searched for if none is set."""
-        kind = type(self).__name__
-        check_images(self.forward_func, inputs[0])
-        if inputs[0].ndim != 4 and not (self.any_dimension and inputs[0].ndim in (3, 5)):
-            raise CAMError(f"{kind} needs images N×C×H×W, got {shape_of(inputs[0])}; is the batch axis missing?")
-        if self.layer is None:
-            if self.layout is not None:
-                raise CAMError(f"{kind} with reshape= needs a layer; pass the first norm of the last block, say")
-            run = runner(self.forward_func, inputs, additional_forward_args)
-            self.layer = self.found_layer = find_layer(self.forward_func, run, inputs[0].ndim)
-        return Place(self.layer, attribute_to_layer_input, self.layout)
-
-    def contributions(
-        self,
-        inputs: Tensor | tuple[Tensor, ...],
-        target: Any = None,
-        additional_forward_args: Any = None,
-        attribute_to_layer_input: bool = False,
-    ) -> Tensor:
-        with untouched(self.forward_func):
-            tensors = as_tuple(inputs)
-            place = self.place(tensors, additional_forward_args, attribute_to_layer_input)
-            seen = capture(self.forward_func, place, tensors, target, additional_forward_args, self.needs)
-            with full_precision(tensors[0].device):
-                return self.maps(seen)
-
-
-class PerturbedCAM(SpatialCAM):
-    """A method that scores many changed inputs or activations, in chunks; combined with one of the two below.
-
-    Args:
-        perturbations_per_eval: changed inputs or activations in one run; memory grows with it, and with nothing
-            else. None is 64 for activations and 8 for images.
-        show_progress: a bar over the chunks.
-        **options: see :class:`CAMAttribution`.
-    """
-
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module | str | None = None,
-        device_ids: list[int] | None = None,
-        *,
-        perturbations_per_eval: int | None = None,
-        show_progress: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, **options)
-        if perturbations_per_eval is None:
-            perturbations_per_eval = 64 if self.needs_resume else 8
-        check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
-        self.perturbations_per_eval, self.show_progress = perturbations_per_eval, show_progress
-
-    @property
-    def needs(self) -> Needs:
-        return replace(super().needs, chunk=self.perturbations_per_eval, show_progress=self.show_progress)
-
-    def chunks(self, rows: Tensor) -> Iterable[Tensor]:
-        """``rows`` in parts of ``perturbations_per_eval``, under a bar if one is wished for."""
-        parts = rows.split(self.perturbations_per_eval)
-        return tqdm(parts, desc=type(self).__name__, leave=False, disable=not self.show_progress)
-
-
-class WeightedCAM(SpatialCAM):
-    """A method with one weight per channel, C_k = w_k A_k; subclasses write :meth:`weights`."""
-
-    @abstractmethod
-    def weights(self, seen: Seen) -> Tensor:
-        """The weights w, N×K."""
-
-    def maps(self, seen: Seen) -> Tensor:
-        weights = self.weights(seen)
-        return product(weights.reshape(*weights.shape, *[1] * (seen.activation.ndim - 2)), seen.activation)

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.attribution import PerturbedCAM, WeightedCAM
+from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import check_choice

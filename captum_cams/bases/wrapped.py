@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from captum_cams.attribution import CAMAttribution, Reshape
+from captum_cams.bases.attribution import CAMAttribution, Reshape
 from captum_cams.engine.layers import is_layer
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief
@@ -40,7 +40,9 @@ class WrappedCAM(CAMAttribution):
         if isinstance(base, str):
             if base not in names() and is_layer(forward_func, base):
                 raise CAMError(f'base must be an explainer or its name, got the layer "{base}"; pass layer="{base}"')
-            base = create(base, forward_func, layer, reshape=reshape, task="multiclass" if task is None else task)
+            made: CAMAttribution = create(
+                base, forward_func, layer, reshape=reshape, task="multiclass" if task is None else task
+            )
         elif not isinstance(base, CAMAttribution):
             raise CAMError(f"base must be an explainer or its name, got {_not_a_base(base)}")
         elif base.forward_func is not forward_func:
@@ -49,8 +51,10 @@ class WrappedCAM(CAMAttribution):
             raise CAMError("layer must be None beside a base that has its own; pass it to the base")
         elif task is not None and task != base.task:
             raise CAMError(f"task must be None or {base.task!r} beside a base that reads it so, got {task!r}")
-        self.base = base
-        super().__init__(forward_func, base.layer, device_ids, reshape=base.reshape, task=base.task)
+        else:
+            made = base
+        self.base = made
+        super().__init__(forward_func, made.layer, device_ids, reshape=made.reshape, task=made.task)
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The abstract classes that methods and wrappers extend."""
