@@ -1,9 +1,9 @@
 """Explanations inside the training loop of PyTorch Lightning, and over whole data sets."""
 
+from captum_cams.metrics.catalogue import METRICS
+from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.cam_callback import CAMCallback
 from lightning_callbacks.evaluation import CAMEvaluation, evaluate
-from lightning_callbacks.measures import METRICS
-from lightning_callbacks.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.table import Cell, Table
 
 __all__ = ["METRICS", "PROTOCOLS", "CAMCallback", "CAMEvaluation", "Cell", "Protocol", "Table", "evaluate"]

@@ -1,7 +1,7 @@
 """What a batch holds: images, and what is known of each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -9,27 +9,13 @@ from torch import Tensor
 
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, shape_of
+from captum_cams.metrics.annotation import Annotation
 
 Labels = Tensor | Sequence[Mapping[str, Any]] | None
 BatchFn = Callable[[Any], tuple[Tensor, Labels]]
 
 _IMAGES = ("image", "images", "pixel_values", "img", "x", "input", "inputs")
 _LABELS = ("label", "labels", "y", "target", "targets")
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """The classes annotated in one image, and where they are.
-
-    Args:
-        classes: each once, in the order of the annotation.
-        regions: class → boxes B×4 or masks B×H×W, for the classes of which they are known.
-        labelled: whether the image has labels; they may say that it has no class.
-    """
-
-    classes: tuple[int, ...] = ()
-    regions: Mapping[int, Tensor] = field(default_factory=dict)
-    labelled: bool = False
 
 
 def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:

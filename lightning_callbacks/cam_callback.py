@@ -8,15 +8,15 @@ import pytorch_lightning as pl
 
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, check_at_least, check_choice
+from captum_cams.metrics.catalogue import DEFAULT_METRICS, METRICS
 from captum_cams.metrics.presets import Preset, find_preset
+from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.batches import BatchFn, images_and_labels
 from lightning_callbacks.explainers import Method, named
 from lightning_callbacks.explaining import Explaining
-from lightning_callbacks.measures import DEFAULT_METRICS, METRICS
 from lightning_callbacks.monitors import Patient
 from lightning_callbacks.network import OutputFn
 from lightning_callbacks.notices import Notices
-from lightning_callbacks.protocols import Protocol
 from lightning_callbacks.report import Report
 from lightning_callbacks.schedule import Schedule
 from lightning_callbacks.selection import CHOICES

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from captum_cams import CAMError, __version__, names, visual
 from captum_cams.engine.scores import Kind, probabilities
 from captum_cams.errors import check_at_least, near
+from captum_cams.metrics.protocols import find_protocol
 from captum_cams.registry import lookup
 from lightning_callbacks.evaluation import evaluate
 from lightning_callbacks.explainers import make, named
@@ -24,7 +25,6 @@ from lightning_callbacks.folders import collate, open_folder
 from lightning_callbacks.images import read_image
 from lightning_callbacks.models import Loaded, load_model
 from lightning_callbacks.network import Network
-from lightning_callbacks.protocols import find_protocol
 from lightning_callbacks.typed import apart, class_index, image_files
 
 

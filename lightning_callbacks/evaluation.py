@@ -17,15 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics import region_mask
+from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.catalogue import Case, columns, measure, reads_labels
 from captum_cams.metrics.presets import find_preset
-from lightning_callbacks.batches import Annotation, BatchFn, annotations, images_and_labels
+from captum_cams.metrics.protocols import Protocol, find_protocol
+from lightning_callbacks.batches import BatchFn, annotations, images_and_labels
 from lightning_callbacks.class_names import check_class_names
 from lightning_callbacks.explainers import Methods, check_scores, make, named
 from lightning_callbacks.fingerprints import of_data
 from lightning_callbacks.journal import Journal
-from lightning_callbacks.measures import Case, columns, measure, reads_labels
 from lightning_callbacks.network import Network, OutputFn
-from lightning_callbacks.protocols import Protocol, find_protocol
 from lightning_callbacks.rows import Rows
 from lightning_callbacks.settings import settings_of
 from lightning_callbacks.sharing import NOTHING, Batches, as_loader, drawn, indices_of, read, share

@@ -14,13 +14,13 @@ from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.scores import probabilities
 from captum_cams.errors import brief
-from lightning_callbacks.batches import Annotation
+from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.catalogue import Case, measure
+from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.explainers import Method, check_scores, make
-from lightning_callbacks.measures import Case, measure
 from lightning_callbacks.memory import is_memory
 from lightning_callbacks.network import Network, OutputFn, doubt
 from lightning_callbacks.notices import Notices
-from lightning_callbacks.protocols import Protocol
 from lightning_callbacks.selection import first_class
 
 TRUE = ", true class"

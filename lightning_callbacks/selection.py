@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError
-from lightning_callbacks.batches import Annotation
+from captum_cams.metrics.annotation import Annotation
 
 CHOICES = ("first", "random", "per_class", "hardest")
 

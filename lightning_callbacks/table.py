@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from captum_cams import visual
-from captum_cams.metrics.regions import LEVELS
-from lightning_callbacks.measures import HIGHER_IS_BETTER, OVERLAPS, PERCENT
+from captum_cams.metrics.catalogue import HIGHER_IS_BETTER, OVERLAPS, PERCENT
+from captum_cams.metrics.functional.localisation import LEVELS
 
 
 @dataclass(frozen=True)

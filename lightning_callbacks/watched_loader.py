@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_callbacks.batches import Annotation
+from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks.drift import Drift
 from lightning_callbacks.explaining import Explained, interleaved
 from lightning_callbacks.recognition import Recognition

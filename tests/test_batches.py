@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from captum_cams import CAMError
-from lightning_callbacks.batches import Annotation, annotations, images_and_labels
+from captum_cams.metrics.annotation import Annotation
+from lightning_callbacks.batches import annotations, images_and_labels
 
 IMAGES = torch.rand(2, 3, 8, 8)
 LABELS = torch.tensor([1, 0])

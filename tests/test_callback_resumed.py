@@ -7,8 +7,8 @@ from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 import captum_cams as cc
+from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.batches import Annotation
 from lightning_callbacks.watched_loader import WatchedLoader
 from tests.lightning_modules import Net, data, loaders, trainer
 from tests.test_callback import pytestmark  # noqa: F401

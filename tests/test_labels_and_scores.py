@@ -9,12 +9,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import captum_cams as cc
 from captum_cams import metrics, visual
+from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks import evaluate
 from lightning_callbacks.batches import Annotation, annotations, images_and_labels
 from lightning_callbacks.command import main
 from lightning_callbacks.explaining import Explained, Explaining
 from lightning_callbacks.notices import Notices
-from lightning_callbacks.protocols import Protocol
 from lightning_callbacks.report import Report
 from lightning_callbacks.selection import losses_of
 from tests.lightning_modules import Net, data

@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
 import captum_cams as cc
+from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.batches import Annotation
 from lightning_callbacks.drift import rank_correlation
 from lightning_callbacks.selection import Selection, losses_of
 from tests.lightning_modules import Net, data, loaders, trainer

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import captum_cams as cc
 from captum_cams import metrics
 from captum_cams.engine.scores import scores_of
+from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback, evaluate
-from lightning_callbacks.batches import Annotation
 from lightning_callbacks.command import main
 from lightning_callbacks.selection import losses_of
 from tests.networks import images

@@ -1,9 +1,9 @@
 """How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
 
 from captum_cams.images import blur
-from captum_cams.metrics.adcc import adcc, adcc_of_parts, coherency, complexity
 from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
-from captum_cams.metrics.functional import (
+from captum_cams.metrics.functional.adcc import adcc, adcc_of_parts, coherency, complexity
+from captum_cams.metrics.functional.faithfulness import (
     average_drop,
     average_increase,
     curve_area,
@@ -11,9 +11,7 @@ from captum_cams.metrics.functional import (
     drop_and_increase,
     insertion_curve,
 )
-from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
-from captum_cams.metrics.presets import PRESETS, Preset
-from captum_cams.metrics.regions import (
+from captum_cams.metrics.functional.localisation import (
     energy_inside,
     is_difficult,
     localisation_error,
@@ -21,6 +19,8 @@ from captum_cams.metrics.regions import (
     region_mask,
     region_overlap,
 )
+from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
+from captum_cams.metrics.presets import PRESETS, Preset
 
 __all__ = [
     "ADCC",

@@ -1,4 +1,4 @@
-"""The functions of :mod:`captum_cams.metrics.functional` as torchmetrics: sums and counts only.
+"""The functions of :mod:`captum_cams.metrics.functional.faithfulness` as torchmetrics: sums and counts only.
 
 Each ``update(forward_func, inputs, maps, target)`` takes one batch, and ``compute()`` gives the mean over all
 images seen, on all ranks, however uneven the batches were. ``task`` says what the model's output means, as for the
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, check_choice
-from captum_cams.metrics.adcc import Explain, adcc
-from captum_cams.metrics.functional import (
+from captum_cams.metrics.functional.adcc import Explain, adcc
+from captum_cams.metrics.functional.faithfulness import (
     average_drop,
     average_increase,
     curve_area,

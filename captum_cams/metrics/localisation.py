@@ -1,4 +1,4 @@
-"""The functions of :mod:`captum_cams.metrics.regions` as torchmetrics: sums and counts only.
+"""The functions of :mod:`captum_cams.metrics.functional.localisation` as torchmetrics: sums and counts only.
 
 Each ``update(maps, regions, size)`` takes one batch; ``compute()`` gives the mean over all images seen, on all ranks,
 however uneven the batches were. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
@@ -10,8 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from captum_cams.errors import CAMError, check_choice
+from captum_cams.metrics.functional.localisation import (
+    LEVELS,
+    energy_inside,
+    pointing_game,
+    region_overlap,
+)
 from captum_cams.metrics.image_mean import ImageMean
-from captum_cams.metrics.regions import LEVELS, energy_inside, pointing_game, region_overlap
 
 
 class PointingGame(ImageMean):

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captum_cams.errors import check_choice
-from captum_cams.metrics import (
+from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.functional import (
     adcc_of_parts,
     average_drop,
     coherency,
@@ -24,8 +25,7 @@ from captum_cams.metrics import (
     region_overlap,
 )
 from captum_cams.metrics.presets import find_preset
-from lightning_callbacks.batches import Annotation
-from lightning_callbacks.protocols import Protocol
+from captum_cams.metrics.protocols import Protocol
 
 HIGHER_IS_BETTER = {
     "deletion_auc": False,

@@ -16,7 +16,7 @@ from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError
 from captum_cams.images import heat
-from captum_cams.metrics.functional import average_drop, check_maps, check_model
+from captum_cams.metrics.functional.faithfulness import average_drop, check_maps, check_model
 
 Explain = Callable[[Tensor, Any], Tensor]
 
