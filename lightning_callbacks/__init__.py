@@ -2,7 +2,7 @@
 
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
-from lightning_callbacks.cam_callback import CAMCallback
+from lightning_callbacks.callback.cam_callback import CAMCallback
 from lightning_callbacks.evaluation import CAMEvaluation, evaluate
 from lightning_callbacks.table import Cell, Table
 

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.batches import out_of_range
+from lightning_callbacks.callback.notices import Notices
 from lightning_callbacks.network import class_scores, doubt
-from lightning_callbacks.notices import Notices
 from tests.lightning_modules import Net, data, trainer
 from tests.test_callback import pytestmark  # noqa: F401
 

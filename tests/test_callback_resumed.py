@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 import captum_cams as cc
 from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.watched_loader import WatchedLoader
+from lightning_callbacks.callback.watched_loader import WatchedLoader
 from tests.lightning_modules import Net, data, loaders, trainer
 from tests.test_callback import pytestmark  # noqa: F401
 from tests.test_selection import shown

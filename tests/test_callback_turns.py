@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 import captum_cams as cc
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.schedule import Schedule
+from lightning_callbacks.callback.schedule import Schedule
 from tests.lightning_modules import Net, loaders, trainer
 from tests.test_callback import events, fit, pytestmark  # noqa: F401
 

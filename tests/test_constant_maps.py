@@ -10,7 +10,7 @@ from torch import nn
 import captum_cams as cc
 from captum_cams import metrics, visual
 from captum_cams.images import heat, minmax, upsample
-from lightning_callbacks.drift import rank_correlation
+from lightning_callbacks.callback.drift import rank_correlation
 from tests.explainers import explainer
 from tests.networks import SIDE, TinyVGG, seeded
 

@@ -12,11 +12,11 @@ from captum_cams import metrics, visual
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks import evaluate
 from lightning_callbacks.batches import Annotation, annotations, images_and_labels
+from lightning_callbacks.callback.image_explainer import Explained, Explaining
+from lightning_callbacks.callback.notices import Notices
+from lightning_callbacks.callback.report import Report
+from lightning_callbacks.callback.selection import losses_of
 from lightning_callbacks.command import main
-from lightning_callbacks.explaining import Explained, Explaining
-from lightning_callbacks.notices import Notices
-from lightning_callbacks.report import Report
-from lightning_callbacks.selection import losses_of
 from tests.lightning_modules import Net, data
 from tests.networks import images
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 import captum_cams as cc
 from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.drift import rank_correlation
-from lightning_callbacks.selection import Selection, losses_of
+from lightning_callbacks.callback.drift import rank_correlation
+from lightning_callbacks.callback.selection import Selection, losses_of
 from tests.lightning_modules import Net, data, loaders, trainer
 from tests.test_callback import pytestmark  # noqa: F401
 

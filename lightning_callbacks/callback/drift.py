@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
 
 from captum_cams.images import minmax
-from lightning_callbacks.explaining import Explained
+from lightning_callbacks.callback.explained import Explained
 
 
 class Drift:

@@ -12,15 +12,15 @@ from captum_cams.metrics.catalogue import DEFAULT_METRICS, METRICS
 from captum_cams.metrics.presets import Preset, find_preset
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.batches import BatchFn, images_and_labels
+from lightning_callbacks.callback.image_explainer import Explaining
+from lightning_callbacks.callback.monitors import Patient
+from lightning_callbacks.callback.notices import Notices
+from lightning_callbacks.callback.report import Report
+from lightning_callbacks.callback.schedule import Schedule
+from lightning_callbacks.callback.selection import CHOICES
+from lightning_callbacks.callback.watched_run import WatchedRun
 from lightning_callbacks.explainers import Method, named
-from lightning_callbacks.explaining import Explaining
-from lightning_callbacks.monitors import Patient
 from lightning_callbacks.network import OutputFn
-from lightning_callbacks.notices import Notices
-from lightning_callbacks.report import Report
-from lightning_callbacks.schedule import Schedule
-from lightning_callbacks.selection import CHOICES
-from lightning_callbacks.watched_run import WatchedRun
 
 
 class CAMCallback(pl.Callback):

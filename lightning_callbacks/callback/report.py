@@ -10,8 +10,8 @@ from pytorch_lightning.loggers import Logger
 from captum_cams import visual
 from captum_cams.engine.scores import Task
 from captum_cams.images import upsample
-from lightning_callbacks.explaining import Explained
-from lightning_callbacks.pictures import log_picture, log_text
+from lightning_callbacks.callback.explained import Explained
+from lightning_callbacks.callback.loggers import log_picture, log_text
 from lightning_callbacks.table import Table
 
 STAGES = ("validation", "validate", "test")

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,29 +16,14 @@ from captum_cams.errors import brief
 from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.catalogue import Case, measure
 from captum_cams.metrics.protocols import Protocol
+from lightning_callbacks.callback.explained import TRUE, Explained
+from lightning_callbacks.callback.notices import Notices
+from lightning_callbacks.callback.selection import first_class
 from lightning_callbacks.explainers import Method, check_scores, make
 from lightning_callbacks.memory import is_memory
 from lightning_callbacks.network import Network, OutputFn, doubt
-from lightning_callbacks.notices import Notices
-from lightning_callbacks.selection import first_class
-
-TRUE = ", true class"
-"""What follows a method's name where the annotated class is explained in place of the predicted one."""
 
 _FULL = object()
-
-
-@dataclass
-class Explained:
-    """One explained image: on the CPU, and with what a process can send to another one."""
-
-    image: Tensor
-    annotation: Annotation
-    predicted: int
-    probabilities: Tensor
-    maps: dict[str, Tensor]
-    values: dict[str, dict[str, Tensor]]
-    curves: dict[str, Tensor]
 
 
 class Explaining:
@@ -215,8 +199,3 @@ def _no_such_class(true: Sequence[int | None], known: Sequence[Annotation], coun
     return (
         f"true_class explains labels from 0 to {count - 1}, and leaves out {brief(wrong)}; translate them by batch_fn"
     )
-
-
-def interleaved(parts: Sequence[Sequence[Any]], count: int) -> list[Any]:
-    """The images of all processes in the order of the data set, of which each process has every n-th."""
-    return [one for turn in zip_longest(*parts) for one in turn if one is not None][:count]

@@ -5,17 +5,17 @@ from typing import Any
 from torch import Tensor
 
 from captum_cams.metrics.annotation import Annotation
-from lightning_callbacks.drift import Drift
-from lightning_callbacks.explaining import Explained, interleaved
-from lightning_callbacks.recognition import Recognition
-from lightning_callbacks.selection import Kept, Selection
+from lightning_callbacks.callback.drift import Drift
+from lightning_callbacks.callback.explained import Explained, interleaved
+from lightning_callbacks.callback.recognition import Recognition
+from lightning_callbacks.callback.selection import Kept, Selection
 
 
 class WatchedLoader:
     """The chosen images of one data loader, their maps of the last explained epoch, and those of this epoch.
 
     Args:
-        choose: which images; see :class:`~lightning_callbacks.selection.Selection`.
+        choose: which images; see :class:`~lightning_callbacks.callback.selection.Selection`.
         count: how many of them, on all processes together.
         rank: of this process.
         world_size: the number of processes, each of which explains its share.

@@ -11,15 +11,16 @@ import torch.distributed as dist
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from lightning_callbacks.batches import BatchFn, annotations, out_of_range
+from lightning_callbacks.callback.explained import TRUE
+from lightning_callbacks.callback.image_explainer import Explaining
+from lightning_callbacks.callback.monitors import LOADER, stand_ins
+from lightning_callbacks.callback.notices import Notices
+from lightning_callbacks.callback.report import Report, stage_of
+from lightning_callbacks.callback.schedule import Schedule
+from lightning_callbacks.callback.selection import losses_of
+from lightning_callbacks.callback.watched_loader import WatchedLoader
+from lightning_callbacks.callback.witness import Witness, other_images
 from lightning_callbacks.evaluation import CAMEvaluation
-from lightning_callbacks.explaining import TRUE, Explaining
-from lightning_callbacks.monitors import LOADER, stand_ins
-from lightning_callbacks.notices import Notices
-from lightning_callbacks.report import Report, stage_of
-from lightning_callbacks.schedule import Schedule
-from lightning_callbacks.selection import losses_of
-from lightning_callbacks.watched_loader import WatchedLoader
-from lightning_callbacks.witness import Witness, other_images
 
 
 class WatchedRun:

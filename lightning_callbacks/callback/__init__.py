@@ -1,0 +1,1 @@
+"""Explain the same validation images again and again while a network trains."""
