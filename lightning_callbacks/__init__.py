@@ -3,7 +3,8 @@
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.callback.cam_callback import CAMCallback
-from lightning_callbacks.evaluation import CAMEvaluation, evaluate
-from lightning_callbacks.table import Cell, Table
+from lightning_callbacks.evaluation.evaluate import evaluate
+from lightning_callbacks.evaluation.module import CAMEvaluation
+from lightning_callbacks.evaluation.table import Cell, Table
 
 __all__ = ["METRICS", "PROTOCOLS", "CAMCallback", "CAMEvaluation", "Cell", "Protocol", "Table", "evaluate"]

@@ -19,7 +19,7 @@ from captum_cams.engine.scores import Kind, probabilities
 from captum_cams.errors import check_at_least, near
 from captum_cams.metrics.protocols import find_protocol
 from captum_cams.registry import lookup
-from lightning_callbacks.evaluation import evaluate
+from lightning_callbacks.evaluation.evaluate import evaluate
 from lightning_callbacks.explainers import make, named
 from lightning_callbacks.folders import collate, open_folder
 from lightning_callbacks.images import read_image

@@ -15,7 +15,8 @@ from torch.utils.data.distributed import DistributedSampler
 import captum_cams as cc
 from captum_cams import metrics as m
 from lightning_callbacks import METRICS, PROTOCOLS, CAMCallback, Protocol, evaluate
-from lightning_callbacks.sharing import NOTHING, Batches, Unrepeated, indices_of
+from lightning_callbacks.evaluation.sampling import indices_of
+from lightning_callbacks.evaluation.shares import NOTHING, Batches, Unrepeated
 from tests.evaluation_run import IMAGES, Boxed, loader, network, quiet
 from tests.lightning_modules import Net
 from tests.test_contract import same, state

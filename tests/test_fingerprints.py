@@ -18,9 +18,9 @@ from torch import nn
 import captum_cams as cc
 from captum_cams.engine.layout import Layout
 from captum_cams.registry import lookup
-from lightning_callbacks.fingerprints import Description, digest
+from lightning_callbacks.evaluation.fingerprints import Description, digest
+from lightning_callbacks.evaluation.settings import differences, plain, settings_of
 from lightning_callbacks.network import Network
-from lightning_callbacks.settings import differences, plain, settings_of
 from tests.evaluation_run import network
 from tests.test_hyperparameters import other
 

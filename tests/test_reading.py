@@ -13,8 +13,8 @@ from PIL import Image
 
 import captum_cams as cc
 from lightning_callbacks.checkpoints import read_state
-from lightning_callbacks.class_names import check_class_names
 from lightning_callbacks.command import main
+from lightning_callbacks.evaluation.class_names import check_class_names
 from lightning_callbacks.folders import open_folder
 from lightning_callbacks.images import read_image
 from tests.test_folders import WHOLE, lit, picture

@@ -12,7 +12,7 @@ from captum_cams.engine.scores import Task
 from captum_cams.images import upsample
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.callback.loggers import log_picture, log_text
-from lightning_callbacks.table import Table
+from lightning_callbacks.evaluation.table import Table
 
 STAGES = ("validation", "validate", "test")
 """Validation while a network is trained; ``Trainer.validate`` after that in the same Trainer; ``Trainer.test``."""

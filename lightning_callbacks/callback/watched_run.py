@@ -20,7 +20,8 @@ from lightning_callbacks.callback.schedule import Schedule
 from lightning_callbacks.callback.selection import losses_of
 from lightning_callbacks.callback.watched_loader import WatchedLoader
 from lightning_callbacks.callback.witness import Witness, other_images
-from lightning_callbacks.evaluation import CAMEvaluation
+from lightning_callbacks.evaluation.module import CAMEvaluation
+from lightning_callbacks.lightning_internals import logged_step
 
 
 class WatchedRun:
@@ -214,7 +215,7 @@ class WatchedRun:
                 self.notices.add(f"CAMCallback explains by {name} with {now}, and did with {before}; drift starts anew")
         drifts = self.notices.guarded(loader.drift, rows) or [{}] * len(rows)
         if rows and trainer.is_global_zero:
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped  # Lightning's own for scalars of the same epoch
+            step = logged_step(trainer)
             card = self.notices.guarded(self.explaining.card) or ""
             for logger in trainer.loggers:
                 self.notices.guarded(self.report.log, logger, f"{stage}{suffix}", step, rows, drifts, card)

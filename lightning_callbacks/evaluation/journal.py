@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from pytorch_lightning import Trainer
 
 from captum_cams.errors import CAMError
-from lightning_callbacks.fingerprints import digest
-from lightning_callbacks.settings import differences, plain
+from lightning_callbacks.evaluation.fingerprints import digest
+from lightning_callbacks.evaluation.settings import differences, plain
 
 
 class Journal:

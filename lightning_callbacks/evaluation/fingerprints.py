@@ -19,8 +19,8 @@ from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
-from lightning_callbacks.code import code_of, globals_of, package_of
-from lightning_callbacks.structure import attributes_of, options_of, parts_of
+from lightning_callbacks.evaluation.code import code_of, globals_of, package_of
+from lightning_callbacks.evaluation.structure import attributes_of, options_of, parts_of
 
 _OF_CLASSES = (
     *(types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType),

@@ -10,7 +10,7 @@ from torch import nn
 import captum_cams
 from captum_cams import CAMAttribution
 from captum_cams.engine.untouched import unwrap
-from lightning_callbacks.fingerprints import Description, digest
+from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.network import Network
 
 

@@ -1,0 +1,1 @@
+"""Methods and metrics over a whole data set: the papers' tables."""
