@@ -9,9 +9,9 @@ from PIL import Image
 
 import captum_cams as cc
 from captum_cams import visual
-from lightning_callbacks.command import main
-from lightning_callbacks.models import load_model
-from lightning_callbacks.typed import class_index
+from lightning_callbacks.command.main import main
+from lightning_callbacks.command.models import load_model
+from lightning_callbacks.command.typed import class_index
 
 MODEL = "tests.evaluation_run:network"
 

@@ -10,8 +10,8 @@ from torchvision import models
 from torchvision.datasets import ImageFolder
 
 import captum_cams as cc
-from lightning_callbacks.folders import VOC_CLASSES, collate, open_folder
-from lightning_callbacks.models import load_model
+from lightning_callbacks.command.folders import VOC_CLASSES, collate, open_folder
+from lightning_callbacks.command.models import load_model
 from tests import evaluation_run
 
 WHOLE = load_model("tests.evaluation_run:network").transform(whole=True)

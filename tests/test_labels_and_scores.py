@@ -16,7 +16,7 @@ from lightning_callbacks.callback.image_explainer import Explained, Explaining
 from lightning_callbacks.callback.notices import Notices
 from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.selection import losses_of
-from lightning_callbacks.command import main
+from lightning_callbacks.command.main import main
 from tests.lightning_modules import Net, data
 from tests.networks import images
 

@@ -7,7 +7,7 @@ from torch import nn
 import captum_cams as cc
 from captum_cams.registry import lookup
 from lightning_callbacks import evaluate
-from lightning_callbacks.explainers import make, named
+from lightning_callbacks.methods import make, named
 from lightning_callbacks.network import Network
 from tests.explainers import explainer
 from tests.networks import NETWORKS, TinyRes, images

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import captum_cams as cc
-from lightning_callbacks.checkpoints import read_state
-from lightning_callbacks.command import main
+from lightning_callbacks.command.checkpoints import read_state
+from lightning_callbacks.command.folders import open_folder
+from lightning_callbacks.command.images import read_image
+from lightning_callbacks.command.main import main
 from lightning_callbacks.evaluation.class_names import check_class_names
-from lightning_callbacks.folders import open_folder
-from lightning_callbacks.images import read_image
 from tests.test_folders import WHOLE, lit, picture
 
 MODEL = "tests.evaluation_run:network"

@@ -16,7 +16,7 @@ from captum_cams.engine.scores import scores_of
 from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback, evaluate
 from lightning_callbacks.callback.selection import losses_of
-from lightning_callbacks.command import main
+from lightning_callbacks.command.main import main
 from tests.networks import images
 from tests.tasks import PROBABILITY, small, task_of
 

@@ -19,7 +19,7 @@ from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.schedule import Schedule
 from lightning_callbacks.callback.selection import CHOICES
 from lightning_callbacks.callback.watched_run import WatchedRun
-from lightning_callbacks.explainers import Method, named
+from lightning_callbacks.methods import Method, named
 from lightning_callbacks.network import OutputFn
 
 

@@ -19,8 +19,8 @@ from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.callback.explained import TRUE, Explained
 from lightning_callbacks.callback.notices import Notices
 from lightning_callbacks.callback.selection import first_class
-from lightning_callbacks.explainers import Method, check_scores, make
 from lightning_callbacks.memory import is_memory
+from lightning_callbacks.methods import Method, check_scores, make
 from lightning_callbacks.network import Network, OutputFn, doubt
 
 _FULL = object()

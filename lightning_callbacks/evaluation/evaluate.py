@@ -15,8 +15,8 @@ from captum_cams.metrics.protocols import Protocol, find_protocol
 from lightning_callbacks.batches import BatchFn
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.table import Table
-from lightning_callbacks.explainers import Methods
 from lightning_callbacks.lightning_internals import borrowed, starts_own_processes
+from lightning_callbacks.methods import Methods
 from lightning_callbacks.network import OutputFn
 
 _DEFAULT = Protocol(

@@ -26,7 +26,7 @@ from lightning_callbacks.evaluation.sampling import as_loader, drawn, indices_of
 from lightning_callbacks.evaluation.settings import settings_of
 from lightning_callbacks.evaluation.shares import NOTHING, Batches, read, share
 from lightning_callbacks.evaluation.table import Table
-from lightning_callbacks.explainers import Methods, check_scores, make, named
+from lightning_callbacks.methods import Methods, check_scores, make, named
 from lightning_callbacks.network import Network, OutputFn
 
 

@@ -19,13 +19,13 @@ from captum_cams.engine.scores import Kind, probabilities
 from captum_cams.errors import check_at_least, near
 from captum_cams.metrics.protocols import find_protocol
 from captum_cams.registry import lookup
+from lightning_callbacks.command.folders import collate, open_folder
+from lightning_callbacks.command.images import read_image
+from lightning_callbacks.command.models import Loaded, load_model
+from lightning_callbacks.command.typed import apart, class_index, image_files
 from lightning_callbacks.evaluation.evaluate import evaluate
-from lightning_callbacks.explainers import make, named
-from lightning_callbacks.folders import collate, open_folder
-from lightning_callbacks.images import read_image
-from lightning_callbacks.models import Loaded, load_model
+from lightning_callbacks.methods import make, named
 from lightning_callbacks.network import Network
-from lightning_callbacks.typed import apart, class_index, image_files
 
 
 def explain(

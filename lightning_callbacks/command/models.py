@@ -14,7 +14,7 @@ from torchvision import models
 from torchvision.transforms import InterpolationMode, v2
 
 from captum_cams.errors import CAMError, near
-from lightning_callbacks.checkpoints import read_state
+from lightning_callbacks.command.checkpoints import read_state
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
