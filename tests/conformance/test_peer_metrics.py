@@ -6,7 +6,7 @@ import torch
 import captum_cams as cc
 from captum_cams.images import minmax, upsample
 from captum_cams.metrics import average_drop, average_increase
-from tests.networks import NETWORKS, SIDE, images, seeded
+from tests.support.networks import NETWORKS, SIDE, images, seeded
 
 pytest.importorskip("pytorch_grad_cam", reason="pip install '.[conformance]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peers' own

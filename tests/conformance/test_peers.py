@@ -10,7 +10,7 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams.images import minmax, upsample
-from tests.networks import NETWORKS, SIDE, images, seeded
+from tests.support.networks import NETWORKS, SIDE, images, seeded
 
 pgc = pytest.importorskip("pytorch_grad_cam", reason="pip install '.[conformance]'")
 torchcam = pytest.importorskip("torchcam.methods", reason="pip install '.[conformance]'")

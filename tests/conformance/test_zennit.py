@@ -6,7 +6,7 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams.wrappers.fgcam import denoise
-from tests.networks import NETWORKS, TinyVGG, images, seeded
+from tests.support.networks import NETWORKS, TinyVGG, images, seeded
 
 zennit = pytest.importorskip("zennit", reason="pip install '.[conformance]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peer's own

@@ -1,0 +1,247 @@
+"""Which images are kept, and that they stay the same where they should."""
+
+import gc
+import weakref
+from collections import Counter
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from scipy.stats import spearmanr
+from torch.utils.data import DataLoader
+
+import captum_cams as cc
+from captum_cams.metrics.annotation import Annotation
+from lightning_callbacks import CAMCallback
+from lightning_callbacks.callback.drift import rank_correlation
+from lightning_callbacks.callback.selection import Selection, losses_of
+from tests.callback.test_callback import pytestmark  # noqa: F401
+from tests.support.lightning_modules import Net, data, loaders, trainer
+
+
+def passed(choose, count, classes, losses=None):
+    selection = Selection(choose, count)
+    selection.start()
+    images = torch.arange(len(classes)).float().view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    for i in range(0, len(classes), 4):
+        part = slice(i, i + 4)
+        selection.see(images[part], [Annotation((c,)) for c in classes[part]], None if losses is None else losses[part])
+    selection.end()
+    return [int(image[0, 0, 0]) for image in selection.images], selection
+
+
+def test_first_random_and_per_class():
+    classes = [0] * 10 + [1] * 3 + [2] * 7
+    assert passed("first", 6, classes)[0] == [0, 1, 2, 3, 4, 5]
+    found, selection = passed("per_class", 6, classes)
+    assert Counter(classes[i] for i in found) == {0: 2, 1: 2, 2: 2}
+    assert selection.complete
+    found, _ = passed("random", 6, classes)
+    assert len(set(found)) == 6
+    assert passed("random", 6, classes)[0] == found  # the same in every run
+    assert found != [0, 1, 2, 3, 4, 5]
+    assert passed("random", 30, classes)[0] == list(range(20))
+
+
+def test_random_images_are_equally_likely():
+    counts = Counter()
+    for seed in range(400):
+        selection = Selection("random", 3)
+        selection.start()
+        selection._random.seed(seed)
+        selection.see(torch.arange(12.0).view(-1, 1, 1, 1), [Annotation()] * 12, None)
+        counts.update(int(image) for image in selection.images)
+    assert all(60 <= counts[i] <= 140 for i in range(12))  # 100 expected, standard deviation 9
+
+
+def test_hardest_are_those_with_the_largest_loss_of_the_epoch():
+    losses = torch.tensor([3.0, 1, 9, 2, 8, 0, 4, 7])
+    found, selection = passed("hardest", 3, [0] * 8, losses)
+    assert sorted(found) == [2, 4, 7]
+    selection.start()
+    assert not selection.images
+    scores = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    expected = torch.nn.functional.cross_entropy(scores, torch.tensor([1, 1]), reduction="none")
+    torch.testing.assert_close(losses_of(scores, [Annotation((1,)), Annotation()]), expected)
+
+
+def shown(callback):
+    kept, inner = [], callback._report.log
+    callback._report.log = lambda *a: kept.append(torch.stack([row.image for row in a[3]])) or inner(*a)
+    return kept
+
+
+@pytest.mark.parametrize("choose", ["random", "per_class", "first"])
+def test_a_resumed_run_goes_on_with_the_same_images_and_steps(tmp_path, choose):
+    def shuffled(seed):
+        return DataLoader(data(12, seed=1), 4, shuffle=True, generator=torch.Generator().manual_seed(seed))
+
+    saved = ModelCheckpoint(tmp_path, save_last=True)
+    first, second = (CAMCallback("gradcam", num_images=5, choose=choose, on_error="raise") for _ in range(2))
+    before, after = shown(first), shown(second)
+    options = {"logger": CSVLogger(tmp_path), "num_sanity_val_steps": 0}
+    trainer(tmp_path, callbacks=[first, saved], max_epochs=2, **options).fit(Net(), loaders()[0], shuffled(1))
+    again = trainer(tmp_path, callbacks=[second, ModelCheckpoint(tmp_path, save_last=True)], max_epochs=3, **options)
+    again.fit(Net(), loaders()[0], shuffled(2), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert len(before) == 2
+    assert len(after) == 1
+    assert all(torch.equal(before[0], one) for one in (*before, *after))
+    assert again.global_step == 9
+    assert torch.isfinite(again.callback_metrics["cam/gradcam/drift"])  # from the map of before the interruption
+
+
+def test_drift_is_the_rank_correlation_of_two_epochs(tmp_path):
+    callback = CAMCallback(["gradcam", "fdcam"], num_images=4, on_error="raise")
+    maps, inner = [], callback._report.log
+    callback._report.log = lambda *a: maps.append([row.maps for row in a[3]]) or inner(*a)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=2)
+    run.fit(Net(), *loaders())
+    for name in ("gradcam", "fdcam"):
+        pairs = [[epoch[i][name].flatten().numpy() for epoch in maps] for i in range(4)]
+        values = [rank_correlation(maps[0][i][name], maps[1][i][name]) for i in range(4)]
+        for pair, value in zip(pairs, values, strict=True):
+            if value == value:
+                assert value == pytest.approx(spearmanr(*pair).statistic, abs=1e-5)
+        finite = [value for value in values if value == value]
+        assert float(run.callback_metrics[f"cam/{name}/drift"]) == pytest.approx(sum(finite) / len(finite), abs=1e-5)
+    same = torch.rand(1, 5, 5)
+    assert rank_correlation(same, same) == pytest.approx(1)
+    assert rank_correlation(same, -same) == pytest.approx(-1)
+    assert rank_correlation(same, torch.ones(1, 5, 5)) != rank_correlation(same, torch.ones(1, 5, 5))  # NaN
+
+
+def test_seconds_limit_the_images_and_one_is_always_explained(tmp_path):
+    callback = CAMCallback("gradcam", num_images=8, max_seconds_per_epoch=1e-6, on_error="raise")
+    counts = shown(callback)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=3)
+    run.fit(Net(), *loaders())
+    assert [len(images) for images in counts] == [1, 1, 1]
+    assert run.callback_metrics["cam/seconds"] > 0
+    free = CAMCallback("gradcam", num_images=8, max_seconds_per_epoch=1e6, on_error="raise")
+    counts = shown(free)
+    trainer(tmp_path, callbacks=[free], logger=CSVLogger(tmp_path), max_epochs=1).fit(Net(), *loaders())
+    assert [len(images) for images in counts] == [8]
+
+
+def test_both_classes_side_by_side(tmp_path):
+    callback = CAMCallback("gradcam", num_images=6, true_class=True, on_error="raise")
+    rows, inner = [], callback._report.log
+    callback._report.log = lambda *a: rows.extend(a[3]) or inner(*a)
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1)
+    run.fit(Net(), *loaders())
+    for row in rows:
+        same = int(row.probabilities.argmax()) == row.annotation.classes[0]
+        assert torch.equal(row.maps["gradcam"], row.maps["gradcam, true class"]) == same
+    assert any(int(row.probabilities.argmax()) != row.annotation.classes[0] for row in rows)
+
+
+def test_a_second_run_of_one_callback_starts_anew(tmp_path):
+    """Also after a run that was broken off, which Lightning does not tear down."""
+
+    class Breaking(Net):
+        def validation_step(self, batch, batch_idx):
+            if self.trainer.current_epoch:
+                raise KeyboardInterrupt
+
+    callback = CAMCallback("gradcam", num_images=4, on_error="raise")
+    images = shown(callback)
+    quiet = {"callbacks": [callback], "logger": CSVLogger(tmp_path), "max_epochs": 2}
+    with pytest.raises(BaseException):  # noqa: B017, PT011
+        trainer(tmp_path, **quiet).fit(Breaking(), loaders()[0], DataLoader(data(12, seed=1), 4))
+    model = Net()
+    run = trainer(tmp_path, **quiet)
+    run.fit(model, loaders()[0], DataLoader(data(12, seed=2), 4))
+    assert torch.equal(images[-1], data(12, seed=2).tensors[0][:4])
+    assert callback._run.explaining.network is None  # torn down
+    run.validate(model, DataLoader(data(12, seed=3), 4), verbose=False)
+    assert torch.equal(images[-1], data(12, seed=3).tensors[0][:4])
+    assert "cam/validate/gradcam/drift" not in run.callback_metrics
+
+
+@pytest.mark.parametrize(("every", "between", "count"), [(2, 2, 2), (4, 2, 1), (1, 2, 2), (3, 1, 2)])
+def test_every_n_epochs_counts_the_epochs_that_validate(tmp_path, every, between, count):
+    callback = CAMCallback("gradcam", num_images=2, every_n_epochs=every, metrics=("complexity",), on_error="raise")
+    panels = shown(callback)
+    run = trainer(
+        tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=4, check_val_every_n_epoch=between
+    )
+    run.fit(Net(), *loaders())
+    assert len(panels) == count
+
+
+def test_images_of_several_sizes_and_ignored_labels(tmp_path):
+    val = [(torch.rand(3, size, 24), label) for size, label in ((24, 1), (24, -100), (32, 2), (20, 0))]
+    callback = CAMCallback(
+        "gradcam", true_class=True, choose="hardest", metrics=("energy", "over_all"), on_error="raise"
+    )
+    panels = []
+    inner = callback._report.log
+    callback._report.log = lambda *a: panels.append(len(a[3])) or inner(*a)
+
+    class Silent(Net):
+        def validation_step(self, batch, batch_idx):
+            self(batch[0])
+
+    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1, precision="bf16-true")
+    run.fit(Silent(), loaders()[0], DataLoader(val, 1))
+    assert panels == [4]
+    assert torch.isfinite(run.callback_metrics["cam/gradcam/over_all"])
+
+
+def test_one_failed_epoch_leaves_the_drift_of_the_next(tmp_path):
+    class Once(cc.GradCAM):
+        def weights(self, seen):
+            if self.epochs.current_epoch == 1:
+                raise ZeroDivisionError("a broken explainer")
+            return super().weights(seen)
+
+    pl.seed_everything(7)  # the maps of some initial weights are constant, and have no drift
+    model = Net()
+    once = Once(model)
+    drifts = []
+
+    class Noting(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            drifts.append(float(trainer.callback_metrics.get("cam/once/drift", "nan")))
+
+    callbacks = [CAMCallback(once, num_images=4, metrics=("drift",)), Noting()]
+    run = trainer(tmp_path, callbacks=callbacks, logger=False, max_epochs=3, num_sanity_val_steps=0)
+    once.epochs = run
+    with pytest.warns(UserWarning, match="a broken explainer"):
+        run.fit(model, *loaders())
+    assert [value == value for value in drifts] == [False, False, True]  # with the map of two epochs before
+
+
+def test_the_seconds_are_those_of_all_loaders_together():
+    callback = CAMCallback("gradcam", metrics=("complexity",), max_seconds_per_epoch=10, on_error="raise")
+    explaining = callback._new_explaining()
+    explaining.seconds_per_image = 1.0
+    assert explaining._affordable(4.0, 0) == 6
+    images, known = list(data(6).tensors[0]), [Annotation()] * 6
+    model = Net()
+    assert len(explaining.explain(model, images, known, spent=0.0)) == 6
+    assert len(explaining.explain(model, images, known, spent=100.0)) == 1
+
+
+def test_a_failed_attempt_keeps_no_tensor():
+    alive = []
+    explaining = CAMCallback("gradcam", metrics=("complexity",), on_error="raise")._new_explaining()
+    inner = explaining._apply
+
+    def greedy(name, images, *rest):
+        if len(images) > 1:
+            large = torch.zeros(10)
+            alive.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(name, images, *rest)
+
+    explaining._apply = greedy
+    gc.disable()
+    try:
+        rows = explaining.explain(Net(), list(data(4).tensors[0]), [Annotation()] * 4)
+        assert [one() for one in alive] == [None, None]
+    finally:
+        gc.enable()
+    assert len(rows) == 4

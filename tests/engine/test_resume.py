@@ -1,0 +1,188 @@
+"""Runs of the part behind a layer against full runs with a replacing hook."""
+
+import time
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import captum_cams as cc
+from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.layers import Place
+from captum_cams.engine.untouched import untouched
+from tests.support.networks import NETWORKS, images
+
+
+def full_run(model: nn.Module, layer: nn.Module, x: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """The definition: the whole model on copies of one image, the layer's output replaced at its last use."""
+    uses = []
+    count = layer.register_forward_hook(lambda *_: uses.append(1))
+    model(x)
+    count.remove()
+    calls = iter(range(1, len(uses) + 1))
+    hook = layer.register_forward_hook(lambda *_: activations.clone() if next(calls) == len(uses) else None)
+    out = model(x.expand(len(activations), *x.shape[1:]))
+    hook.remove()
+    return out
+
+
+def seen_at(model, layer, x, chunk=64, at_input=False):
+    return capture(model, Place(layer, at_input), as_tuple(x), 0, None, Needs(resume=True, chunk=chunk))
+
+
+def layers_of(model: nn.Module, x: torch.Tensor) -> list[str]:
+    """Every module with a map as its output, in the order of the run."""
+    found, hooks = [], []
+    for name, module in model.named_modules():
+        hooks.append(
+            module.register_forward_hook(
+                lambda m, a, out, name=name: found.append(name) if name and out.ndim == 4 else None
+            )
+        )
+    model(x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+@torch.no_grad()
+def test_every_layer_resumes_as_the_full_run(net):
+    model, x = NETWORKS[net](), images(3)
+    for name in layers_of(model, x):
+        layer = model.get_submodule(name)
+        with untouched(model):
+            seen = seen_at(model, layer, x, chunk=4)
+            rows = seen.activation[1] * torch.rand(5, seen.activation.shape[1], 1, 1)
+            found = seen.resume(rows, 1)
+        expected = full_run(model, layer, x[1:2], rows)
+        # Chunks of another size may use another kernel: equal to rounding, not to the bit.
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * float(expected.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+@torch.no_grad()
+def test_the_layers_input_resumes_too(net):
+    model, x = NETWORKS[net](), images(2)
+    for name in layers_of(model, x)[1:]:
+        layer = model.get_submodule(name)
+        with untouched(model):
+            seen = seen_at(model, layer, x, at_input=True)
+            rows = seen.activation[0] * torch.rand(5, seen.activation.shape[1], 1, 1)
+            found = seen.resume(rows, 0)
+        uses = []
+        count = layer.register_forward_hook(lambda *_, uses=uses: uses.append(1))
+        model(x)
+        count.remove()
+        is_last_use = iter([False] * (len(uses) - 1) + [True])
+        hook = layer.register_forward_pre_hook(
+            lambda m, a, rows=rows, is_last=is_last_use: rows.clone() if next(is_last) else None
+        )
+        expected = model(x[:1].expand(5, -1, -1, -1))
+        hook.remove()
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * float(expected.abs().max()) + 1e-7)
+
+
+class Hidden(nn.Module):
+    """What the remembered head cannot see: a tensor kept outside modules, and an in-place function on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+        self.first.register_forward_hook(lambda m, a, out: setattr(self, "kept", out.mean((2, 3))))
+
+    def forward(self, x):
+        x = self.first(x)
+        x.mul_(2.0)
+        return self.fc(self.second(x).mean((2, 3)) + self.kept)
+
+
+@torch.no_grad()
+def test_a_head_that_cannot_be_remembered_runs_in_full(caplog):
+    caplog.set_level("DEBUG", "captum_cams")
+    model, x = Hidden().eval(), images(2)
+    with untouched(model):
+        seen = seen_at(model, model.second, x)
+        rows = seen.activation[1] * torch.rand(5, 4, 1, 1)
+        found = seen.resume(rows, 1)
+    assert "sample 1: it runs in full" in caplog.text
+    torch.testing.assert_close(found, full_run(model, model.second, x[1:2], rows), rtol=1e-6, atol=1e-6)
+
+
+class OfTheBatch(nn.Module):
+    """Its scores depend on what else is in the batch, or it leaves out its layer for weak features."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.stem, self.layer, self.fc = kind, nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+
+    def forward(self, x):
+        x = self.stem(x)
+        if self.kind == "a layer left out" and len(x) > 1:
+            return self.fc(x.mean((2, 3)))
+        x = self.layer(x)
+        return self.fc((self.norm(x) if self.kind == "batch statistics" else x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "words"),
+    [
+        ("batch statistics", 1, "the same output whatever else is in the batch"),
+        ("batch statistics", 3, "the same output whatever else is in the batch"),
+        ("a layer left out", 1, "must call layer Conv2d"),
+    ],
+)
+@pytest.mark.parametrize("method", [cc.AblationCAM, cc.ReciproCAM])
+def test_scores_that_depend_on_the_batch_are_refused(method, kind, count, words):
+    model = OfTheBatch(kind).eval()
+    with pytest.raises(cc.CAMError, match=words):
+        method(model, model.layer).attribute(images(count), 1)
+
+
+PAIRS = [
+    ("resnet50", "layer4"),
+    ("resnet50", "layer3"),
+    ("resnet50", "layer4.2.conv2"),
+    ("resnet18", "layer4.1.bn1"),
+    ("densenet121", "features.norm5"),
+    ("densenet121", "features.denseblock4.denselayer8.conv2"),
+    ("inception_v3", "Mixed_7c"),
+    ("inception_v3", "Mixed_7b.branch3x3_2a"),
+    ("googlenet", "inception5b.branch2"),
+    ("vgg16", "features.30"),
+    ("vgg16_bn", "features.33"),
+    ("mobilenet_v2", "features.18"),
+    ("efficientnet_b0", "features.7"),
+    ("convnext_tiny", "features.7.2"),
+    ("regnet_y_400mf", "trunk_output.block4"),
+    ("shufflenet_v2_x1_0", "stage4.2.branch2"),
+    ("swin_t", "permute"),
+    ("squeezenet1_0", "features.12"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("net", "name"), PAIRS)
+@torch.no_grad()
+def test_torchvision_networks_resume_and_save_the_head(net, name, caplog):
+    caplog.set_level("DEBUG", "captum_cams")
+    torch.manual_seed(0)
+    options = {"init_weights": False} if net in ("googlenet", "inception_v3") else {}
+    model = getattr(torchvision.models, net)(weights=None, **options).eval()
+    layer, x = model.get_submodule(name), torch.randn(1, 3, 224, 224)
+    with untouched(model):
+        seen = seen_at(model, layer, x)
+        rows = seen.activation[0] * (torch.rand(2, seen.activation.shape[1], 1, 1) > 0.5)
+        found = seen.resume(rows, 0)
+        start = time.perf_counter()
+        seen.resume(rows, 0)
+        resumed = time.perf_counter() - start
+    assert "in full" not in caplog.text
+    start = time.perf_counter()
+    expected = full_run(model, layer, x, rows)
+    full = time.perf_counter() - start
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+    print(f"{net} {name}: {100 * resumed / full:.1f} % of the time, to the bit: {torch.equal(found, expected)}")

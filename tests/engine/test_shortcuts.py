@@ -1,0 +1,178 @@
+"""Channel masks through the shortcuts against one full run for every mask."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import captum_cams as cc
+from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.codes import separating_masks
+from captum_cams.engine.layers import Place
+from captum_cams.engine.unique import unique_rows
+from captum_cams.engine.untouched import untouched
+from tests.methods.test_real_images import squeezenet  # noqa: F401 - a fixture
+
+
+def network(seed: int, channels: int, pooling: str, hidden: int, tail: str, scale: float) -> nn.Module:
+    """A layer, then a tail of the wanted kind; a third of the channels is dead."""
+    pool = {"average": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "grid": nn.AdaptiveAvgPool2d((2, 3))}
+    head: list[nn.Module] = [nn.ReLU(), pool[pooling]]
+    if tail == "convolution":
+        head.insert(0, nn.Conv2d(channels, channels, 3, padding=1))
+    if tail == "bias before pooling":
+        head.insert(0, nn.BatchNorm2d(channels))
+    width = channels * (6 if pooling == "grid" else 1)
+    layers = [nn.Linear(width, 5)]
+    if hidden:
+        layers = [nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(hidden, 5)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Conv2d(3, channels, 3), nn.ReLU(), *head, nn.Flatten(), *layers)
+        for module in net.modules():
+            if hasattr(module, "weight"):
+                nn.init.normal_(module.weight, 0, scale)
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.bias, 0, scale)
+        with torch.no_grad():
+            net[0].weight[::3], net[0].bias[::3] = 0, -1
+    return net.eval()
+
+
+def loop(net: nn.Module, x: Tensor, masks: Tensor, c: int, score: str) -> Tensor:
+    """One full run for every mask, by a hook that multiplies."""
+    scores = []
+    for mask in masks:
+        hook = net[1].register_forward_hook(lambda m, a, out, mask=mask: out * mask[:, None, None])
+        with torch.no_grad():
+            output = net(x[None])[0]
+        hook.remove()
+        scores.append(output.softmax(0)[c] if score == "probability" else output[c])
+    return torch.stack(scores)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    channels=st.integers(2, 9),
+    pooling=st.sampled_from(["average", "max", "grid"]),
+    hidden=st.sampled_from([0, 7]),
+    tail=st.sampled_from(["channel by channel", "convolution", "bias before pooling"]),
+    score=st.sampled_from(["logit", "probability"]),
+    chunk=st.integers(1, 6),
+    scale=st.sampled_from([0.3, 1.0]),
+)
+def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, score, chunk, scale):
+    net = network(seed, channels, pooling, hidden, tail, scale)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, 9, 8, generator=generator)
+    masks = torch.rand(2, 6, channels, generator=generator) < 0.5
+    masks[:, 4], masks[:, 5] = masks[:, 0], False
+    target = [seed % 5, (seed + 1) % 5]
+    with untouched(net):
+        seen = capture(
+            net, Place(net[1]), as_tuple(x), target, None, Needs(resume=True, task="multiclass", chunk=chunk)
+        )
+        on, found = seen.resume.switched(masks, score)
+        summed = [seen.resume._summed(rows, n, score) is not None for n, rows in enumerate(masks)]
+    assert summed == [tail == "channel by channel"] * 2
+    everything = torch.ones(1, channels, dtype=torch.bool)
+    for n, c in enumerate(target):
+        expected = loop(net, x[n], masks[n], c, score)
+        with torch.no_grad():
+            scale_of_scores = 1.0 if score == "probability" else float(net(x[n : n + 1]).abs().max())
+        size = max(float(expected.abs().max()), scale_of_scores)
+        torch.testing.assert_close(found[n], expected, rtol=0, atol=1e-5 * size + 1e-7)
+        torch.testing.assert_close(on[n : n + 1], loop(net, x[n], everything, c, score), rtol=0, atol=1e-5 * size)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):  # noqa: F811
+    from PIL import Image
+
+    from tests.methods.test_real_images import PREPROCESS
+
+    file = sorted((data / "imagenet_boxes").glob("*.jpg"))[0]
+    x = PREPROCESS(Image.open(file).convert("RGB").resize((224, 224)))[None]
+    layer = squeezenet.features[12]
+    masks = torch.rand(1, 5, 512, generator=torch.Generator().manual_seed(0)) < 0.5
+    target = int(squeezenet(x).argmax())
+    with untouched(squeezenet):
+        seen = capture(squeezenet, Place(layer), as_tuple(x), target, None, Needs(resume=True, chunk=2))
+        found = seen.resume.switched(masks)[1][0]
+    for mask, score in zip(masks[0], found, strict=True):
+        hook = layer.register_forward_hook(lambda m, a, out, mask=mask: out * mask[:, None, None])
+        expected = squeezenet(x)[0, target]
+        hook.remove()
+        torch.testing.assert_close(score, expected, rtol=1e-5, atol=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=3, max_size=3), min_size=1, max_size=12))
+def test_unique_rows_finds_the_first_of_equal_rows(rows):
+    tensor = torch.tensor(rows)
+    first, which = unique_rows(tensor)
+    assert torch.equal(tensor[first][which], tensor)
+    assert len(first) == len({tuple(row) for row in rows})
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 3, 6, 7, 20, 21])
+def test_separating_masks_tell_every_two_channels_apart_both_ways(channels):
+    masks = separating_masks(channels)
+    first_alone = (masks[:, :, None] & ~masks[:, None]).any(0)
+    assert bool((first_alone | torch.eye(channels, dtype=torch.bool)).all())
+    assert len(separating_masks(2048)) == 14
+
+
+def test_equal_and_constant_masks_are_run_once():
+    net = network(0, 9, "average", 0, "channel by channel", 1.0)
+    x = torch.randn(1, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        net[0].weight[4], net[0].bias[4] = net[0].weight[1], net[0].bias[1]
+    runs = []
+    hook = net[0].register_forward_hook(lambda m, a, out: runs.append(len(out)))
+    cc.ScoreCAM(net, net[1], perturbations_per_eval=100).attribute(x, 2)
+    hook.remove()
+    live = 9 - 3 - 1  # three dead channels, one double
+    assert runs == [1, live + 1]  # the image itself; then the live masks and one zero mask
+
+
+WIDE = """
+import resource, torch
+from torch import nn
+import captum_cams as cc
+torch.manual_seed(0)
+net = nn.Sequential(nn.AvgPool2d(32), nn.Conv2d(3, 2048, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                    nn.Linear(2048, 10)).eval()
+x = torch.randn(8, 3, 224, 224)
+cc.GradCAM(net, net[2]).attribute(x)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+cc.ScoreCAM(net, net[2]).attribute(x)
+cc.FDCAM(net, net[2]).attribute(x)
+cc.AblationCAM(net, net[2]).attribute(x)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+LIMIT = 700  # MiB; all masked images at once would be 8 · 2048 · 3 · 224² · 4 bytes = 9400 MiB
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+def test_two_thousand_channels_at_full_size_stay_under_the_memory_limit():
+    assert resource.getpagesize()
+    out = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True, timeout=500)
+    assert float(out.stdout) < LIMIT
+
+
+def test_a_bar_is_shown_for_those_who_want_it(capsys):
+    net = network(0, 9, "average", 0, "convolution", 1.0)
+    x = torch.randn(1, 3, 9, 8)
+    for cam, bar in ((cc.ScoreCAM, "ScoreCAM: "), (cc.AblationCAM, "resumed runs: ")):
+        cam(net, net[1], perturbations_per_eval=2, show_progress=True).attribute(x, 2)
+        assert bar in capsys.readouterr().err
+        cam(net, net[1], perturbations_per_eval=2).attribute(x, 2)
+        assert not capsys.readouterr().err

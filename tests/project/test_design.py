@@ -1,0 +1,74 @@
+"""The direction of the imports, the size of the files, and the words on every public thing."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import captum_cams as cc
+from captum_cams import metrics
+from captum_cams.registry import lookup, wrappers
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = {
+    "errors": set(),
+    "images": set(),
+    "engine": {"errors", "engine"},
+    "relevance": {"errors", "engine", "relevance"},
+    "argument_names": {"errors"},
+    "registry": {"errors", "argument_names"},
+    "bases": {"errors", "images", "engine", "relevance", "argument_names", "registry", "bases"},
+    "methods": {"errors", "images", "engine", "relevance", "registry", "bases"},
+    "wrappers": {"errors", "images", "engine", "relevance", "registry", "bases"},
+    "metrics": {"errors", "images", "engine", "metrics"},
+    "visual": {"errors", "images"},
+}
+FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
+OURS = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
+FILES = sorted((ROOT / "captum_cams").rglob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_imports_go_one_way(file):
+    part = file.relative_to(ROOT / "captum_cams").parts[0].removesuffix(".py")
+    names = imported(file)
+    assert not any(name.split(".")[0] in ("lightning", "pytorch_lightning", "lightning_callbacks") for name in names)
+    if part != "visual":
+        assert not any(name.split(".")[0] in ("numpy", "matplotlib") for name in names)
+    if file.name != "capture.py":
+        assert not any(name.startswith("captum._utils") for name in names)
+    if part != "__init__":
+        inner = {name.split(".")[1] for name in names if name.startswith("captum_cams.")}
+        assert inner <= ALLOWED[part]
+        if part in ("methods", "wrappers"):
+            assert not any(name.startswith(("captum_cams.methods", "captum_cams.wrappers")) for name in names)
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_files_are_small_and_well_named(file):
+    assert len(file.read_text().splitlines()) <= 300
+    assert file.stem not in ("utils", "helpers", "common", "misc")
+
+
+def test_every_method_is_one_file_named_like_its_class_and_documented():
+    for name in cc.names():
+        cls = lookup(name)
+        folder = "wrappers" if name in wrappers() else "methods"
+        assert cls.__module__ == f"captum_cams.{folder}.{name}"
+        assert cls.__name__.lower() == name
+        assert getattr(cc, cls.__name__) is cls
+        assert "map" in inspect.getdoc(cls) or "w_k" in inspect.getdoc(cls)
+        assert any(year in inspect.getdoc(cls) for year in map(str, range(2016, 2027)))
+    for name in metrics.__all__:
+        assert inspect.getdoc(getattr(metrics, name))

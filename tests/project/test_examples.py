@@ -1,0 +1,105 @@
+"""The examples as a user runs them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def shapes(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import shapes
+
+    return shapes
+
+
+def test_drawn_shapes_know_their_boxes_and_masks(shapes):
+    drawn, again = shapes.Shapes(20, 48, seed=3), shapes.Shapes(20, 48, seed=3)
+    assert torch.equal(drawn.images, again.images)
+    assert not torch.equal(drawn.images, shapes.Shapes(20, 48, seed=4).images)
+    assert drawn.images.shape == (20, 3, 48, 48)
+    assert 0 <= drawn.images.min() <= drawn.images.max() <= 1
+    for kinds, masks, boxes, label in zip(drawn.kinds, drawn.masks, drawn.boxes, drawn.labels, strict=True):
+        assert len(set(kinds.tolist())) == 3
+        assert label == kinds[0]
+        extents = [int((x1 - x0) * (y1 - y0)) for x0, y0, x1, y1 in boxes]
+        assert extents[0] == max(extents)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+            assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
+            assert mask[y0].any()
+            assert mask[y1 - 1].any()
+            assert mask[:, x0].any()
+            assert mask[:, x1 - 1].any()
+
+
+def run(*args: str, cwd: Path) -> str:
+    command = [sys.executable, str(EXAMPLES / args[0]), *args[1:]]
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_the_shapes_example_learns_and_logs(tmp_path):
+    out = run("train_shapes.py", cwd=tmp_path)
+    accuracy = float(out.split("validation accuracy ")[1].split("%")[0])
+    assert accuracy > 90
+    folder = out.split("tensorboard --logdir ")[1].strip()
+    board = EventAccumulator(folder, size_guidance={"images": 0}).Reload()
+    assert len(board.Images("cam/validation")) == 6
+    assert len(board.Scalars("cam/fdcam/insertion_auc")) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", [("",), ("train", "val")])
+def test_the_example_takes_an_image_folder(tmp_path, split):
+    for part in split:
+        for kind, colour in (("blue", (0, 0, 200)), ("red", (200, 0, 0))):
+            (tmp_path / "data" / part / kind).mkdir(parents=True)
+            for i in range(20):
+                Image.new("RGB", (40, 30), colour).save(tmp_path / "data" / part / kind / f"{i}.png")
+    out = run("train_shapes.py", "--data", "data", "--size", "32", "--epochs", "2", cwd=tmp_path)
+    assert "tensorboard --logdir" in out
+
+
+@pytest.mark.slow
+def test_methods_are_compared_on_real_images(tmp_path, data):
+    args = ("--data", str(data.resolve()), "--limit", "4", "--methods", "gradcam", "--panel", "panel.png")
+    out = run("compare_methods.py", *args, cwd=tmp_path)
+    assert "4 images" in out
+    with Image.open(tmp_path / "panel.png") as panel:
+        assert panel.size[0] == 2 * 224
+
+
+@pytest.mark.slow
+def test_every_class_of_the_shapes_is_explained(tmp_path):
+    size = ("--size", "32", "--epochs", "1", "--images", "10")
+    out = run("evaluate_shapes.py", "--methods", "centre", "gradcam", "--out", "found", *size, cwd=tmp_path)
+    assert "mean probability of the largest, second and third shape" in out
+    assert len((tmp_path / "found" / "rows.csv").read_text().splitlines()) == 1 + 10 * 3 * 2
+
+
+@pytest.mark.slow
+def test_cifar_is_evaluated(tmp_path, data):
+    args = ("--data", str(data.resolve()), "--limit", "100", "--depth", "20", "--methods", "centre", "--out", "found")
+    out = run("evaluate_cifar.py", *args, cwd=tmp_path)
+    assert float(out.split("accuracy ")[1].split("%")[0]) > 85  # 91.0 on all 500
+    assert (tmp_path / "found" / "curves.png").exists()
+
+
+@pytest.mark.slow
+def test_metrics_are_gamed_on_real_images(tmp_path, data):
+    out = run("game_average_drop.py", "--data", str(data.resolve()), "--limit", "2", "--figure", "a.png", cwd=tmp_path)
+    lines = {
+        line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in out.splitlines() if line.startswith("| ")
+    }
+    assert float(lines["constant"][0]) < float(lines["gradcam"][0])
+    assert float(lines["10.0"][0]) < float(lines["1.0"][0]) < float(lines["0.0"][0])
+    assert (tmp_path / "a.png").exists()
