@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +21,11 @@ def data() -> Path:
     if not folder:
         pytest.skip("CAPTUM_CAMS_DATA names no folder with real weights and images")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def squeezenet(data):
+    model = torchvision.models.squeezenet1_0(weights=None)
+    state = torch.load(data / "squeezenet1_0_imagenet.pt", map_location="cpu", weights_only=True)
+    model.load_state_dict(state)
+    return model.eval()

@@ -3,12 +3,10 @@
 import math
 
 import pytest
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -16,26 +14,7 @@ import captum_cams as cc
 from captum_cams.metrics import average_drop, curve_area, insertion_curve
 from lightning_callbacks import CAMCallback
 from tests.support.lightning_modules import Net, WithInnerModel, data, loaders, trainer
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The .*dataloader.* does not have many workers"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:Your `val_dataloader`'s sampler has shuffling enabled"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
-]
-
-
-def events(run: pl.Trainer) -> EventAccumulator:
-    accumulator = EventAccumulator(run.log_dir, size_guidance={"images": 0, "scalars": 0})
-    return accumulator.Reload()
-
-
-def fit(path, *callbacks, model=None, **options):
-    pl.seed_everything(7)
-    model = model or Net()
-    run = trainer(path, callbacks=list(callbacks), **options)
-    run.fit(model, *loaders())
-    return run, model
+from tests.support.training import events, fit
 
 
 def test_one_argument_is_enough_and_tensorboard_shows_it(tmp_path):

@@ -12,7 +12,6 @@ import captum_cams as cc
 from captum_cams.metrics import energy_inside, pointing_game
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.network import class_scores
-from tests.callback.test_callback import pytestmark  # noqa: F401
 from tests.support.lightning_modules import Net, data, loaders, trainer
 
 BOX = torch.tensor([[6, 6, 18, 18]])

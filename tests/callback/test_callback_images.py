@@ -11,8 +11,8 @@ from lightning_callbacks import CAMCallback
 from lightning_callbacks.batches import out_of_range
 from lightning_callbacks.callback.notices import Notices
 from lightning_callbacks.network import class_scores, doubt
-from tests.callback.test_callback import pytestmark  # noqa: F401
 from tests.support.lightning_modules import Net, data, trainer
+from tests.support.untouched import hooks
 
 
 class Preparing(Net):
@@ -49,7 +49,7 @@ def said(path, model, images, **options):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run.fit(model, loader, loader)
-    assert not any(len(m._forward_pre_hooks) for m in model.modules())
+    assert not any(hooks(model))
     return [str(one.message) for one in caught if "CAMCallback" in str(one.message)]
 
 

@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import captum_cams as cc
 from captum_cams.metrics import curve_area, insertion_curve
-from tests.callback.test_never_disturbs import assert_equal
 from tests.support.lightning_modules import Net, data
+from tests.support.untouched import assert_equal
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,8 @@ import captum_cams as cc
 from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.callback.watched_loader import WatchedLoader
-from tests.callback.test_callback import pytestmark  # noqa: F401
-from tests.callback.test_selection import shown
 from tests.support.lightning_modules import Net, data, loaders, trainer
+from tests.support.training import shown
 
 OPTIONS = {"num_images": 4, "metrics": ("drift",), "on_error": "raise"}
 

@@ -11,8 +11,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import captum_cams as cc
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.callback.schedule import Schedule
-from tests.callback.test_callback import events, fit, pytestmark  # noqa: F401
 from tests.support.lightning_modules import Net, loaders, trainer
+from tests.support.training import events, fit
 
 CHEAP = {"num_images": 2, "metrics": ("complexity",), "on_error": "raise"}
 

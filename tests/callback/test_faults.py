@@ -17,8 +17,8 @@ import captum_cams as cc
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.batches import images_and_labels
 from lightning_callbacks.network import class_scores
-from tests.callback.test_callback import fit, pytestmark  # noqa: F401
 from tests.support.lightning_modules import Net, WithInnerModel, data, loaders, trainer
+from tests.support.training import fit
 
 
 class TwoNetworks(WithInnerModel):

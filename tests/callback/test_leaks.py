@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_callbacks import CAMCallback
-from tests.callback.test_callback import pytestmark as ignored
 from tests.support.lightning_modules import Net, trainer
+from tests.support.untouched import hooks
 
-pytestmark = [pytest.mark.slow, *ignored]
+pytestmark = pytest.mark.slow
 
 
 class Measuring(pl.Callback):
@@ -28,10 +28,7 @@ class Measuring(pl.Callback):
         gc.collect()
         self.peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         self.tensors.append(sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects()))
-        modules = list(pl_module.modules())
-        self.hooks.append(
-            sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in modules)
-        )
+        self.hooks.append(sum(hooks(pl_module)))
 
 
 def test_memory_hooks_and_threads_after_500_epochs(tmp_path):

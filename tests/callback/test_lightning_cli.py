@@ -6,7 +6,6 @@ from pytorch_lightning.cli import LightningCLI
 from torch.utils.data import DataLoader
 
 from lightning_callbacks import CAMCallback
-from tests.callback.test_callback import pytestmark  # noqa: F401
 from tests.support.lightning_modules import Net, data
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from lightning_callbacks import CAMCallback
-from tests.callback.test_callback import events, fit, pytestmark  # noqa: F401
+from tests.support.training import events, fit
 
 OPTIONS = {"num_images": 2, "metrics": ("average_drop", "over_all"), "on_error": "raise"}
 

@@ -11,11 +11,10 @@ from torch import nn
 
 from lightning_callbacks import CAMCallback
 from tests.support.lightning_modules import Net, WithInnerModel, loaders, trainer
+from tests.support.untouched import assert_equal, hooks
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The .*dataloader.* does not have many workers"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
     pytest.mark.filterwarnings("ignore:Swapping scheduler"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script"),
 ]
@@ -85,23 +84,9 @@ def run(path, case, *callbacks):
         "random": torch.get_rng_state(),
         "step": made.global_step,
         "gradients": [parameter.grad for parameter in inner.parameters()],
-        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in inner.modules()],
+        "hooks": hooks(inner),
         "modes": [m.training for m in inner.modules()],
     }, made.callback_metrics
-
-
-def assert_equal(left, right, where):
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), where
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key, value in left.items():
-            assert_equal(value, right[key], f"{where}/{key}")
-    elif isinstance(left, list):
-        for i, (one, other) in enumerate(zip(left, right, strict=True)):
-            assert_equal(one, other, f"{where}/{i}")
-    else:
-        assert left == right, where
 
 
 @pytest.mark.parametrize(("case", "options"), PAIRS)

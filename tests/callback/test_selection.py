@@ -17,8 +17,8 @@ from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.callback.drift import rank_correlation
 from lightning_callbacks.callback.selection import Selection, losses_of
-from tests.callback.test_callback import pytestmark  # noqa: F401
 from tests.support.lightning_modules import Net, data, loaders, trainer
+from tests.support.training import shown
 
 
 def passed(choose, count, classes, losses=None):
@@ -65,12 +65,6 @@ def test_hardest_are_those_with_the_largest_loss_of_the_epoch():
     scores = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     expected = torch.nn.functional.cross_entropy(scores, torch.tensor([1, 1]), reduction="none")
     torch.testing.assert_close(losses_of(scores, [Annotation((1,)), Annotation()]), expected)
-
-
-def shown(callback):
-    kept, inner = [], callback._report.log
-    callback._report.log = lambda *a: kept.append(torch.stack([row.image for row in a[3]])) or inner(*a)
-    return kept
 
 
 @pytest.mark.parametrize("choose", ["random", "per_class", "first"])

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import nn
 from torchvision import models
 from torchvision.datasets import ImageFolder
@@ -13,18 +13,9 @@ import captum_cams as cc
 from lightning_callbacks.command.folders import VOC_CLASSES, collate, open_folder
 from lightning_callbacks.command.models import load_model
 from tests.support import evaluation_run
+from tests.support.pictures import WHOLE, lit, picture
 
-WHOLE = load_model("tests.support.evaluation_run:network").transform(whole=True)
 CROPPED = load_model("tests.support.evaluation_run:network").transform(whole=False)
-
-
-def picture(file, size, box):
-    """Black with a white rectangle: the annotated object itself."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", size)
-    x0, y0, x1, y1 = box
-    ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), fill="white")
-    image.save(file, quality=100)
 
 
 def xml(file, objects):
@@ -35,12 +26,6 @@ def xml(file, objects):
         for name, difficult, (x0, y0, x1, y1) in objects
     )
     file.write_text(f"<annotation>{found}</annotation>")
-
-
-def lit(image):
-    """The box around the bright pixels."""
-    rows, columns = (image.mean(0) > 0).nonzero().T
-    return [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
 
 
 @pytest.mark.parametrize("transform", [WHOLE, CROPPED], ids=["whole", "cropped"])

@@ -6,9 +6,9 @@ import torchvision
 from torch import Tensor, nn
 
 import captum_cams as cc
-from tests.methods.test_contract import same, state
 from tests.support.explainers import ANYWHERE, EVERY, explainer
 from tests.support.networks import images, seeded
+from tests.support.untouched import same, state
 
 # CAM and relevance say that they do not suit attention; Guided CAM multiplies pixels by a map, which it can do.
 RELEVANCE = ("fgcam", "lrp", "clrp", "sglrp", "relevancecam")

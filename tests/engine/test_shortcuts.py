@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 import captum_cams as cc
@@ -16,7 +17,7 @@ from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.layers import Place
 from captum_cams.engine.unique import unique_rows
 from captum_cams.engine.untouched import untouched
-from tests.methods.test_real_images import squeezenet  # noqa: F401 - a fixture
+from tests.support.photographs import PREPROCESS
 
 
 def network(seed: int, channels: int, pooling: str, hidden: int, tail: str, scale: float) -> nn.Module:
@@ -93,11 +94,7 @@ def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, sco
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):  # noqa: F811
-    from PIL import Image
-
-    from tests.methods.test_real_images import PREPROCESS
-
+def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):
     file = sorted((data / "imagenet_boxes").glob("*.jpg"))[0]
     x = PREPROCESS(Image.open(file).convert("RGB").resize((224, 224)))[None]
     layer = squeezenet.features[12]

@@ -17,9 +17,9 @@ from captum_cams import metrics as m
 from lightning_callbacks import METRICS, PROTOCOLS, CAMCallback, Protocol, evaluate
 from lightning_callbacks.evaluation.sampling import indices_of
 from lightning_callbacks.evaluation.shares import NOTHING, Batches, Unrepeated
-from tests.methods.test_contract import same, state
 from tests.support.evaluation_run import IMAGES, Boxed, loader, network, quiet
 from tests.support.lightning_modules import Net
+from tests.support.untouched import same, state
 
 SIZE = (24, 24)
 ANNOTATED = Protocol(("complexity",), classes="annotated")

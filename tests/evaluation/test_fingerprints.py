@@ -21,7 +21,7 @@ from captum_cams.registry import lookup
 from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.evaluation.settings import differences, plain, settings_of
 from lightning_callbacks.network import Network
-from tests.methods.test_hyperparameters import other
+from tests.support.arguments import other
 from tests.support.evaluation_run import network
 
 ROOT = Path(__file__).parents[2]

@@ -12,42 +12,9 @@ from torch import nn
 import captum_cams as cc
 from tests.support.explainers import ANYWHERE, EVERY, explainer
 from tests.support.networks import NETWORKS, SIDE, images, seeded
+from tests.support.untouched import same, state
 
 GRID = [(name, net) for name in EVERY for net in NETWORKS]
-
-
-def state(model: nn.Module) -> dict:
-    """All that a call must leave as it was, as comparable values."""
-    return {
-        "parameters": [(p.detach().clone(), p.requires_grad, p.grad) for p in model.parameters()],
-        "buffers": [b.clone() for b in model.buffers()],
-        "training": [m.training for m in model.modules()],
-        "hooks": [
-            len(d)
-            for m in model.modules()
-            for d in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)
-        ],
-        "attributes": [sorted(m.__dict__) for m in model.modules()],
-        "global hooks": [
-            len(getattr(nn.modules.module, name)) for name in ("_global_forward_hooks", "_global_forward_pre_hooks")
-        ],
-        "random": torch.get_rng_state(),
-        "modes": (
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-            torch.is_autocast_cache_enabled(),
-        ),
-    }
-
-
-def same(left, right) -> bool:
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return all(same(left[k], right[k]) for k in left)
-    if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
-    return left == right
 
 
 def rounding(cam: cc.CAMAttribution, x: torch.Tensor, target: int) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams.engine.rescale import contributions
-from tests.engine.test_resume import full_run, layers_of
+from tests.support.full_runs import full_run, layers_of
 from tests.support.networks import NETWORKS, Residual, images, seeded
 
 

@@ -1,4 +1,4 @@
-"""Outputs of the authors' own code and of two libraries, on stored networks (see golden/README.md)."""
+"""Outputs of the authors' own code and of two libraries, on stored networks (see tests/golden/README.md)."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,9 @@ import torch
 
 import captum_cams as cc
 from captum_cams.methods.fdcam import cosine_similarity, row_quantile
-from tests.support.networks import golden
+from tests.support.golden import assert_close, cases, golden
 
 NETS = ("tinyvgg_bn", "tinyvgg", "tinyres")
-
-
-def assert_close(found, expected, tolerance: float = 1e-4) -> None:
-    """Equal to ``tolerance`` of the expected array's maximum."""
-    found = found.numpy() if isinstance(found, torch.Tensor) else found
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-12)
-
-
-def cases(arrays) -> tuple[torch.Tensor, torch.Tensor]:
-    x = torch.from_numpy(arrays["input/x"])[arrays["case/input"]]
-    return x, torch.from_numpy(arrays["case/target"]).long()
 
 
 def weights_and_map(cam, x, target):

@@ -8,29 +8,9 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams.registry import lookup, wrappers
+from tests.support.arguments import other
 from tests.support.evaluation_run import network
 from tests.support.explainers import explainer
-
-# Another value for each argument that is no number and no boolean.
-OTHERS = {
-    "reshape": "channels_last",
-    "batch_norm": "fold",
-    "pixel_range": (0.0, 1.0),
-    "score": "probability",
-    "mask_order": "normalise first",
-    "combine": "product",
-    "perturbations_per_eval": 3,
-    "to": "0",
-    "task": "multilabel",
-    "fusion": None,  # its two values differ from class to class
-    "interpolation": "nearest",
-    "growth": 1,
-    "count_from": 1,
-    "layers": ["0", "2"],
-    "transformations": [cc.wrappers.augmentedcam.Transformation(angle=3.0)],
-    "drop": 0.5,
-    "keep": 0.25,
-}
 
 
 def arguments(cls):
@@ -41,14 +21,6 @@ def arguments(cls):
         for name, one in inspect.signature(base.__init__).parameters.items()
         if one.kind is one.KEYWORD_ONLY
     }
-
-
-def other(name, before):
-    if name == "fusion":
-        return {"max": "mean", "mean": "max"}[before]
-    if name in OTHERS:
-        return OTHERS[name]
-    return not before if isinstance(before, bool) else before + 1
 
 
 @pytest.mark.parametrize("name", cc.names())

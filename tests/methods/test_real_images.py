@@ -4,28 +4,14 @@ import csv
 
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
 import captum_cams as cc
 from captum_cams.images import minmax, upsample
 from captum_cams.metrics import average_drop, average_increase, curve_area, deletion_curve, insertion_curve
+from tests.support.photographs import PREPROCESS
 
 pytestmark = pytest.mark.slow
-PREPROCESS = torchvision.transforms.Compose(
-    [
-        torchvision.transforms.ToTensor(),
-        torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-    ]
-)
-
-
-@pytest.fixture(scope="module")
-def squeezenet(data):
-    model = torchvision.models.squeezenet1_0(weights=None)
-    state = torch.load(data / "squeezenet1_0_imagenet.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state)
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from torchmetrics import MetricCollection
 
 import captum_cams as cc
 from captum_cams.metrics import ADCC, adcc, average_drop, coherency, complexity
-from tests.methods.test_golden import assert_close, cases
-from tests.support.networks import NETWORKS, golden, images
+from tests.support.golden import assert_close, cases, golden
+from tests.support.networks import NETWORKS, images
 
 
 def relative(found: torch.Tensor, expected: np.ndarray, tolerance: float) -> None:

@@ -61,6 +61,15 @@ def test_files_are_small_and_well_named(file):
     assert file.stem not in ("utils", "helpers", "common", "misc")
 
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_no_test_imports_another(file):
+    parts = [part for name in imported(file) for part in name.split(".")]
+    assert not any(part.startswith("test_") or part == "conftest" for part in parts)
+
+
 def test_every_method_is_one_file_named_like_its_class_and_documented():
     for name in cc.names():
         cls = lookup(name)

@@ -7,8 +7,8 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, Identit
 from torch import nn
 
 import captum_cams as cc
-from tests.methods.test_contract import same, state
 from tests.support.networks import images, seeded
+from tests.support.untouched import same, state
 
 
 def network(bias: bool) -> nn.Sequential:

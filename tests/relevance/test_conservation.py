@@ -10,8 +10,8 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams.relevance import propagation, sharing
-from tests.relevance.test_relevance import Refused
 from tests.support.networks import NETWORKS, images, seeded
+from tests.support.operations import Refused
 
 
 class Lost:

@@ -1,4 +1,4 @@
-"""Outputs of the FG-CAM authors' own code, on stored networks and single layers (see golden/README.md)."""
+"""Outputs of the FG-CAM authors' own code, on stored networks and single layers (see tests/golden/README.md)."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams.engine.layers import Place
-from tests.methods.test_golden import assert_close, cases
-from tests.support.networks import GOLDEN, golden
+from tests.support.golden import GOLDEN, assert_close, cases, golden
 
 DEEP = {"tinyvgg_bn": "features.14", "tinyvgg": "features.10"}
 

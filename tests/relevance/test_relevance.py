@@ -8,8 +8,9 @@ from torch import Tensor, nn
 import captum_cams as cc
 from captum_cams.engine.layers import Place
 from captum_cams.wrappers.fgcam import denoise
-from tests.methods.test_contract import same, state
 from tests.support.networks import NETWORKS, images, seeded
+from tests.support.operations import Refused, Swish
+from tests.support.untouched import same, state
 
 LINEAR = {
     "strided": (nn.Conv2d(4, 6, 3, 2, 1), (2, 4, 7, 8)),
@@ -173,37 +174,6 @@ def test_denoising_keeps_one_value_of_few():
     rows = components.flatten(2)
     left, values, right = torch.linalg.svd(rows - rows.mean(2, keepdim=True))
     torch.testing.assert_close(rebuilt, values[:, 0, None, None] * left[:, :, :1] @ right[:, :1])
-
-
-class Refused(nn.Module):
-    def __init__(self, operation) -> None:
-        super().__init__()
-        self.conv, self.inner, self.last = nn.Conv2d(3, 4, 3), Operation(operation), nn.Conv2d(4, 4, 3)
-        self.fc = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.last(self.inner(self.conv(x))).relu().mean((2, 3)))
-
-
-class Operation(nn.Module):
-    def __init__(self, operation) -> None:
-        super().__init__()
-        self.operation = operation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.operation(x)
-
-
-class Swish(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * x.sigmoid()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient * x.sigmoid() * (1 + x * (1 - x.sigmoid()))
 
 
 def masked(x: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 import captum_cams as cc
 from captum_cams.metrics import energy_inside
-from tests.methods.test_contract import same, state
-from tests.relevance.test_relevance import Swish
 from tests.support.networks import NETWORKS, images, seeded
+from tests.support.operations import Swish
+from tests.support.untouched import same, state
 
 
 class Branch(nn.Module):

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 import captum_cams as cc
-from tests.relevance.test_relevance_pairs import FIRST, POOL, K, Written
 from tests.support.networks import seeded
+from tests.support.written import FIRST, POOL, K, Written
 
 REFUSED = {
     "pow": lambda x: x.pow(2),

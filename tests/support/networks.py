@@ -1,13 +1,8 @@
 """Small networks of every kind that the methods must serve."""
 
-from pathlib import Path
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 class TinyVGG(nn.Module):
@@ -163,11 +158,3 @@ def images(count: int = 3, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(count, 3, 8, 8, generator=generator)
     return F.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
-
-
-def golden(file: str) -> tuple[nn.Module, np.lib.npyio.NpzFile]:
-    """A golden network with its stored weights, and its arrays."""
-    arrays = np.load(GOLDEN / f"{file}.npz")
-    net = TinyRes() if "tinyres" in file else TinyVGG("bn" in file)
-    net.load_state_dict({k[6:]: torch.from_numpy(arrays[k]) for k in arrays.files if k.startswith("param/")})
-    return net.eval(), arrays

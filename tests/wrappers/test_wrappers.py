@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import captum_cams as cc
 from captum_cams.images import blur, minmax, upsample
-from tests.methods.test_golden import assert_close, cases
-from tests.support.networks import NETWORKS, TinyVGG, golden, images, seeded
+from tests.support.golden import assert_close, cases, golden
+from tests.support.networks import NETWORKS, TinyVGG, images, seeded
 
 BASES = ("gradcam", "layercam", "fdcam")
 
