@@ -1,12 +1,14 @@
 """The one exception of the package, and the checks that raise it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+_Value = TypeVar("_Value")
 
 
 class CAMError(ValueError):
@@ -22,6 +24,25 @@ def near(name: str, known: Iterable[str]) -> str:
     """``; did you mean "fdcam"?`` for a misspelt name, or nothing."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     return "; did you mean " + " or ".join(f'"{one}"' for one in close) + "?" if close else ""
+
+
+def lookup(kind: str, name: Any, known: Mapping[str, _Value], remedy: str = "") -> _Value:
+    """What ``known`` holds under this name.
+
+    Args:
+        kind: what the names stand for, as the message calls it: "preset".
+        name: the name that the user gave.
+        known: every name that is allowed, with what it stands for.
+        remedy: what to do where no known name is near, instead of the list of all names.
+
+    Raises:
+        CAMError: there is no such name; near names are listed.
+    """
+    if isinstance(name, str) and name in known:
+        return known[name]
+    said = f'"{name}"' if isinstance(name, str) else brief(name)
+    hint = near(str(name), known) or f"; {remedy or 'there are ' + ', '.join(known)}"
+    raise CAMError(f"unknown {kind} {said}{hint}")
 
 
 def brief(value: Any) -> str:
@@ -43,7 +64,8 @@ def check_choice(name: str, value: Any, allowed: Iterable[object]) -> None:
     """Raise unless ``value`` is one of ``allowed``."""
     allowed = list(allowed)
     if value not in allowed:
-        raise CAMError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {brief(value)}")
+        hint = near(str(value), map(str, allowed))
+        raise CAMError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {brief(value)}{hint}")
 
 
 def check_at_least(name: str, value: int, least: int) -> None:

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from captum_cams import errors
 from captum_cams.argument_names import OF_CONSTRUCTORS, Called, names_checked, options_of, refuse_option
-from captum_cams.errors import CAMError, brief, near
+from captum_cams.errors import CAMError, brief
 
 # The classes extend CAMAttribution, which wrappers' base class and so this file cannot import.
 _classes: dict[str, type[Any]] = {}
@@ -87,12 +88,9 @@ def lookup(name: str) -> type[Any]:
     """
     key = re.sub(r"[-_ ]", "", name.lower().replace("++", "plusplus"))
     key = _ELSEWHERE.get(key, key)
-    if key not in _classes:
-        hint = f"; {_ABSENT[key]}" if key in _ABSENT else near(key, _classes)
-        raise CAMError(
-            f'unknown CAM "{name}"{hint or f"; captum_cams.names() lists the {len(_classes)} that are here"}'
-        )
-    return _classes[key]
+    if key in _ABSENT and key not in _classes:
+        raise CAMError(f'unknown CAM "{name}"; {_ABSENT[key]}')
+    return errors.lookup("CAM", key, _classes, f"captum_cams.names() lists the {len(_classes)} that are here")
 
 
 def canonical(name: str) -> str:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from captum_cams.errors import CAMError, check_at_least, near
+from captum_cams.errors import check_at_least, lookup
 from captum_cams.images import blur
 
 
@@ -82,8 +82,4 @@ def find_preset(preset: str | Preset) -> Preset:
     Raises:
         CAMError: unknown name; near ones are listed.
     """
-    if isinstance(preset, Preset):
-        return preset
-    if preset not in PRESETS:
-        raise CAMError(f"unknown preset {preset!r}{near(str(preset), PRESETS) or '; there are ' + ', '.join(PRESETS)}")
-    return PRESETS[preset]
+    return preset if isinstance(preset, Preset) else lookup("preset", preset, PRESETS)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from captum_cams.engine.scores import Task, check_task
-from captum_cams.errors import CAMError, near
+from captum_cams.errors import CAMError, lookup
 from captum_cams.metrics.presets import Preset
 
 
@@ -87,9 +87,6 @@ def find_protocol(protocol: str | Protocol, metrics: Sequence[str] | None = None
     Raises:
         CAMError: unknown name; near ones are listed.
     """
-    if not isinstance(protocol, Protocol) and protocol not in PROTOCOLS:
-        hint = near(str(protocol), PROTOCOLS) or "; there are " + ", ".join(PROTOCOLS)
-        raise CAMError(f"unknown protocol {protocol!r}{hint}")
-    found = protocol if isinstance(protocol, Protocol) else PROTOCOLS[protocol]
+    found = protocol if isinstance(protocol, Protocol) else lookup("protocol", protocol, PROTOCOLS)
     wanted = found.metrics if metrics is None else tuple(metrics)
     return replace(found, metrics=wanted, task=found.task if task is None else task)

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import models
 from torchvision.transforms import InterpolationMode, v2
 
-from captum_cams.errors import CAMError, near
+from captum_cams.errors import CAMError, lookup
 from lightning_callbacks.command.checkpoints import read_state
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -59,9 +59,7 @@ def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
     """
     if ":" in name:
         return Loaded(_fill(_made(name), checkpoint).eval())
-    known = models.list_models()
-    if name not in known:
-        raise CAMError(f'unknown model "{name}"{near(name, known) or "; pass a torchvision name, or module:function"}')
+    lookup("model", name, dict.fromkeys(models.list_models()), "pass a torchvision name, or module:function")
     weights = models.get_model_weights(name)["DEFAULT"]
     try:
         network = models.get_model(name, weights=None if checkpoint else weights)

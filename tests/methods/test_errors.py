@@ -133,7 +133,10 @@ def test_unknown_names(model):
     assert message(lambda: cc.create("fdcan", model)) == 'unknown CAM "fdcan"; did you mean "fdcam"?'
     assert "captum_cams.names() lists" in message(lambda: cc.create("zzz", model))
     assert '"layer4"' in message(lambda: cc.GradCAM(model, "layer5"))
-    assert 'did you mean "rise"' in message(lambda: InsertionAUC(preset="risee"))
+    assert message(lambda: InsertionAUC(preset="risee")) == 'unknown preset "risee"; did you mean "rise"?'
+    assert "there are rise, fdcam, fgcam, " in message(lambda: InsertionAUC(preset="zzz"))
+    assert "unknown preset 3; there are " in message(lambda: InsertionAUC(preset=3))
+    assert message(lambda: cc.FDCAM(model, score="logits")).endswith("got 'logits'; did you mean \"logit\"?")
 
 
 def test_peers_spellings_are_understood(model):
