@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.generators import generator_of
 from captum_cams.registry import register
 
 
@@ -43,5 +44,5 @@ class Random(SpatialCAM):
 
     def _noise(self, image: Tensor, activation: Tensor) -> Tensor:
         mantissa, exponent = math.frexp(float(image.double().sum()))
-        generator = torch.Generator().manual_seed(hash((self.seed, int(mantissa * 2**53), exponent)) % 2**63)
+        generator = generator_of(self.seed, int(mantissa * 2**53), exponent)
         return torch.rand(1, *activation.shape[2:], generator=generator).to(activation)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.input_mask import InputMaskCAM
+from captum_cams.engine.generators import generator_of
 from captum_cams.errors import check_at_least
 from captum_cams.registry import register
 
@@ -51,6 +52,5 @@ class SSCAM(InputMaskCAM):
         """Noise for the masks of ``channels`` in one of the ``samples``: one seed each, whatever the chunks."""
         rows = []
         for channel in channels.tolist():
-            generator = torch.Generator().manual_seed(hash((self.seed, sample, channel)) % 2**63)
-            rows.append(torch.randn(masks.shape[1:], generator=generator))
+            rows.append(torch.randn(masks.shape[1:], generator=generator_of(self.seed, sample, channel)))
         return self.sigma * torch.stack(rows).to(masks)
