@@ -8,6 +8,7 @@ from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import SpatialCAM, WeightedCAM
 from captum_cams.bases.variants import VariantsCAM
 from captum_cams.bases.wrapped import WrappedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, tokens
 from captum_cams.errors import CAMError
 from captum_cams.methods.ablationcam import AblationCAM
@@ -37,6 +38,7 @@ from captum_cams.methods.sglrp import SGLRP
 from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus
 from captum_cams.methods.sscam import SSCAM
 from captum_cams.methods.xgradcam import XGradCAM
+from captum_cams.paper import Paper
 from captum_cams.registry import create, names, register
 from captum_cams.relevance.propagation import Propagation
 from captum_cams.relevance.rules import ZBetaRule, ZPlusRule
@@ -70,6 +72,7 @@ __all__ = [
     "CAMError",
     "Centre",
     "Constant",
+    "Cost",
     "EigenCAM",
     "GradCAM",
     "GradCAMPlusPlus",
@@ -83,6 +86,7 @@ __all__ = [
     "Layout",
     "MultiLayerCAM",
     "OutputRelevance",
+    "Paper",
     "PerturbedCAM",
     "Propagation",
     "Random",

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar
 
 from captum_cams.errors import CAMError, near
 
@@ -44,8 +44,11 @@ OF_CALLS = {
 class Called:
     """What a constructor's arguments, a call and a ``with`` mean to an explainer."""
 
+    wraps: ClassVar[bool] = False
+    """Whether the class explains with another explainer, its ``base``."""
+
     def __new__(cls: type[_Self], *args: Any, **options: Any) -> _Self:
-        known = options_of(cls) | {*_OF_ALL}
+        known = (*options_of(cls), *_OF_ALL)
         for name in options:
             if name not in known:
                 refuse_option(cls, name)
@@ -69,16 +72,31 @@ class Called:
         """There is nothing to give back: hooks live for one call."""
 
 
-def options_of(cls: type) -> set[str]:
-    """The hyperparameters: what the constructors take beside the model, the layer and ``device_ids``."""
-    found: set[str] = set()
+def options_of(cls: type) -> dict[str, Any]:
+    """The hyperparameters of a class, with their defaults.
+
+    They are the arguments of its constructor beside the model, the layer and ``device_ids``, and where it hands on
+    ``**options``, those of the classes that it extends.
+    """
+    found: dict[str, Any] = {}
     for base in cls.__mro__:
         if "__init__" in vars(base):
             parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            found |= {one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+            named = [one for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+            found = {one.name: one.default for one in named if one.name not in ("self", *_OF_ALL)} | found
             if not any(one.kind is one.VAR_KEYWORD for one in parameters):
                 break
-    return found - {"self", *_OF_ALL}
+    return found
+
+
+def check_kept(explainer: Called) -> None:
+    """Raise unless each hyperparameter is an attribute of the same name."""
+    for name in options_of(type(explainer)):
+        if not hasattr(explainer, name):
+            raise CAMError(
+                f"{type(explainer).__name__} must keep its argument {name} as an attribute of the same name; "
+                f"write self.{name} = {name} in its constructor"
+            )
 
 
 def refuse_option(cls: type, name: str) -> NoReturn:

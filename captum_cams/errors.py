@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +60,9 @@ def brief(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
-def check_choice(name: str, value: Any, allowed: Iterable[object]) -> None:
-    """Raise unless ``value`` is one of ``allowed``."""
-    allowed = list(allowed)
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Raise unless ``value`` is one of ``choices``: a ``Literal`` type, or the keys of a table."""
+    allowed = list(get_args(choices) or choices)
     if value not in allowed:
         hint = near(str(value), map(str, allowed))
         raise CAMError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {brief(value)}{hint}")

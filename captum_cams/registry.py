@@ -5,9 +5,13 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from torch import nn
+
 from captum_cams import errors
-from captum_cams.argument_names import OF_CONSTRUCTORS, Called, names_checked, options_of, refuse_option
+from captum_cams.argument_names import OF_CONSTRUCTORS, Called, check_kept, names_checked, options_of, refuse_option
+from captum_cams.cost import Cost
 from captum_cams.errors import CAMError, brief
+from captum_cams.paper import Paper
 
 # The classes extend CAMAttribution, which wrappers' base class and so this file cannot import.
 _classes: dict[str, type[Any]] = {}
@@ -42,24 +46,17 @@ def register(cls: _Class) -> _Class:
     """Class decorator: make the class known under its own name in lower case.
 
     Raises:
-        CAMError: it is no finished class of an explainer, lacks ``cost`` or a constructor that takes the model and the
-            layer, or its name belongs to another class. The same class may be registered again, as notebooks do.
+        CAMError: it is no finished class of an explainer, its ``cost`` is no :class:`Cost`, its ``paper`` neither a
+            :class:`Paper` nor None, its constructor does not take the model and the layer, an argument of that is not
+            keyword-only or kept under no attribute of its name, or the name of the class belongs to another one. The
+            same class may be registered again, as notebooks do.
     """
     if not isinstance(cls, type) or not issubclass(cls, Called):
         raise CAMError(f"register takes a class that extends SpatialCAM or WeightedCAM, as GradCAM, got {brief(cls)}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise CAMError(f"{cls.__name__} must define {', '.join(missing)} before it is registered")
-    if not isinstance(getattr(cls, "cost", None), str):
-        raise CAMError(
-            f'{cls.__name__} must declare its cost in forward passes an image, such as cost = "1 + gradient"'
-        )
-    try:
-        inspect.signature(cls).bind(None, layer=None)
-    except TypeError as error:
-        raise CAMError(
-            f"the constructor of {cls.__name__} must be called as {cls.__name__}(forward_func, layer=…), with "
-            "hyperparameters by name"
-        ) from error
+    _check_constants(cls)
+    _check_constructor(cls)
     key = cls.__name__.lower()
     known = _classes.get(key, cls)
     if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -70,6 +67,40 @@ def register(cls: _Class) -> _Class:
     return cls
 
 
+def _check_constants(cls: type[Any]) -> None:
+    cost, paper = getattr(cls, "cost", None), getattr(cls, "paper", None)
+    if not isinstance(cost, Cost):
+        raise CAMError(
+            f"{cls.__name__} must declare what an image costs, such as cost = Cost(gradients=1), got {brief(cost)}"
+        )
+    if not isinstance(paper, Paper | None):
+        raise CAMError(
+            f"the paper of {cls.__name__} must be a Paper(authors, title, venue, year, url) or None, got {brief(paper)}"
+        )
+
+
+def _check_constructor(cls: type[Any]) -> None:
+    signature = inspect.signature(cls)
+    try:
+        signature.bind(None, layer=None)
+    except TypeError as error:
+        raise CAMError(
+            f"the constructor of {cls.__name__} must be called as {cls.__name__}(forward_func, layer=…), with "
+            "hyperparameters by name"
+        ) from error
+    for name in options_of(cls):
+        one = signature.parameters.get(name)
+        if one is not None and one.kind is not one.KEYWORD_ONLY and name != "base":
+            raise CAMError(
+                f"{cls.__name__} must take its argument {name} by name only; write a * before it in the constructor"
+            )
+    try:
+        made = cls(nn.Identity())
+    except Exception:
+        return  # the class may refuse this model, as any other that it cannot explain
+    check_kept(made)
+
+
 def names() -> list[str]:
     """The names of all explainers, sorted."""
     return sorted(_classes)
@@ -77,7 +108,7 @@ def names() -> list[str]:
 
 def wrappers() -> list[str]:
     """The names of the explainers that are built on another one, as in ``fgcam(scorecam)``."""
-    return [name for name in names() if "base" in options_of(_classes[name])]
+    return [name for name in names() if _classes[name].wraps]
 
 
 def lookup(name: str) -> type[Any]:
@@ -130,7 +161,7 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
         for key in rest:
             refuse_option(cls, key)
         return cls(forward_func, layer=layer, **own)
-    if "base" not in known:
+    if not cls.wraps:
         raise CAMError(f'{cls.__name__} is built on no other CAM, got "{name}"; there are {", ".join(wrappers())}')
     shared = {key: value for key, value in own.items() if key in _options_within(inner)}
     return cls(forward_func, base=create(inner, forward_func, layer, **shared, **rest), **own)

@@ -1,6 +1,5 @@
 """The abstract classes that every method extends, and the arguments that all of them share."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -10,20 +9,22 @@ from captum.attr import LayerAttribution
 from captum.log import log_usage
 from torch import Tensor, nn
 
-from captum_cams.argument_names import OF_CALLS, Called, names_checked
+from captum_cams.argument_names import OF_CALLS, names_checked
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import as_tuple, one_by_one
 from captum_cams.engine.inputs import recipes
-from captum_cams.engine.layers import dotted, named_layer
-from captum_cams.engine.layout import Layout, as_layout
+from captum_cams.engine.layers import named_layer
+from captum_cams.engine.layout import Layout, NamedLayout, as_layout
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, brief, check_finite, shape_of
+from captum_cams.hyperparameters import Declared
 from captum_cams.images import heat
+from captum_cams.paper import Paper
 
-Reshape = str | Layout | Callable[[Tensor], Tensor] | None
-_GIVEN = ("self", "forward_func", "base", "layer", "device_ids")
+Reshape = NamedLayout | Layout | Callable[[Tensor], Tensor] | None
 
 
-class CAMAttribution(LayerAttribution, Called, ABC):
+class CAMAttribution(LayerAttribution, Declared, ABC):
     """A class activation map Φ(Σ_k C_k) from per-channel contributions C, N×K×h×w.
 
     Instances hold hyperparameters and the layer, never tensors. Whatever happens in a call, the model is left
@@ -49,8 +50,10 @@ class CAMAttribution(LayerAttribution, Called, ABC):
 
     rectifies: ClassVar[bool] = True
     """Whether Φ is ReLU (otherwise the identity)."""
-    cost: ClassVar[str]
-    """Forward passes an image, at most; K channels, P positions, the rest are hyperparameters."""
+    cost: ClassVar[Cost]
+    """What one image costs at most; that of a wrapper's base is not in it, see :attr:`total_cost`."""
+    paper: ClassVar[Paper | None] = None
+    """Where the method was published."""
     layer: nn.Module | None
 
     def __init__(
@@ -83,29 +86,9 @@ class CAMAttribution(LayerAttribution, Called, ABC):
         return as_layout(self.reshape)
 
     @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """What the constructor takes beside the model and the layer, by name, as the explainer holds it now.
-
-        Each argument is an attribute of the same name. A module is given by its dotted name in the model. The first
-        use of an explainer changes nothing here: a layer that it finds itself is no hyperparameter.
-
-        Raises:
-            CAMError: a class keeps one of its arguments under no attribute of that name.
-        """
-        named = [
-            name
-            for cls in reversed(type(self).__mro__)
-            if issubclass(cls, CAMAttribution) and "__init__" in vars(cls)
-            for name, one in inspect.signature(vars(cls)["__init__"]).parameters.items()
-            if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD) and name not in _GIVEN
-        ]
-        missing = [name for name in named if not hasattr(self, name)]
-        if missing:
-            raise CAMError(
-                f"{type(self).__name__} must keep its argument {missing[0]} as an attribute of the same name; "
-                f"write self.{missing[0]} = {missing[0]} in its constructor"
-            )
-        return {name: dotted(self.forward_func, getattr(self, name)) for name in named}
+    def total_cost(self) -> Cost:
+        """What one image costs at most, the base of a wrapper included."""
+        return self.cost
 
     @property
     def at_input_size(self) -> bool:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.scores import Score
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import check_choice
 from captum_cams.images import heat, minmax, upsample
+
+MaskOrder = Literal["upsample_first", "normalise_first"]
 
 
 class InputMaskCAM(PerturbedCAM, WeightedCAM):
@@ -24,7 +27,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
     Args:
         score: "logit", or "probability" as Wang et al.'s code.
         softmax: False takes the scores themselves as weights (with "probability", as Wang et al.'s code).
-        mask_order: "upsample first" and then scale, or "normalise first" at the layer's size (TorchCAM).
+        mask_order: "upsample_first" and then scale, or "normalise_first" at the layer's size (TorchCAM).
         align_corners: of the bilinear upsampling (pytorch-grad-cam: True).
         **options: see :class:`PerturbedCAM`.
     """
@@ -38,15 +41,15 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
-        score: str = "logit",
+        score: Score = "logit",
         softmax: bool = True,
-        mask_order: str = "upsample first",
+        mask_order: MaskOrder = "upsample_first",
         align_corners: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        check_choice("score", score, ("logit", "probability"))
-        check_choice("mask_order", mask_order, ("upsample first", "normalise first"))
+        check_choice("score", score, Score)
+        check_choice("mask_order", mask_order, MaskOrder)
         self.score, self.softmax, self.mask_order, self.align_corners = score, softmax, mask_order, align_corners
 
     @abstractmethod
@@ -72,7 +75,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
 
     def _masks(self, maps: Tensor, image: Tensor) -> Tensor:
         size = image.shape[-2:]
-        if self.mask_order == "normalise first":
+        if self.mask_order == "normalise_first":
             masks = upsample(minmax(maps), size, self.align_corners)
         else:
             masks = heat(maps, size, self.align_corners)

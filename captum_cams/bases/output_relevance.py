@@ -16,7 +16,7 @@ from captum_cams.engine.scores import Task, notice_probabilities, scored, scores
 from captum_cams.engine.targets import Index, check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, check_finite, shape_of
-from captum_cams.relevance.propagation import Propagation, Range
+from captum_cams.relevance.propagation import BatchNorm, Propagation, Range
 
 
 class OutputRelevance(CAMAttribution):
@@ -41,7 +41,7 @@ class OutputRelevance(CAMAttribution):
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
-        batch_norm: str = "identity",
+        batch_norm: BatchNorm = "identity",
         pixel_range: Range | None = None,
         **options: Any,
     ) -> None:

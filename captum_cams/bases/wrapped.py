@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from captum_cams.bases.attribution import CAMAttribution, Reshape
+from captum_cams.cost import Cost
 from captum_cams.engine.layers import is_layer
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief
@@ -26,6 +27,8 @@ class WrappedCAM(CAMAttribution):
     Raises:
         CAMError: unknown base, a base of another model or for another task, or a layer beside a base that has its own.
     """
+
+    wraps = True
 
     def __init__(
         self,
@@ -57,9 +60,12 @@ class WrappedCAM(CAMAttribution):
         super().__init__(forward_func, made.layer, device_ids, reshape=made.reshape, task=made.task)
 
     @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """Those of the class itself, and under "base" the class of the base with its own hyperparameters."""
-        return super().hyperparameters | {"base": {"class": type(self.base).__name__} | self.base.hyperparameters}
+    def total_cost(self) -> Cost:
+        return self.cost.over(self.base.total_cost)
+
+    @property
+    def given_layer(self) -> nn.Module | None:
+        return self.base.given_layer
 
     @property
     def layer(self) -> nn.Module | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -69,7 +69,9 @@ def tokens(prefix: int = 1, height: int | None = None) -> Layout:
 CHANNELS_LAST = Layout(lambda output: output.movedim(-1, 1), lambda maps, original: maps.movedim(1, -1))
 """Channels behind the positions, N×h×w×K, as in Swin."""
 
-NAMED = {"tokens": tokens(), "channels_last": CHANNELS_LAST}
+NamedLayout = Literal["tokens", "channels_last"]
+
+NAMED: dict[NamedLayout, Layout] = {"tokens": tokens(), "channels_last": CHANNELS_LAST}
 
 
 def as_layout(reshape: Any) -> Layout | None:
@@ -82,5 +84,5 @@ def as_layout(reshape: Any) -> Layout | None:
         return reshape
     if callable(reshape):
         return Layout(reshape)
-    check_choice("reshape", reshape, NAMED)
+    check_choice("reshape", reshape, NamedLayout)
     return NAMED[reshape]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.precision import autocast_of_caller
-from captum_cams.engine.scores import Task, score_of
+from captum_cams.engine.scores import Score, Task, score_of
 from captum_cams.engine.targets import Index, check_output
 from captum_cams.errors import CAMError
 
@@ -53,7 +53,7 @@ class Rerun:
             self._check_rows(rows, error)
             raise
 
-    def scores(self, images: Tensor, sample: int, score: str = "logit") -> Tensor:
+    def scores(self, images: Tensor, sample: int, score: Score = "logit") -> Tensor:
         """The target's score for R×C×H×W in the place of a sample's first input: R."""
         others = (*self._inputs[1:], *self._extra)
         args = [self._expand(value, sample, len(images)) for value in others]
@@ -69,7 +69,7 @@ class Rerun:
             return self.scores(images, sample, score)
         return self.score_of(check_output(output, len(images)), sample, score)
 
-    def score_of(self, output: Tensor, sample: int, score: str = "logit") -> Tensor:
+    def score_of(self, output: Tensor, sample: int, score: Score = "logit") -> Tensor:
         """The sample's target in every row of an output R×classes, as it is or as a "probability": R."""
         return score_of(output, self._target[sample], score, self._task)
 

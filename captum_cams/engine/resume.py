@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.head import FirstLinear
 from captum_cams.engine.replay import Behind, Pinned
+from captum_cams.engine.scores import Score
 from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import CAMError
@@ -79,7 +80,7 @@ class Resume:
         rows = torch.cat((known, activations.to(known.dtype)))
         return self._outputs(rows, Tensor.clone, sample, self._behind)[0][1:]
 
-    def masked(self, masks: Tensor, score: str = "logit") -> Tensor:
+    def masked(self, masks: Tensor, score: Score = "logit") -> Tensor:
         """The target's score with the layer's activation times each of the masks R×1×h×w: N×R."""
         scores, behind = [], self._behind
         rows = torch.cat((torch.ones_like(masks[:1]), masks)).to(self._activation.dtype)
@@ -88,7 +89,7 @@ class Resume:
             scores.append(self._behind.rerun.score_of(outputs[1:], sample, score))
         return torch.stack(scores)
 
-    def switched(self, masks: Tensor, score: str = "logit") -> tuple[Tensor, Tensor]:
+    def switched(self, masks: Tensor, score: Score = "logit") -> tuple[Tensor, Tensor]:
         """The target's score with all channels on, N, and with boolean masks N×M×K of them, N×M.
 
         Where the part behind the layer is a sum over channels up to its first Linear, no run of the layer's maps
@@ -174,7 +175,7 @@ class Resume:
             return behind(torch.cat((values, values[-1:])), sample)[:-1]
         return behind(values, sample)
 
-    def _summed(self, masks: Tensor, sample: int, score: str) -> Tensor | None:
+    def _summed(self, masks: Tensor, sample: int, score: Score) -> Tensor | None:
         """The score with all channels on and with M×K masks, 1 + M, or None where channels are not summed."""
         linear, target = self._linear, self._target[sample]
         if linear is None:

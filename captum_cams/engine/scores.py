@@ -30,6 +30,9 @@ A target that is a function reads the model's output itself and gives scores tha
 task is.
 """
 
+Score = Literal["logit", "probability"]
+"""What the runs of a method are read for: the score of the target as it is, or its probability."""
+
 _noticed: WeakSet[Any] = WeakSet()
 
 
@@ -94,7 +97,7 @@ def probabilities(scores: Tensor, task: Task | None) -> Tensor:
     return scores.sigmoid() if task in ("multilabel", "binary") else scores
 
 
-def score_of(scores: Tensor, index: Index, score: str = "logit", task: Task | None = None) -> Tensor:
+def score_of(scores: Tensor, index: Index, score: Score = "logit", task: Task | None = None) -> Tensor:
     """One sample's target in every row of ``scores``, as it is ("logit") or as a "probability"."""
     scores = wide(scores)
     key: tuple[slice | int, ...] = (slice(None), *index)

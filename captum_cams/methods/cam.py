@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import CAMError
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -13,16 +15,22 @@ from captum_cams.registry import register
 class CAM(WeightedCAM):
     """Weigh each channel by the classifier's own weight for the class; no ReLU.
 
-    Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, eq. 2: map = Σ_k W_ck A_k.
-    For heads that are global average pooling then one Linear, or one 1×1 convolution then pooling. Whether the
-    head is such a one is read off the run: the classifier's input must be the layer's (averaged) channels and
-    the model's output the classifier's.
+    Zhou et al. 2016, eq. 2: map = Σ_k W_ck A_k. For heads that are global average pooling then one Linear, or one 1×1
+    convolution then pooling. Whether the head is such a one is read off the run: the classifier's input must be the
+    layer's (averaged) channels and the model's output the classifier's.
 
     Raises:
         CAMError: any other head.
     """
 
-    cost = "1"
+    paper = Paper(
+        "Zhou et al.",
+        "Learning Deep Features for Discriminative Localization",
+        "CVPR",
+        2016,
+        "https://arxiv.org/abs/1512.04150",
+    )
+    cost = Cost()
     needs_classifier = True
     rectifies = False
 

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import product
 from captum_cams.errors import CAMError, check_at_least
 from captum_cams.images import upsample
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -18,9 +20,8 @@ from captum_cams.registry import register
 class CAMERAS(SpatialCAM):
     """Multiply activations and gradients that are averaged over resolutions of the input; at the input's size.
 
-    Jalwana et al., "CAMERAS: Enhanced Resolution and Sanity Preserving Class Activation Mapping for Image Saliency",
-    CVPR 2021, eq. 3 to 5: A and G of the input at several sizes (bicubic), each upsampled to the input's size and
-    averaged; map = ReLU(Σ_k Ā_k Ḡ_k).
+    Jalwana et al. 2021, eq. 3 to 5: A and G of the input at several sizes (bicubic), each upsampled to the input's size
+    and averaged; map = ReLU(Σ_k Ā_k Ḡ_k).
 
     Args:
         resolutions: sizes, the input's own included; memory grows with channels × pixels of one image.
@@ -31,7 +32,14 @@ class CAMERAS(SpatialCAM):
         CAMError: the model takes inputs of one size only.
     """
 
-    cost = "1 + resolutions + gradients"
+    paper = Paper(
+        "Jalwana et al.",
+        "CAMERAS: Enhanced Resolution and Sanity Preserving Class Activation Mapping for Image Saliency",
+        "CVPR",
+        2021,
+        "https://arxiv.org/abs/2106.10649",
+    )
+    cost = Cost(1 + named("resolutions"), gradients=named("resolutions"))
     per_channel = False
     at_input_size = True
 

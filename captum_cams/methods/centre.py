@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -12,11 +14,17 @@ from captum_cams.registry import register
 class Centre(SpatialCAM):
     """A Gaussian around the middle of the image, σ a quarter of each side: photographers centre their objects.
 
-    The baseline of Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018, section 4:
-    map = exp(−8 (u² + v²)), u and v from −½ to ½ over the layer's map.
+    The baseline of Zhang et al. 2018, section 4: map = exp(−8 (u² + v²)), u and v from −½ to ½ over the layer's map.
     """
 
-    cost = "1"
+    paper = Paper(
+        "Zhang et al.",
+        "Top-down Neural Attention by Excitation Backprop",
+        "IJCV",
+        2018,
+        "https://arxiv.org/abs/1608.00507",
+    )
+    cost = Cost()
     per_channel = False
 
     def maps(self, seen: Seen) -> Tensor:

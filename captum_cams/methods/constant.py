@@ -3,7 +3,9 @@
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -11,11 +13,18 @@ from captum_cams.registry import register
 class Constant(SpatialCAM):
     """The same value everywhere: it says nothing, and games average drop and increase.
 
-    The baseline of Hartley et al., "Jitter-CAM", BMVC 2021, section 4.3: map = 0.9, but 0 in one corner and 1 in
-    another (the paper draws the two places), so that scaling to [0, 1] leaves the rest at 0.9.
+    The baseline of Hartley et al. 2021, section 4.3: map = 0.9, but 0 in one corner and 1 in another (the paper draws
+    the two places), so that scaling to [0, 1] leaves the rest at 0.9.
     """
 
-    cost = "1"
+    paper = Paper(
+        "Hartley et al.",
+        "Jitter-CAM: Improving the Spatial Resolution of CAM-Based Explanations",
+        "BMVC",
+        2021,
+        "https://github.com/HartleyTW/Jitter-CAM",
+    )
+    cost = Cost()
     per_channel = False
 
     def maps(self, seen: Seen) -> Tensor:

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import levelled
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -13,12 +15,19 @@ from captum_cams.registry import register
 class EigenCAM(SpatialCAM):
     """Project the activations on their first principal component; the same for every class.
 
-    Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020, eq. 2 and 3:
-    A as h·w rows and K columns, A = U Σ Vᵀ, map = A v_1. Columns are centred first, as pytorch-grad-cam does. A
-    singular vector has no sign of its own: it is the one that correlates positively with the mean activation.
+    Muhammad and Yeasin 2020, eq. 2 and 3: A as h·w rows and K columns, A = U Σ Vᵀ, map = A v_1. Columns are centred
+    first, as pytorch-grad-cam does. A singular vector has no sign of its own: it is the one that correlates positively
+    with the mean activation.
     """
 
-    cost = "1"
+    paper = Paper(
+        "Muhammad and Yeasin",
+        "Eigen-CAM: Class Activation Map using Principal Components",
+        "IJCNN",
+        2020,
+        "https://arxiv.org/abs/2008.00299",
+    )
+    cost = Cost()
     any_dimension = True
 
     def maps(self, seen: Seen) -> Tensor:

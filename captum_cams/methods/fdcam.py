@@ -1,23 +1,27 @@
 """FD-CAM."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost, K
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import levelled
+from captum_cams.engine.scores import Score
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.images import minmax
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
-_COMBINE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+Combine = Literal["product", "exponential", "biased_exponential"]
+_COMBINE: dict[Combine, Callable[[Tensor, Tensor, float], Tensor]] = {
     "product": lambda alpha, s, bias: alpha * s,
     "exponential": lambda alpha, s, bias: alpha * s.exp(),
-    "biased exponential": lambda alpha, s, bias: alpha * s.exp() - bias,
+    "biased_exponential": lambda alpha, s, bias: alpha * s.exp() - bias,
 }
 
 
@@ -25,22 +29,28 @@ _COMBINE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 class FDCAM(PerturbedCAM, WeightedCAM):
     """Weigh each channel by its mean gradient, scaled by what its group of similar channels does to the score.
 
-    Li et al., "FD-CAM: Improving Faithfulness and Discriminability of Visual Explanation for CNNs", ICPR 2022,
-    eq. 4 to 11: the group of k holds the channels whose cosine similarity with A_k exceeds the row's
-    percentile; s_k = ½[(y_c − y_c(group off)) + y_c(only the group on)]; w_k = α̂_k exp(ŝ_k) − b, where α is
-    Grad-CAM's weight and the hat scales to [0, 1] over the channels.
+    Li et al. 2022, eq. 4 to 11: the group of k holds the channels whose cosine similarity with A_k exceeds the row's
+    percentile; s_k = ½[(y_c − y_c(group off)) + y_c(only the group on)]; w_k = α̂_k exp(ŝ_k) − b, where α is Grad-CAM's
+    weight and the hat scales to [0, 1] over the channels.
 
     Args:
         percentile: θ, the share of most similar channels in a group, in percent; None switches each channel
             alone (the paper's ablation "no grouping").
         bias: b.
         switch_on: False scores by switching off alone (ablation).
-        combine: ρ; "biased exponential" as above, "exponential" without the bias, "product" α̂ ŝ (ablations).
+        combine: ρ; "biased_exponential" as above, "exponential" without the bias, "product" α̂ ŝ (ablations).
         score: "logit" as in the authors' code, or "probability".
         **options: see :class:`PerturbedCAM`.
     """
 
-    cost = "1 + 2K behind the layer + gradient"
+    paper = Paper(
+        "Li et al.",
+        "FD-CAM: Improving Faithfulness and Discriminability of Visual Explanation for CNNs",
+        "ICPR",
+        2022,
+        "https://arxiv.org/abs/2206.08792",
+    )
+    cost = Cost(behind=1 + 2 * K, gradients=1)
     needs_gradient = True
     any_dimension = True
     needs_resume = True
@@ -54,15 +64,15 @@ class FDCAM(PerturbedCAM, WeightedCAM):
         percentile: float | None = 5.0,
         bias: float = 0.5,
         switch_on: bool = True,
-        combine: str = "biased exponential",
-        score: str = "logit",
+        combine: Combine = "biased_exponential",
+        score: Score = "logit",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
         if percentile is not None and not 0 < percentile < 100:
             raise CAMError(f"percentile must lie between 0 and 100, or be None for no grouping, got {percentile!r}")
-        check_choice("combine", combine, _COMBINE)
-        check_choice("score", score, ("logit", "probability"))
+        check_choice("combine", combine, Combine)
+        check_choice("score", score, Score)
         self.percentile, self.bias, self.switch_on = percentile, bias, switch_on
         self.combine, self.score = combine, score
 

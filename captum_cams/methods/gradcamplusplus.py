@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -12,12 +14,18 @@ from captum_cams.registry import register
 class GradCAMPlusPlus(WeightedCAM):
     """Weigh each channel by its positive gradients, each with a coefficient from higher derivatives.
 
-    Chattopadhay et al., "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional
-    Networks", WACV 2018, eq. 5 and 19: w_k = Σ_ij α_k ReLU(G_k) with α_k = G_k² / (2 G_k² + G_k³ Σ_ab A_k),
-    0 where the denominator is 0. The paper's factor exp(y_c) is the same for all channels and left out.
+    Chattopadhay et al. 2018, eq. 5 and 19: w_k = Σ_ij α_k ReLU(G_k) with α_k = G_k² / (2 G_k² + G_k³ Σ_ab A_k), 0 where
+    the denominator is 0. The paper's factor exp(y_c) is the same for all channels and left out.
     """
 
-    cost = "1 + gradient"
+    paper = Paper(
+        "Chattopadhay et al.",
+        "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks",
+        "WACV",
+        2018,
+        "https://arxiv.org/abs/1710.11063",
+    )
+    cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
 

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_at_least
 from captum_cams.images import blur, heat
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -18,16 +20,22 @@ from captum_cams.registry import register
 class GroupCAM(PerturbedCAM, SpatialCAM):
     """Weigh the Grad-CAM maps of groups of channels by what each shows of the class over a blurred image.
 
-    Zhang et al., "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional Networks", 2021
-    (arXiv:2103.13859), eq. 3 to 8: R_g = ReLU(Σ_{k∈g} ⟨G_k⟩ A_k), m_g = norm(up(R_g)),
-    s_g = ReLU(p_c(x ∘ m_g + blur(x) ∘ (1 − m_g)) − p_c(blur(x))), map = Σ_g s_g R_g.
+    Zhang et al. 2021, eq. 3 to 8: R_g = ReLU(Σ_{k∈g} ⟨G_k⟩ A_k), m_g = norm(up(R_g)), s_g = ReLU(p_c(x ∘ m_g + blur(x)
+    ∘ (1 − m_g)) − p_c(blur(x))), map = Σ_g s_g R_g.
 
     Args:
         groups: number of groups of consecutive channels, at most one per channel.
         **options: see :class:`PerturbedCAM`.
     """
 
-    cost = "1 + groups + gradient"
+    paper = Paper(
+        "Zhang et al.",
+        "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional Networks",
+        "arXiv",
+        2021,
+        "https://arxiv.org/abs/2103.13859",
+    )
+    cost = Cost(2 + named("groups"), gradients=1)
     per_channel = False
     needs_gradient = True
 

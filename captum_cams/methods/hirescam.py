@@ -3,8 +3,10 @@
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import product
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -12,11 +14,17 @@ from captum_cams.registry import register
 class HiResCAM(SpatialCAM):
     """Multiply gradient and activation position by position, without averaging.
 
-    Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
-    networks", 2020 (arXiv:2011.08891), eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
+    Draelos and Carin 2020, eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
     """
 
-    cost = "1 + gradient"
+    paper = Paper(
+        "Draelos and Carin",
+        "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks",
+        "arXiv",
+        2020,
+        "https://arxiv.org/abs/2011.08891",
+    )
+    cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
 

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import check_at_least
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -16,16 +18,22 @@ from captum_cams.registry import register
 class IntegratedGradCAM(PerturbedCAM):
     """Average Grad-CAM along the path from a black image, each channel by its growth on the way.
 
-    Sattarzadeh et al., "Integrated Grad-CAM: Sensitivity-Aware Visual Explanation of Deep Convolutional Networks via
-    Integrated Gradient-Based Scoring", ICASSP 2021, eq. 4: map = (1/m) Σ_t ReLU(Σ_k ⟨G_k(x_t)⟩ (A_k(x_t) − A_k(0)))
-    with x_t = (t/m) x.
+    Sattarzadeh et al. 2021, eq. 4: map = (1/m) Σ_t ReLU(Σ_k ⟨G_k(x_t)⟩ (A_k(x_t) − A_k(0))) with x_t = (t/m) x.
 
     Args:
         steps: m.
         **options: see :class:`PerturbedCAM`; several steps and images share a run.
     """
 
-    cost = "1 + steps + gradients"
+    paper = Paper(
+        "Sattarzadeh et al.",
+        "Integrated Grad-CAM: Sensitivity-Aware Visual Explanation of Deep Convolutional Networks via Integrated "
+        "Gradient-Based Scoring",
+        "ICASSP",
+        2021,
+        "https://arxiv.org/abs/2102.07805",
+    )
+    cost = Cost(2 + named("steps"), gradients=1 + named("steps"))
     per_channel = False
     any_dimension = True
 

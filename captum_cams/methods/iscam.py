@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.input_mask import InputMaskCAM
+from captum_cams.cost import Cost, K, named
 from captum_cams.errors import check_at_least
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -15,8 +17,7 @@ from captum_cams.registry import register
 class ISCAM(InputMaskCAM):
     """Score-CAM with the score averaged over masks of growing strength.
 
-    Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations", 2020 (arXiv:2010.03023), eq. 5:
-    w_k = softmax_k(1/n Σ_t f_c(x ∘ norm(up(A_k)) · t/n)), t = 1..n.
+    Naidu et al. 2020, eq. 5: w_k = softmax_k(1/n Σ_t f_c(x ∘ norm(up(A_k)) · t/n)), t = 1..n.
 
     Args:
         steps: n; every live channel costs as many runs.
@@ -24,7 +25,14 @@ class ISCAM(InputMaskCAM):
         **options: see :class:`InputMaskCAM`.
     """
 
-    cost = "1 + K·steps"
+    paper = Paper(
+        "Naidu et al.",
+        "IS-CAM: Integrated Score-CAM for axiomatic-based explanations",
+        "arXiv",
+        2020,
+        "https://arxiv.org/abs/2010.03023",
+    )
+    cost = Cost(1 + K * named("steps"))
 
     def __init__(
         self,

@@ -3,8 +3,10 @@
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import product
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -12,11 +14,17 @@ from captum_cams.registry import register
 class LayerCAM(SpatialCAM):
     """Weigh each position of each channel by its positive gradient, which also suits shallow layers.
 
-    Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", IEEE TIP 2021,
-    eq. 5 to 7: map = ReLU(Σ_k ReLU(G_k) ∘ A_k).
+    Jiang et al. 2021, eq. 5 to 7: map = ReLU(Σ_k ReLU(G_k) ∘ A_k).
     """
 
-    cost = "1 + gradient"
+    paper = Paper(
+        "Jiang et al.",
+        "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
+        "IEEE TIP",
+        2021,
+        "https://doi.org/10.1109/TIP.2021.3089943",
+    )
+    cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
 

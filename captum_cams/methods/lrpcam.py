@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import CAMError
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 from captum_cams.relevance.propagation import epsilon_relevance
 
@@ -17,10 +19,10 @@ from captum_cams.relevance.propagation import epsilon_relevance
 class LRPCAM(WeightedCAM):
     """Weigh each channel by its relevance for the score under the ε-rule.
 
-    Jung and Oh, "Towards Better Explanations of Class Activation Mapping", ICCV 2021, section 4, with the ε-rule of
-    Bach et al., PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j + ε sign z_j); w_k = Σ_ij R_k at the layer.
-    BatchNorm is part of the convolution before it, or a linear layer of its own where there is none; a constant that is
-    added keeps its part, as a bias does. Other operations pass relevance as in :class:`Propagation`.
+    Jung and Oh 2021, section 4, with the ε-rule of Bach et al., PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j +
+    ε sign z_j); w_k = Σ_ij R_k at the layer. BatchNorm is part of the convolution before it, or a linear layer of its
+    own where there is none; a constant that is added keeps its part, as a bias does. Other operations pass relevance as
+    in :class:`Propagation`.
 
     Args:
         epsilon: ε, absolute; against it z_j is the output of a convolution or Linear.
@@ -30,7 +32,14 @@ class LRPCAM(WeightedCAM):
         CAMError: ε is negative; in use, if an operation behind the layer has no rule.
     """
 
-    cost = "1 + 3 behind the layer"
+    paper = Paper(
+        "Jung and Oh",
+        "Towards Better Explanations of Class Activation Mapping",
+        "ICCV",
+        2021,
+        "https://arxiv.org/abs/2102.05228",
+    )
+    cost = Cost(behind=3, gradients=1)
     needs_resume = True
     any_dimension = True
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.generators import generator_of
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -17,14 +19,21 @@ from captum_cams.registry import register
 class Random(SpatialCAM):
     """A map of uniform noise at the layer's size: what an explanation has to beat.
 
-    The baseline of Petsiuk et al., BMVC 2018, table 1: map_ij ~ U(0, 1), drawn from the image itself and the seed.
+    The baseline of Petsiuk et al. 2018, table 1: map_ij ~ U(0, 1), drawn from the image itself and the seed.
 
     Args:
         seed: another one gives other maps.
         **options: see :class:`CAMAttribution`.
     """
 
-    cost = "1"
+    paper = Paper(
+        "Petsiuk et al.",
+        "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+        "BMVC",
+        2018,
+        "https://arxiv.org/abs/1806.07421",
+    )
+    cost = Cost()
     per_channel = False
 
     def __init__(

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost, P
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.scores import Score
 from captum_cams.errors import check_choice
 from captum_cams.images import minmax
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -19,8 +22,7 @@ from captum_cams.registry import register
 class ReciproCAM(PerturbedCAM, SpatialCAM):
     """Score each position of the layer by what the network says when it sees that position alone.
 
-    Byun and Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks", 2022
-    (arXiv:2209.14074), eq. 1 to 4: map_ij = norm(y_c(A ∘ M_ij)), M_ij being 1 at (i, j) and 0 elsewhere. No ReLU.
+    Byun and Lee 2022, eq. 1 to 4: map_ij = norm(y_c(A ∘ M_ij)), M_ij being 1 at (i, j) and 0 elsewhere. No ReLU.
 
     Args:
         gaussian: M_ij is a 3×3 binomial window around (i, j) instead, which the paper prefers for deep networks.
@@ -28,7 +30,14 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         **options: see :class:`PerturbedCAM`.
     """
 
-    cost = "1 + P behind the layer"
+    paper = Paper(
+        "Byun and Lee",
+        "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks",
+        "arXiv",
+        2022,
+        "https://arxiv.org/abs/2209.14074",
+    )
+    cost = Cost(behind=1 + P)
     per_channel = False
     needs_resume = True
     rectifies = False
@@ -40,11 +49,11 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         device_ids: list[int] | None = None,
         *,
         gaussian: bool = False,
-        score: str = "logit",
+        score: Score = "logit",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        check_choice("score", score, ("logit", "probability"))
+        check_choice("score", score, Score)
         self.gaussian, self.score = gaussian, score
 
     def maps(self, seen: Seen) -> Tensor:

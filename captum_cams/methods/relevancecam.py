@@ -7,24 +7,34 @@ from torch import Tensor, nn
 
 from captum_cams.bases.output_relevance import check_classes, chosen
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.paper import Paper
 from captum_cams.registry import register
-from captum_cams.relevance.propagation import Propagation
+from captum_cams.relevance.propagation import BatchNorm, Propagation
 
 
 @register
 class RelevanceCAM(WeightedCAM):
     """Weigh each channel by its mean relevance.
 
-    Lee et al., "Relevance-CAM: Your Model Already Knows Where to Look", CVPR 2021, eq. 4 to 7: w_k = ⟨R_k⟩ with R
-    carried from the output to the layer by z⁺, starting from 1 at c and −1/classes elsewhere.
+    Lee et al. 2021, eq. 4 to 7: w_k = ⟨R_k⟩ with R carried from the output to the layer by z⁺, starting from 1 at c and
+    −1/classes elsewhere.
 
     Args:
         batch_norm: see :class:`Propagation`.
         **options: see :class:`CAMAttribution`.
     """
 
-    cost = "2 + gradient"
+    paper = Paper(
+        "Lee et al.",
+        "Relevance-CAM: Your Model Already Knows Where to Look",
+        "CVPR",
+        2021,
+        "https://openaccess.thecvf.com/content/CVPR2021/html/Lee_Relevance-CAM_Your_Model_Already_Knows_Where_To_Look_"
+        "CVPR_2021_paper.html",
+    )
+    cost = Cost(2, gradients=1)
 
     def __init__(
         self,
@@ -32,7 +42,7 @@ class RelevanceCAM(WeightedCAM):
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
-        batch_norm: str = "identity",
+        batch_norm: BatchNorm = "identity",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)

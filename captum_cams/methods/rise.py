@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.inputs import check_images
 from captum_cams.engine.layers import Place
 from captum_cams.engine.targets import wide
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_at_least
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -23,8 +25,8 @@ from captum_cams.registry import register
 class RISE(PerturbedCAM, SpatialCAM):
     """Average random masks of the input, each weighted by the class probability it leaves; at the input's size.
 
-    Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018, eq. 6:
-    map = Σ_i p_c(x ∘ m_i) m_i / (N q); m_i is a random grid, upsampled and shifted. Every image sees the same masks.
+    Petsiuk et al. 2018, eq. 6: map = Σ_i p_c(x ∘ m_i) m_i / (N q); m_i is a random grid, upsampled and shifted. Every
+    image sees the same masks.
 
     Args:
         masks: N; 4000 for VGG and 8000 for ResNet-50 in the paper. Each is a run of the whole network.
@@ -34,7 +36,14 @@ class RISE(PerturbedCAM, SpatialCAM):
         **options: see :class:`PerturbedCAM`.
     """
 
-    cost = "1 + masks"
+    paper = Paper(
+        "Petsiuk et al.",
+        "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+        "BMVC",
+        2018,
+        "https://arxiv.org/abs/1806.07421",
+    )
+    cost = Cost(1 + named("masks"))
     per_channel = False
     at_input_size = True
     rectifies = False  # probabilities are not negative, other scores may be

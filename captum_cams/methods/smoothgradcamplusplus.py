@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.capture import Seen
 from captum_cams.errors import CAMError, check_at_least
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -17,9 +19,8 @@ from captum_cams.registry import register
 class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
     """Grad-CAM++ with gradients averaged over noisy images.
 
-    Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional
-    Neural Network Models", 2019, eq. 8 and 9: w_k = Σ_ij α_k ReLU(Ḡ_k) with α_k = G²̄_k / (2 G²̄_k + G³̄_k Σ_ab A_k),
-    0 where the denominator is 0; bars are means over x + ε, ε ~ N(0, σ²), and A is that of the image itself.
+    Omeiza et al. 2019, eq. 8 and 9: w_k = Σ_ij α_k ReLU(Ḡ_k) with α_k = G²̄_k / (2 G²̄_k + G³̄_k Σ_ab A_k), 0 where the
+    denominator is 0; bars are means over x + ε, ε ~ N(0, σ²), and A is that of the image itself.
 
     Args:
         samples: noisy images; the noise of all of them is kept, samples×C×H×W.
@@ -31,7 +32,15 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
         CAMError: σ is negative.
     """
 
-    cost = "1 + samples + gradients"
+    paper = Paper(
+        "Omeiza et al.",
+        "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional Neural "
+        "Network Models",
+        "arXiv",
+        2019,
+        "https://arxiv.org/abs/1908.01224",
+    )
+    cost = Cost(1 + named("samples"), gradients=named("samples"))
     any_dimension = True
 
     def __init__(

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.input_mask import InputMaskCAM
+from captum_cams.cost import Cost, K, named
 from captum_cams.engine.generators import generator_of
 from captum_cams.errors import check_at_least
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -16,8 +18,7 @@ from captum_cams.registry import register
 class SSCAM(InputMaskCAM):
     """Score-CAM with the score averaged over noisy masks.
 
-    Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020 (arXiv:2006.14255),
-    eq. 4: w_k = softmax_k(1/n Σ_i f_c(x ∘ (norm(up(A_k)) + ε_i))) with ε_i ~ N(0, σ²).
+    Wang et al. 2020, eq. 4: w_k = softmax_k(1/n Σ_i f_c(x ∘ (norm(up(A_k)) + ε_i))) with ε_i ~ N(0, σ²).
 
     Args:
         samples: n; every channel costs as many runs.
@@ -26,7 +27,14 @@ class SSCAM(InputMaskCAM):
         **options: see :class:`InputMaskCAM`.
     """
 
-    cost = "1 + K·samples"
+    paper = Paper(
+        "Wang et al.",
+        "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization",
+        "arXiv",
+        2020,
+        "https://arxiv.org/abs/2006.14255",
+    )
+    cost = Cost(1 + K * named("samples"))
     shares_masks = False
 
     def __init__(

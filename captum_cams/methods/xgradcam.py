@@ -3,7 +3,9 @@
 from torch import Tensor
 
 from captum_cams.bases.spatial import WeightedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -11,11 +13,17 @@ from captum_cams.registry import register
 class XGradCAM(WeightedCAM):
     """Weigh each channel by its gradient, averaged in proportion to the activation.
 
-    Fu et al., "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", BMVC 2020, eq. 8:
-    w_k = Σ_ij A_k G_k / Σ_ij A_k, 0 where the sum of the activations is 0.
+    Fu et al. 2020, eq. 8: w_k = Σ_ij A_k G_k / Σ_ij A_k, 0 where the sum of the activations is 0.
     """
 
-    cost = "1 + gradient"
+    paper = Paper(
+        "Fu et al.",
+        "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs",
+        "BMVC",
+        2020,
+        "https://arxiv.org/abs/2008.02312",
+    )
+    cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from captum_cams.relevance.marks import Mark, mark, mark_of
 from captum_cams.relevance.operations import Operations
 from captum_cams.relevance.rules import EpsilonRule, ZBetaRule
 
+BatchNorm = Literal["identity", "fold"]
 Range = tuple[float | Sequence[float], float | Sequence[float]]
 
 
@@ -33,8 +34,8 @@ class Propagation:
         CAMError: another ``batch_norm``, or a range that is not (low, high) with low < high.
     """
 
-    def __init__(self, batch_norm: str = "identity", pixel_range: Range | None = None) -> None:
-        check_choice("batch_norm", batch_norm, ("identity", "fold"))
+    def __init__(self, batch_norm: BatchNorm = "identity", pixel_range: Range | None = None) -> None:
+        check_choice("batch_norm", batch_norm, BatchNorm)
         low, high = (None, None) if pixel_range is None else _bounds(pixel_range)
         self.batch_norm, self.pixel_range, self._pixels = batch_norm, pixel_range, ZBetaRule(low, high)
 

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.variants import Explain, VariantsCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief
 from captum_cams.images import upsample
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -63,8 +65,8 @@ PLANE = (
 class AugmentedCAM(VariantsCAM):
     """Average the maps of moved, turned, scaled and mirrored images, each carried back; at the input's size.
 
-    After Oh et al., "EVET: Enhancing Visual Explanations of Deep Neural Networks Using Image Transformations", WACV
-    2021: map = Σ_t T_t⁻¹(up(M(T_t x))) / Σ_t T_t⁻¹(1), every position over the transformed images that show it.
+    After Oh et al. 2021: map = Σ_t T_t⁻¹(up(M(T_t x))) / Σ_t T_t⁻¹(1), every
+    position over the transformed images that show it.
 
     Args:
         transformations: what is done to the image; the first ten shift by a tenth, turn by 15° and scale by a tenth.
@@ -74,7 +76,14 @@ class AugmentedCAM(VariantsCAM):
         CAMError: no transformations, or one that is not invertible.
     """
 
-    cost = "transformations × base"
+    paper = Paper(
+        "Oh et al.",
+        "EVET: Enhancing Visual Explanations of Deep Neural Networks Using Image Transformations",
+        "WACV",
+        2021,
+        "https://doi.org/10.1109/WACV48630.2021.00362",
+    )
+    cost = Cost(bases=named("transformations"))
     at_input_size = True
 
     def __init__(

@@ -10,21 +10,23 @@ from torch import Tensor, nn
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.bases.wrapped import WrappedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen, as_tuple, capture
 from captum_cams.engine.layers import Place, named_layer
 from captum_cams.engine.precision import full_precision
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, shape_of
+from captum_cams.paper import Paper
 from captum_cams.registry import register
-from captum_cams.relevance.propagation import Propagation, Range
+from captum_cams.relevance.propagation import BatchNorm, Propagation, Range
 
 
 @register
 class FGCAM(WrappedCAM):
     """Carry a deep map down to a shallower layer or to the pixels, as relevance.
 
-    Qiu et al., "Fine-Grained and High-Faithfulness Explanations for Convolutional Neural Networks", AAAI 2024,
-    section 3: I_L = w ∘ A_L, carried by z⁺ (zβ at the input) to I_l, map = ReLU(Σ_k I_l) with the size of l.
+    Qiu et al. 2024, section 3: I_L = w ∘ A_L, carried by z⁺ (zβ at the input) to I_l, map = ReLU(Σ_k I_l) with the size
+    of l.
 
     Args:
         base: gives the components I_L; any method with one map per channel.
@@ -40,7 +42,14 @@ class FGCAM(WrappedCAM):
             has no rule.
     """
 
-    cost = "base + gradient"
+    paper = Paper(
+        "Qiu et al.",
+        "Fine-Grained and High-Faithfulness Explanations for Convolutional Neural Networks",
+        "AAAI",
+        2024,
+        "https://arxiv.org/abs/2303.09171",
+    )
+    cost = Cost(0, bases=1, gradients=1)
     base: SpatialCAM
 
     def __init__(
@@ -52,7 +61,7 @@ class FGCAM(WrappedCAM):
         *,
         to: nn.Module | str = "input",
         denoising: bool = False,
-        batch_norm: str = "identity",
+        batch_norm: BatchNorm = "identity",
         pixel_range: Range | None = None,
         **options: Any,
     ) -> None:

@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.wrapped import WrappedCAM
+from captum_cams.cost import Cost
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.functions import composed
 from captum_cams.engine.gradient import gradient_of
@@ -20,6 +21,7 @@ from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, brief
 from captum_cams.images import upsample
+from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
@@ -27,7 +29,7 @@ from captum_cams.registry import register
 class GuidedCAM(WrappedCAM):
     """Multiply the upsampled map with guided backpropagation: pixels, signed.
 
-    Selvaraju et al., ICCV 2017, section 3.2, with guided backpropagation (Springenberg et al., ICLR 2015 workshop), as
+    Selvaraju et al. 2017, section 3.2, with guided backpropagation (Springenberg et al., ICLR 2015 workshop), as
     Captum's ``GuidedBackprop``: map = up(M) ∘ Σ_c g_c over the image's channels; ``contributions`` keeps them apart,
     N×C×H×W. ReLU alone is guided; other activations, and pooling, keep their gradient.
 
@@ -40,7 +42,14 @@ class GuidedCAM(WrappedCAM):
             depend on the input.
     """
 
-    cost = "base + 2 + gradient"
+    paper = Paper(
+        "Selvaraju et al.",
+        "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+        "ICCV",
+        2017,
+        "https://arxiv.org/abs/1610.02391",
+    )
+    cost = Cost(2, bases=1, gradients=1)
     at_input_size = True
     rectifies = False
 

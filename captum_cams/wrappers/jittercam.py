@@ -1,26 +1,31 @@
 """Jitter-CAM."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.variants import Explain, VariantsCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.images import upsample
+from captum_cams.paper import Paper
 from captum_cams.registry import register
+
+Interpolation = Literal["bilinear", "nearest"]
+CountFrom = Literal[0, 1]
 
 
 @register
 class JitterCAM(VariantsCAM):
     """Average the maps of shifted patches of an enlarged image into a map of higher resolution.
 
-    Hartley et al., "Jitter-CAM: Improving the Spatial Resolution of CAM-Based Explanations", BMVC 2021, eq. 1 and 2:
-    the image of p pixels, whose map has m positions of k = p/m pixels, is resized to p + d·k; the map of the patch at
-    (k·i, k·j), i, j = 0…d, is added to J at (i, j) and counted in C; map = J / C with m + d positions a side.
+    Hartley et al. 2021, eq. 1 and 2: the image of p pixels, whose map has m positions of k = p/m pixels, is resized to
+    p + d·k; the map of the patch at (k·i, k·j), i, j = 0…d, is added to J at (i, j) and counted in C; map = J / C with
+    m + d positions a side.
 
     Args:
         growth: d; None is m, which doubles the map.
@@ -32,7 +37,14 @@ class JitterCAM(VariantsCAM):
         CAMError: the base's map is as large as the image.
     """
 
-    cost = "(d + 1)² base"
+    paper = Paper(
+        "Hartley et al.",
+        "Jitter-CAM: Improving the Spatial Resolution of CAM-Based Explanations",
+        "BMVC",
+        2021,
+        "https://github.com/HartleyTW/Jitter-CAM",
+    )
+    cost = Cost(bases=1 + named("patches"))
 
     def __init__(
         self,
@@ -42,8 +54,8 @@ class JitterCAM(VariantsCAM):
         device_ids: list[int] | None = None,
         *,
         growth: int | None = None,
-        interpolation: str = "bilinear",
-        count_from: int = 0,
+        interpolation: Interpolation = "bilinear",
+        count_from: CountFrom = 0,
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
@@ -51,8 +63,8 @@ class JitterCAM(VariantsCAM):
             raise CAMError(f"Jitter-CAM needs a base with maps smaller than the image, got {type(self.base).__name__}")
         if growth is not None:
             check_at_least("growth", growth, 0)
-        check_choice("interpolation", interpolation, ("bilinear", "nearest"))
-        check_choice("count_from", count_from, (0, 1))
+        check_choice("interpolation", interpolation, Interpolation)
+        check_choice("count_from", count_from, CountFrom)
         self.growth, self.interpolation, self.count_from = growth, interpolation, count_from
 
     def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:

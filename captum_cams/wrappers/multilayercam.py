@@ -2,27 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.wrapped import WrappedCAM
+from captum_cams.cost import Cost, named
 from captum_cams.engine.capture import as_tuple, runner
 from captum_cams.engine.layers import find_layers, named_layer
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_choice
 from captum_cams.images import minmax, upsample
+from captum_cams.paper import Paper
 from captum_cams.registry import register
+
+Fusion = Literal["max", "mean"]
 
 
 @register
 class MultiLayerCAM(WrappedCAM):
     """Fuse the maps of several layers, each scaled to [0, 1], at the size of the largest.
 
-    Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps", IEEE TIP 2021, section III-C, without its
-    scaling by tanh: map = max_l norm(up(M_l)), or the mean over l.
+    Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l norm(up(M_l)), or the mean over l.
 
     Args:
         base: the method that explains each layer.
@@ -34,7 +37,14 @@ class MultiLayerCAM(WrappedCAM):
         CAMError: ``layers`` is empty, or none are found.
     """
 
-    cost = "base, for all layers at once"
+    paper = Paper(
+        "Jiang et al.",
+        "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
+        "IEEE TIP",
+        2021,
+        "https://doi.org/10.1109/TIP.2021.3089943",
+    )
+    cost = Cost(0, bases=named("layers"))
 
     def __init__(
         self,
@@ -44,11 +54,11 @@ class MultiLayerCAM(WrappedCAM):
         device_ids: list[int] | None = None,
         *,
         layers: Sequence[nn.Module | str] | None = None,
-        fusion: str = "max",
+        fusion: Fusion = "max",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
-        check_choice("fusion", fusion, ("max", "mean"))
+        check_choice("fusion", fusion, Fusion)
         if isinstance(layers, str | nn.Module):
             raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}")
         if layers is not None and not layers:

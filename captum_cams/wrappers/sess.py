@@ -2,25 +2,29 @@
 
 from collections.abc import Callable
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.variants import Explain, VariantsCAM
+from captum_cams.cost import Cost, named
 from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.images import blur, heat, upsample
+from captum_cams.paper import Paper
 from captum_cams.registry import register
+
+Fusion = Literal["mean", "max"]
 
 
 @register
 class SESS(VariantsCAM):
     """Fuse the maps of windows that slide over the image at several scales; at the input's size.
 
-    Tursun et al., "SESS: Saliency Enhancing with Scaling and Sliding", ECCV 2022, section 3: each window's map,
-    scaled to [0, 1], is weighted by the window's class probability over the largest one and placed back; a pixel gets
-    the mean over the maps that are not zero there (or their maximum), smoothed by a Gaussian, 11 pixels, σ 5.
+    Tursun et al. 2022, section 3: each window's map, scaled to [0, 1], is weighted by the window's class probability
+    over the largest one and placed back; a pixel gets the mean over the maps that are not zero there (or their
+    maximum), smoothed by a Gaussian, 11 pixels, σ 5.
 
     Args:
         scales: how often the image is enlarged, the image itself included.
@@ -34,7 +38,14 @@ class SESS(VariantsCAM):
         CAMError: ``drop`` is not in [0, 1), or a score that is taken as it is is negative.
     """
 
-    cost = "windows + base on the kept ones"
+    paper = Paper(
+        "Tursun et al.",
+        "SESS: Saliency Enhancing with Scaling and Sliding",
+        "ECCV",
+        2022,
+        "https://arxiv.org/abs/2207.01769",
+    )
+    cost = Cost(1 + named("windows"), bases=named("kept"))
     at_input_size = True
 
     def __init__(
@@ -47,13 +58,13 @@ class SESS(VariantsCAM):
         scales: int = 12,
         step: int = 64,
         drop: float = 0.9,
-        fusion: str = "mean",
+        fusion: Fusion = "mean",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, base, layer, device_ids, **options)
         check_at_least("scales", scales, 1)
         check_at_least("step", step, 1)
-        check_choice("fusion", fusion, ("mean", "max"))
+        check_choice("fusion", fusion, Fusion)
         if not 0 <= drop < 1:
             raise CAMError(f"drop must lie in 0 ≤ drop < 1, got {drop!r}")
         self.scales, self.step, self.drop, self.fusion = scales, step, drop, fusion

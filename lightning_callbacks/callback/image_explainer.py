@@ -186,7 +186,8 @@ class Explaining:
     def card(self) -> str:
         """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
         lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
-        lines += [f"| {name} | {said} | {self.explainers[name].cost} |" for name, said in self.descriptions().items()]
+        costs = {name: explainer.total_cost for name, explainer in self.explainers.items()}
+        lines += [f"| {name} | {said} | {costs[name]} |" for name, said in self.descriptions().items()]
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
 
 

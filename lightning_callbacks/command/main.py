@@ -148,7 +148,8 @@ def evaluate_folder(
 
 def methods() -> None:
     """Print each method: its name, its paper, its cost in forward passes."""
-    rows = [(name, _paper(name), lookup(name).cost) for name in names()]
+    classes = {name: lookup(name) for name in names()}
+    rows = [(name, str(cls.paper or ""), str(cls.cost)) for name, cls in classes.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     for name, paper, cost in rows:
         print(f"{name:{widths[0]}}  {paper:{widths[1]}}  {cost}")
@@ -203,13 +204,6 @@ def _said(function: Any) -> dict[str, str]:
     return {
         one.arg_name: one.description or "" for one in docstring_parser.parse(inspect.getdoc(function) or "").params
     }
-
-
-def _paper(name: str) -> str:
-    """Authors, venue and year, from the docstring's second paragraph."""
-    source = " ".join("".join((inspect.getdoc(lookup(name)) or "").split("\n\n")[1:2]).split())
-    found = re.match(r'(The baseline of )?(?P<authors>[^,"]+), (".+?", )?(?P<venue>.*?\d{4})', source)
-    return f"{found['authors']}, {found['venue']}" if found else ""
 
 
 def _caption(loaded: Loaded, index: int, value: float, task: Kind, predicted: bool) -> str:

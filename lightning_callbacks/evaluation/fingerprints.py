@@ -134,8 +134,8 @@ class Description:
         options = {key: self.of(one) for key, one in value.hyperparameters.items() if key != "base"}
         if isinstance(value, WrappedCAM):
             options["base"] = self.of(value.base)  # which has the layer
-        elif value.layer is not value.found_layer:
-            options["layer"] = self.of(dotted(value.forward_func, value.layer))
+        elif value.given_layer is not None:
+            options["layer"] = self.of(dotted(value.forward_func, value.given_layer))
         kind = type(value).__name__ if package_of(type(value).__module__) else self.of(type(value))
         return {"class": kind, "network": self.of(value.forward_func)} | options
 

@@ -70,7 +70,7 @@ def test_pytorch_grad_cam(net, name, theirs, options):
         ("gradcam", "GradCAM", {}),
         ("xgradcam", "XGradCAM", {}),
         ("layercam", "LayerCAM", {}),
-        ("scorecam", "ScoreCAM", {"mask_order": "normalise first"}),
+        ("scorecam", "ScoreCAM", {"mask_order": "normalise_first"}),
     ],
 )
 def test_torchcam(net, name, theirs, options):

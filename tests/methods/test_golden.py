@@ -107,7 +107,7 @@ def test_ablationcam_is_the_peer_but_for_the_sign_of_a_negative_logit(net):
 @pytest.mark.parametrize(
     ("stored", "options"),
     [
-        ("torchcam/ScoreCAM", {"mask_order": "normalise first"}),
+        ("torchcam/ScoreCAM", {"mask_order": "normalise_first"}),
         ("pgc/ScoreCAM", {"align_corners": True}),
     ],
 )
@@ -125,9 +125,9 @@ def test_sscam_and_iscam_are_torchcams(net):
     model, arrays = golden(f"peers_{net}")
     x, target = cases(arrays)
     noise = torch.from_numpy(arrays["torchcam/SSCAM/noise_q"]).float() * 2 / 16
-    smooth = cc.SSCAM(model, samples=2, mask_order="normalise first")
+    smooth = cc.SSCAM(model, samples=2, mask_order="normalise_first")
     smooth.noise = lambda masks, channels, sample: noise[sample][channels][:, None]
-    integrated = cc.ISCAM(model, cumulative=True, mask_order="normalise first")
+    integrated = cc.ISCAM(model, cumulative=True, mask_order="normalise_first")
     for cam, stored in ((smooth, "torchcam/SSCAM"), (integrated, "torchcam/ISCAM")):
         weights, _ = weights_and_map(cam, x, target)
         assert_close(weights, arrays[f"{stored}/weights"])

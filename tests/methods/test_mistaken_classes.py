@@ -112,26 +112,37 @@ def test_names_of_other_libraries_for_what_is_here(model):
 
 
 def test_register_refuses_what_would_fail_later(model):
-    assert "cost" in said(cc.register, outside())
-    taken = type("GradCAM", (cc.GradCAM,), {"cost": "1", "__module__": "elsewhere", "__qualname__": "GradCAM"})
+    assert "cost = Cost(gradients=1)" in said(cc.register, outside())
+    assert "got '1 + gradient'" in said(cc.register, outside(cost="1 + gradient"))
+    assert "Paper(authors" in said(cc.register, outside(cost=cc.Cost(), paper="Selvaraju et al., ICCV 2017"))
+    taken = type("GradCAM", (cc.GradCAM,), {"cost": cc.Cost(), "__module__": "elsewhere", "__qualname__": "GradCAM"})
     assert '"gradcam"' in said(cc.register, taken)
     assert lookup("gradcam") is cc.GradCAM
-    missing = type("Unfinished", (cc.SpatialCAM,), {"cost": "1"})
+    missing = type("Unfinished", (cc.SpatialCAM,), {"cost": cc.Cost()})
     assert "maps" in said(cc.register, missing)
     assert "GradCAM" in said(cc.register, nn.Conv2d)
     assert "GradCAM" in said(cc.register, cc.GradCAM(model))
-    stubborn = outside(cost="1", __init__=lambda self, power: None)
+    stubborn = outside(cost=cc.Cost(), __init__=lambda self, power: None)
     assert "forward_func" in said(cc.register, stubborn)
+
+    def positional(self, forward_func, layer=None, device_ids=None, power=1):
+        self.power = power
+
+    def hiding(self, forward_func, layer=None, device_ids=None, *, power=1):
+        cc.SpatialCAM.__init__(self, forward_func, layer, device_ids)
+
+    assert "power by name only" in said(cc.register, outside(cost=cc.Cost(), __init__=positional))
+    assert "write self.power = power" in said(cc.register, outside(cost=cc.Cost(), __init__=hiding))
 
 
 def test_a_class_of_a_notebook_may_be_run_again(monkeypatch):
     known = dict(vars(cc.registry)["_classes"])
     monkeypatch.setattr(cc.registry, "_classes", known)
-    first, second = outside(cost="1"), outside(cost="2")
+    first, second = outside(cost=cc.Cost()), outside(cost=cc.Cost(2))
     assert cc.register(first) is first
     assert cc.register(second) is second
     assert lookup("own") is second
-    assert "own" in said(cc.register, outside(cost="3", __module__="another"))
+    assert "own" in said(cc.register, outside(cost=cc.Cost(3), __module__="another"))
 
 
 def test_needs_that_are_not_declared(model):
@@ -139,7 +150,7 @@ def test_needs_that_are_not_declared(model):
         (lambda self, seen: seen.gradient, "needs_gradient = True"),
         (lambda self, seen: seen.resume(seen.activation, 0), "needs_resume = True"),
     ):
-        assert needed in said(outside(cost="1", maps=read)(model).attribute, images())
+        assert needed in said(outside(cost=cc.Cost(), maps=read)(model).attribute, images())
 
 
 def test_methods_of_an_evaluation(model):

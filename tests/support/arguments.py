@@ -10,7 +10,7 @@ OTHERS: dict[str, Any] = {
     "batch_norm": "fold",
     "pixel_range": (0.0, 1.0),
     "score": "probability",
-    "mask_order": "normalise first",
+    "mask_order": "normalise_first",
     "combine": "product",
     "perturbations_per_eval": 3,
     "to": "0",

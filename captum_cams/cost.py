@@ -1,0 +1,137 @@
+"""What a method costs: how many runs of the model it takes to explain one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of runs that depends on named numbers: a sum of products, made with ``+`` and ``*``.
+
+    Args:
+        terms: each a whole number and the names that it is multiplied by.
+
+    Example:
+        >>> count = 1 + 2 * K
+        >>> str(count), count.at({"K": 512})
+        ('1 + 2K', 1025)
+    """
+
+    terms: tuple[tuple[int, tuple[str, ...]], ...]
+
+    def __add__(self, other: Count | int) -> Count:
+        return Count(self.terms + _count(other).terms)
+
+    def __radd__(self, other: int) -> Count:
+        return _count(other) + self
+
+    def __mul__(self, other: Count | int) -> Count:
+        pairs = [(one, two) for one in self.terms for two in _count(other).terms]
+        return Count(tuple((one[0] * two[0], one[1] + two[1]) for one, two in pairs))
+
+    __rmul__ = __mul__
+
+    def at(self, values: Mapping[str, Any]) -> int:
+        """The number itself, from a value for each name; a list or a tuple stands for its length.
+
+        Raises:
+            KeyError: a name has no value.
+        """
+        return sum(factor * prod(_number(values[name]) for name in names) for factor, names in self.terms)
+
+    def __str__(self) -> str:
+        return " + ".join(_product(factor, names) for factor, names in self.terms)
+
+
+def named(name: str) -> Count:
+    """The number with this name: a hyperparameter of the class, or what its docstring explains."""
+    return Count(((1, (name,)),))
+
+
+K = named("K")
+"""The number of channels of the layer."""
+P = named("P")
+"""The number of positions of the layer's map."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Runs of the model that one image takes at most; its ``str`` is short, for lists.
+
+    Args:
+        whole: forward passes of the whole model.
+        behind: forward passes of the part of the model behind the layer.
+        gradients: backward passes.
+        bases: how often a wrapper runs its base.
+        base: the cost of that base.
+
+    Example:
+        >>> cost = Cost(behind=1 + 2 * K, gradients=1)
+        >>> print(cost)
+        1 + (1 + 2K) behind the layer + gradient
+        >>> cost.at({"K": 512})
+        Cost(whole=1, behind=1025, gradients=1, bases=0, base=None)
+    """
+
+    whole: Count | int = 1
+    behind: Count | int = 0
+    gradients: Count | int = 0
+    bases: Count | int = 0
+    base: Cost | None = None
+
+    def over(self, base: Cost) -> Cost:
+        """The cost of a wrapper whose base has this cost."""
+        return replace(self, base=base)
+
+    def at(self, values: Mapping[str, Any]) -> Cost:
+        """The cost in numbers, that of the base included.
+
+        Args:
+            values: of each name, such as ``{"K": 512, "P": 49} | explainer.hyperparameters``; those under "base" count
+                for the base.
+
+        Raises:
+            KeyError: a name has no value.
+        """
+        whole, behind, gradients = (_count(one).at(values) for one in (self.whole, self.behind, self.gradients))
+        if self.base is None:
+            return Cost(whole, behind, gradients)
+        times, inner = _count(self.bases).at(values), self.base.at({**values, **values.get("base", {})})
+        return Cost(whole + times * inner.whole, behind + times * inner.behind, gradients + times * inner.gradients)
+
+    def __str__(self) -> str:
+        base = "base" if self.base is None else f"({self.base})"
+        parts = [
+            "" if self.whole == 0 else str(self.whole),
+            _times(self.bases, base, " × "),
+            _times(self.behind, "behind the layer", " ", one="1 behind the layer"),
+            _times(self.gradients, "gradient", " × "),
+        ]
+        return " + ".join(part for part in parts if part) or "0"
+
+
+def _times(count: Count | int, what: str, between: str, one: str | None = None) -> str:
+    if count in (0, 1):
+        return (one or what) if count else ""
+    several = isinstance(count, Count) and len(count.terms) > 1
+    return (f"({count})" if several else f"{count}") + between + what
+
+
+def _count(number: Count | int) -> Count:
+    return number if isinstance(number, Count) else Count(((number, ()),))
+
+
+def _number(value: Any) -> int:
+    return len(value) if isinstance(value, Sequence) else value
+
+
+def _product(factor: int, names: Sequence[str]) -> str:
+    """``2K``, ``K·samples`` and ``2·masks``, as papers write them."""
+    if not names:
+        return str(factor)
+    sign = "" if len(names[0]) == 1 else "·"
+    return ("" if factor == 1 else f"{factor}{sign}") + "·".join(names)
