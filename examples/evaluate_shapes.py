@@ -67,7 +67,7 @@ def main() -> None:
         loader,
         args.methods,
         ["pointing_game", "energy"],
-        protocol="fdcam-discriminability",
+        protocol="fdcam_discriminability",
         out=args.out,
     )
 

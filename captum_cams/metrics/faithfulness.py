@@ -7,7 +7,7 @@ functions. Keyword arguments that are not named below go to ``torchmetrics.Metri
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics.functional.adcc import Explain, adcc
 from captum_cams.metrics.functional.faithfulness import (
+    Masking,
     average_drop,
     average_increase,
     curve_area,
@@ -86,9 +87,9 @@ class OverAll(_CurveMetric):
 class _MaskingMetric(_Faithfulness):
     plot_upper_bound = 100.0
 
-    def __init__(self, masking: str = "multiply", **kwargs: Any) -> None:
+    def __init__(self, masking: Masking = "multiply", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_choice("masking", masking, ("multiply", "fgcam"))
+        check_choice("masking", masking, get_args(Masking))
         self.masking = masking
 
 

@@ -5,13 +5,14 @@ however uneven the batches were. Keyword arguments that are not named below go t
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics.functional.localisation import (
     LEVELS,
+    Threshold,
     energy_inside,
     pointing_game,
     region_overlap,
@@ -58,11 +59,11 @@ class LocalisationError(ImageMean):
 
     higher_is_better = False
 
-    def __init__(self, threshold: str = "value", levels: Sequence[float] = LEVELS, **kwargs: Any) -> None:
+    def __init__(self, threshold: Threshold = "value", levels: Sequence[float] = LEVELS, **kwargs: Any) -> None:
         if not levels:
             raise CAMError("levels must hold at least one threshold, got none")
         super().__init__((len(levels),), **kwargs)
-        check_choice("threshold", threshold, ("value", "mean", "energy"))
+        check_choice("threshold", threshold, get_args(Threshold))
         self.threshold, self.levels = threshold, tuple(levels)
 
     def update(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> None:

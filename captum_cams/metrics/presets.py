@@ -1,4 +1,4 @@
-"""Pixel orders of the papers: how many pixels a step takes, and what stands in for a removed one."""
+"""How each paper deletes and inserts pixels: how many in a step, and what replaces them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from captum_cams.images import blur
 
 @dataclass(frozen=True)
 class Preset:
-    """A protocol for the deletion and the insertion curve.
+    """How the deletion and the insertion curve replace the pixels of an image.
 
     Args:
         steps: number of steps from the whole image to the whole replacement, each with as many pixels as the others

@@ -1,70 +1,93 @@
 """How the papers measure: which metrics, of which classes, on which images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-from captum_cams.engine.scores import Task, check_task
-from captum_cams.errors import CAMError, lookup
-from captum_cams.metrics.presets import Preset
+from captum_cams.engine.scores import Task
+from captum_cams.errors import CAMError, check_choice, lookup
+from captum_cams.metrics.case import Conditions
+from captum_cams.metrics.catalogue import METRICS
+
+Classes = Literal["predicted", "annotated"]
+
+
+def _names(metrics: str | Iterable[str]) -> tuple[str, ...]:
+    return (metrics,) if isinstance(metrics, str) else tuple(metrics)
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What :func:`evaluate` computes.
+class Protocol(Conditions):
+    """What :func:`evaluate` measures.
 
     Args:
         metrics: names from ``METRICS``.
         classes: "predicted" explains the predicted class of each image, "annotated" every class of its labels.
-        preset: steps and replacement of the deletion and insertion curve.
-        masking: of average drop and increase, "multiply" or "fgcam".
-        margin: of the pointing game, in pixels.
         images: how many are drawn at random, the same ones in every run; None takes all.
         single_small_box: only images with exactly one box or mask, of at most half of the image.
-        whole: whether the command line squeezes the whole image into the network's input, or resizes its shorter side
-            and crops the centre.
-        task: what the model's output means: "multiclass", "multilabel", "binary", "regression", or a function of the
-            output that gives scores; see :data:`captum_cams.engine.scores.Task`.
+        whole: how the paper brings an image to the network's size: it squeezes the whole image, or it resizes the
+            shorter side and crops the centre. Only the command line reads this; ``evaluate`` gets images that are
+            prepared already.
+        **conditions: preset, masking, margin and task, by name, as :class:`Conditions` has them.
 
     Raises:
-        CAMError: an unknown task, or metrics that compare probabilities for a regression, which has none.
+        CAMError: unknown metrics, classes or task, or metrics that compare probabilities for a regression, which has
+            none.
     """
 
     metrics: tuple[str, ...]
-    classes: str = "predicted"
-    preset: str | Preset = "rise"
-    masking: str = "multiply"
-    margin: float = 0.0
+    classes: Classes = "predicted"
     images: int | None = None
     single_small_box: bool = False
     whole: bool = False
-    task: Task = "multiclass"
 
     def __post_init__(self) -> None:
-        probable = [one for one in self.metrics if one in ("average_drop", "average_increase", "adcc")]
-        if check_task(self.task) == "regression" and probable:
+        super().__post_init__()
+        object.__setattr__(self, "metrics", _names(self.metrics))
+        check_choice("classes", self.classes, get_args(Classes))
+        needs = {metric: lookup("metric", metric, METRICS).needs for metric in self.metrics}
+        probable = [metric for metric in self.metrics if "probabilities" in needs[metric]]
+        if self.task == "regression" and probable:
             raise CAMError(
                 f'{", ".join(probable)} compare probabilities, of which task="regression" has none; pass other '
                 'metrics, as ("deletion_auc", "insertion_auc", "over_all")'
             )
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the numbers depend on the labels of the images."""
+        return self.classes == "annotated" or any({"labels", "regions"} & METRICS[name].needs for name in self.metrics)
+
+    @property
+    def draws_curves(self) -> bool:
+        """Whether the deletion and insertion curves are computed."""
+        return any("curves" in METRICS[name].needs for name in self.metrics)
+
 
 _CURVES = ("deletion_auc", "insertion_auc", "over_all")
+_FAITHFULNESS = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase")
 
 PROTOCOLS: dict[str, Protocol] = {
+    # What evaluate and the command line measure unless told otherwise: the five numbers that most papers report. They
+    # need no labels and no boxes, and take every image. 28 steps, as in two of the papers below, are an eighth of the
+    # 224 that RISE takes at 224² pixels.
+    "default": Protocol(_FAITHFULNESS, preset="jittercam"),
+    # What the callback measures unless told otherwise: the same numbers in 10 steps, since a validation must be short.
+    "training": Protocol(_FAITHFULNESS, preset="quick"),
     # Li et al., ICPR 2022, table I: 2,000 images of the ILSVRC validation set, 3.6 % a step.
-    "fdcam-faithfulness": Protocol(_CURVES, preset="fdcam", images=2000, whole=True),
+    "fdcam_faithfulness": Protocol(_CURVES, preset="fdcam", images=2000, whole=True),
     # Table II: every class in every image of the VOC 2007 validation set.
-    "fdcam-discriminability": Protocol(("pointing_game",), classes="annotated", whole=True),
+    "fdcam_discriminability": Protocol(("pointing_game",), classes="annotated", whole=True),
     # Qiu et al., AAAI 2024, tables 1, 2, 4 and 5: 448 pixels a step, the best half of the pixels over a blurred image.
-    "fgcam-faithfulness": Protocol(
+    "fgcam_faithfulness": Protocol(
         ("average_drop", "average_increase", *_CURVES), preset="fgcam", masking="fgcam", images=2000, whole=True
     ),
     # Tables 3 and 6: the energy ("proportion") of 500 images with a single box of at most half of the pixels.
-    "fgcam-localisation": Protocol(("energy",), classes="annotated", images=500, single_small_box=True, whole=True),
+    "fgcam_localisation": Protocol(("energy",), classes="annotated", images=500, single_small_box=True, whole=True),
     # Hartley et al., BMVC 2021, table 2: all 50,000 images of the ILSVRC validation set.
-    "jittercam-accuracy": Protocol(_CURVES, preset="jittercam"),
+    "jittercam_accuracy": Protocol(_CURVES, preset="jittercam"),
     # Tables 3 and 4.
-    "jittercam-localisation": Protocol(
+    "jittercam_localisation": Protocol(
         (
             "localisation_error_value",
             "localisation_error_mean",
@@ -81,12 +104,14 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-def find_protocol(protocol: str | Protocol, metrics: Sequence[str] | None = None, task: Task | None = None) -> Protocol:
+def find_protocol(
+    protocol: str | Protocol = "default", metrics: str | Iterable[str] | None = None, task: Task | None = None
+) -> Protocol:
     """The protocol itself or the one with this name, with other metrics or for another task if these are given.
 
     Raises:
-        CAMError: unknown name; near ones are listed.
+        CAMError: an unknown name, of which near ones are listed, or what does not fit together.
     """
     found = protocol if isinstance(protocol, Protocol) else lookup("protocol", protocol, PROTOCOLS)
-    wanted = found.metrics if metrics is None else tuple(metrics)
+    wanted = found.metrics if metrics is None else _names(metrics)
     return replace(found, metrics=wanted, task=found.task if task is None else task)

@@ -7,10 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from captum_cams.engine.scores import Task
-from captum_cams.errors import CAMError, check_at_least, check_choice
-from captum_cams.metrics.catalogue import DEFAULT_METRICS, METRICS
+from captum_cams.errors import CAMError, check_at_least, check_choice, lookup
+from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.presets import Preset, find_preset
-from captum_cams.metrics.protocols import Protocol
+from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.batches import BatchFn, images_and_labels
 from lightning_callbacks.callback.image_explainer import Explaining
 from lightning_callbacks.callback.monitors import Patient
@@ -96,8 +96,8 @@ class CAMCallback(pl.Callback):
         layer: str | None = None,
         num_images: int = 8,
         every_n_epochs: int | None = None,
-        metrics: Sequence[str] = DEFAULT_METRICS,
-        preset: str | Preset = "quick",
+        metrics: Sequence[str] = (*PROTOCOLS["training"].metrics, "drift"),
+        preset: str | Preset = PROTOCOLS["training"].preset,
         margin: float = 0.0,
         choose: str = "first",
         true_class: bool = False,
@@ -117,7 +117,7 @@ class CAMCallback(pl.Callback):
         check_at_least("num_images", num_images, 1)
         check_choice("choose", choose, CHOICES)
         for metric in metrics:
-            check_choice("metrics", metric, (*METRICS, "drift"))
+            lookup("metric", metric, {**METRICS, "drift": None})
         if (mean is None) != (std is None):
             raise CAMError("mean and std undo the normalisation together; pass both or neither")
         if max_seconds_per_epoch is not None and not max_seconds_per_epoch > 0:

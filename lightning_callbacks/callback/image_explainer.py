@@ -168,8 +168,8 @@ class Explaining:
         maps = explain(images, predicted)
         places = [i for i, index in enumerate(true) if index is not None]
         shown = explain(images[places], [true[i] for i in places]).detach().float().cpu() if places else ()
-        case = Case(self.network, images, predicted, maps, known, explain, self.perturbations)
-        values, curves = measure(case, self.protocol)
+        case = Case(self.network, images, predicted, maps, known, explain, self.protocol, self.perturbations)
+        values, curves = measure(case, self.protocol.metrics)
         plain = {column: of.detach().float().cpu() for column, of in values.items()}
         others = dict(zip(places, shown, strict=True))
         return maps.detach().float().cpu(), others, plain, None if curves is None else curves.float().cpu()

@@ -10,9 +10,9 @@ from pytorch_lightning.loggers import Logger
 from captum_cams import visual
 from captum_cams.engine.scores import Task
 from captum_cams.images import upsample
+from captum_cams.metrics.catalogue import summary
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.callback.loggers import log_picture, log_text
-from lightning_callbacks.evaluation.table import Table
 
 STAGES = ("validation", "validate", "test")
 """Validation while a network is trained; ``Trainer.validate`` after that in the same Trainer; ``Trainer.test``."""
@@ -72,14 +72,11 @@ class Report:
         found = {}
         for method in self.methods:
             mine = [row.values[method] for row in rows if method in row.values]
-            columns = {name: torch.stack([one[name] for one in mine]) for name in (mine[0] if mine else ())}
-            places = torch.zeros(len(mine), 3, dtype=torch.long)
-            table = Table((method,), self.metrics, places, columns, None)
             for metric in self.metrics:
                 if metric == "drift":
                     value = _mean([drift[method] for drift in drifts if method in drift])
                 else:
-                    value = table[method, metric].mean if mine else math.nan
+                    value = summary(metric, torch.stack([one[metric] for one in mine])).mean if mine else math.nan
                 if math.isfinite(value):
                     found[f"{method}/{metric}"] = value
         return found

@@ -87,7 +87,7 @@ def evaluate_folder(
     model: str,
     data: Path,
     methods: Sequence[str] = ("gradcam",),
-    protocol: str = "jittercam-accuracy",
+    protocol: str = "default",
     metrics: Sequence[str] | None = None,
     out: Path = Path("evaluation"),
     devices: int = 1,
@@ -105,8 +105,8 @@ def evaluate_folder(
         model: a torchvision model by name, with its default weights, or module:function that returns a network.
         data: a folder with labels.csv, VOCdevkit, ImageNet's val, a folder for each class, or images alone.
         methods: names that "captum-cams methods" prints, wrappers as "fgcam(gradcam)".
-        protocol: how a paper measures: fdcam-faithfulness, fdcam-discriminability, fgcam-faithfulness,
-            fgcam-localisation, jittercam-accuracy, jittercam-localisation or adcc.
+        protocol: what is measured: default, or as a paper does: fdcam_faithfulness, fdcam_discriminability,
+            fgcam_faithfulness, fgcam_localisation, jittercam_accuracy, jittercam_localisation or adcc.
         metrics: others than the protocol's.
         out: folder for the table, the rows of each image, the curves, and the journal of what is done.
         devices: how many of them, a process each.
@@ -135,9 +135,9 @@ def evaluate_folder(
         loaded.network,
         loader,
         methods,
-        metrics,
-        trainer,
+        metrics=metrics,
         protocol=measured,
+        trainer=trainer,
         task=task,
         layer=layer,
         out=out,

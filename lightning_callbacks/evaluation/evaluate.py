@@ -1,6 +1,6 @@
 """The papers' table, methods × metrics, over a data set and on as many devices as a Trainer has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -19,19 +19,15 @@ from lightning_callbacks.lightning_internals import borrowed, starts_own_process
 from lightning_callbacks.methods import Methods
 from lightning_callbacks.network import OutputFn
 
-_DEFAULT = Protocol(
-    ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase"), preset="jittercam"
-)
-
 
 def evaluate(
     model: nn.Module,
     data: DataLoader | Dataset,
     methods: Methods = "gradcam",
-    metrics: Sequence[str] | None = None,
-    trainer: pl.Trainer | None = None,
     *,
-    protocol: str | Protocol = _DEFAULT,
+    metrics: str | Iterable[str] | None = None,
+    protocol: str | Protocol = "default",
+    trainer: pl.Trainer | None = None,
     task: Task | None = None,
     layer: str | None = None,
     batch_fn: BatchFn | None = None,
@@ -49,10 +45,10 @@ def evaluate(
         model: images → scores N×classes; a Lightning module, or any module.
         data: a data set, or a data loader of one; what a batch may hold is said at ``images_and_labels``.
         methods: names, explainers made beforehand, or a mapping of own names to either.
-        metrics: names from ``METRICS``, in place of the protocol's.
+        metrics: one or more names from ``METRICS``, instead of the protocol's.
+        protocol: a name from ``PROTOCOLS``, or a :class:`Protocol`; "default" measures insertion, deletion and
+            over-all with 28 steps, average drop and average increase, for the predicted class of every image.
         trainer: for more devices or another precision, as ``Trainer(devices=8, strategy="ddp")``; one device otherwise.
-        protocol: a paper's by name from ``PROTOCOLS``, or a :class:`Protocol`; otherwise curves of 28 steps, average
-            drop and average increase, for the predicted class.
         task: in place of the protocol's: "multiclass", "multilabel", "binary", "regression", or a function of the
             scores; see :data:`captum_cams.engine.scores.Task`.
         layer: dotted name of the layer to explain; None finds the last feature layer.
@@ -78,14 +74,25 @@ def evaluate(
     if str(trainer.precision) in ("16-true", "bf16-true", "64-true"):
         raise CAMError(f'precision "{trainer.precision}" would change the weights; use "bf16-mixed"')
     with isolate_rng():
-        given = layer, batch_fn, output_fn, out, version, class_names, skip_unreadable
-        evaluation = CAMEvaluation(model, data, methods, chosen, *given)
+        evaluation = CAMEvaluation(
+            model,
+            data,
+            methods,
+            chosen,
+            layer=layer,
+            batch_fn=batch_fn,
+            output_fn=output_fn,
+            out=out,
+            version=version,
+            class_names=class_names,
+            skip_unreadable=skip_unreadable,
+        )
         with borrowed(trainer, model):
             try:
                 trainer.test(evaluation, verbose=False)
             finally:
                 evaluation.teardown("test")  # Lightning leaves it out after an error
-    if not hasattr(evaluation, "table"):
+    if evaluation.table is None:
         raise CAMError("the trainer ran no batch; raise its limit_test_batches")
     rank_zero_only(print)(evaluation.table)
     return evaluation.table

@@ -8,69 +8,77 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
+from captum_cams.metrics.catalogue import METRICS
+
+
+def empty_columns(metrics: Sequence[str]) -> dict[str, Tensor]:
+    """The columns of an evaluation, without any row yet; :class:`Table` says what each holds."""
+    places = {name: torch.empty(0, dtype=torch.long) for name in ("image", "class", "method")}
+    values = {metric: torch.empty(0, *METRICS[metric].shape, dtype=torch.float32) for metric in metrics}
+    return places | values | {name: torch.empty(0, dtype=torch.float32) for name in ("seconds", "forward_seconds")}
+
 
 class Rows(Metric):
-    """One row for each method and pair of image and class; curves are summed.
+    """One row for each method and pair of image and class, in named columns; curves are summed.
 
     Args:
         methods: their names.
-        columns: name of each value in a row → how many numbers it has.
+        metrics: their names.
         steps: points of a curve.
     """
 
     full_state_update = False
-    places: list[Tensor]
-    values: list[Tensor]
     skipped: list[Tensor]
-    curves: Tensor
 
-    def __init__(self, methods: Sequence[str], columns: Mapping[str, int], steps: int) -> None:
+    def __init__(self, methods: Sequence[str], metrics: Sequence[str], steps: int) -> None:
         super().__init__()
-        self.methods, self.columns = tuple(methods), dict(columns)
-        self.add_state("places", [], dist_reduce_fx="cat")
-        self.add_state("values", [], dist_reduce_fx="cat")
+        self.methods, self.empty = tuple(methods), empty_columns(metrics)
+        for name in self.empty:
+            self.add_state(_state(name), [], dist_reduce_fx="cat")
+        for method in self.methods:
+            self.add_state(_state(method, "curves"), torch.zeros(2, steps), dist_reduce_fx="sum")
         self.add_state("skipped", [], dist_reduce_fx="cat")
-        self.add_state("curves", torch.zeros(len(self.methods), 2, steps), dist_reduce_fx="sum")
-        # A process without any batch takes part in the gathering too.
-        width = sum(self.columns.values())
-        self.update(torch.empty(0, 3, dtype=torch.long), torch.empty(0, width), torch.zeros_like(self.curves))
+        self.update(self.empty, {})  # a process without any batch takes part in the gathering too
 
-    def update(self, places: Tensor, values: Tensor, curves: Tensor, skipped: Sequence[int] = ()) -> None:
-        """Add rows: places R×3 (image, class, method), values R×width; and images that could not be read."""
-        self.places.append(places.to(self.device))
-        self.values.append(values.to(self.device))
+    def update(self, columns: Mapping[str, Tensor], curves: Mapping[str, Tensor], skipped: Sequence[int] = ()) -> None:
+        """Add rows.
+
+        Args:
+            columns: those of :func:`empty_columns`, with as many rows each.
+            curves: method → sum of the deletion and insertion curves of these rows.
+            skipped: images that could not be read.
+        """
+        for name in self.empty:
+            getattr(self, _state(name)).append(columns[name].to(self.device))
+        for method, both in curves.items():
+            getattr(self, _state(method, "curves")).add_(both.to(self.device))
         self.skipped.append(torch.tensor([*skipped], dtype=torch.long, device=self.device))
-        self.curves += curves.to(self.device)
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Places and values, sorted by image, class and method, the curves' sum, and the images left out."""
-        places, values = (dim_zero_cat(state) for state in (self.places, self.values))
-        order = sorted(range(len(places)), key=places.tolist().__getitem__)
+    def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[int]]:
+        """The columns, sorted by image, class and method, the sums of the curves, and the images left out."""
+        columns = {name: dim_zero_cat(getattr(self, _state(name))).cpu() for name in self.empty}
+        places = [*zip(*(columns[name].tolist() for name in ("image", "class", "method")), strict=True)]
+        order = torch.tensor(sorted(range(len(places)), key=places.__getitem__), dtype=torch.long)
+        curves = {method: getattr(self, _state(method, "curves")).cpu() for method in self.methods}
         skipped = sorted({*dim_zero_cat(self.skipped).tolist()})
-        return places.cpu()[order], values.cpu()[order], self.curves.cpu(), skipped
+        return {name: column[order] for name, column in columns.items()}, curves, skipped
 
-    def named(self, places: Tensor, values: Tensor, curves: Tensor) -> dict[str, Any]:
-        """The same rows with every method and every column by name, whatever their order."""
-        found: dict[str, Any] = {}
-        for number, method in enumerate(self.methods):
-            mine = places[:, 2] == number
-            columns = values[mine].split(list(self.columns.values()), 1)
-            found[method] = {
-                "pairs": places[mine, :2].tolist(),
-                "values": {name: column.tolist() for name, column in zip(self.columns, columns, strict=True)},
-                "curves": curves[number].tolist(),
-            }
-        return found
+    def to_json(self, columns: Mapping[str, Tensor], curves: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What :meth:`update` takes, with each method by its name, whose number is another one in another run."""
+        plain = {name: column.tolist() for name, column in columns.items()}
+        plain["method"] = [self.methods[number] for number in plain["method"]]
+        return {"columns": plain, "curves": {method: both.tolist() for method, both in curves.items()}}
 
-    def numbered(self, found: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """What :meth:`named` was given."""
-        places, values = [torch.empty(0, 3, dtype=torch.long)], [torch.empty(0, sum(self.columns.values()))]
-        for number, method in enumerate(self.methods):
-            pairs = torch.tensor(found[method]["pairs"], dtype=torch.long).view(-1, 2)
-            places.append(torch.cat((pairs, torch.full((len(pairs), 1), number)), 1))
-            columns = [
-                torch.tensor(found[method]["values"][name]).view(-1, width) for name, width in self.columns.items()
-            ]
-            values.append(torch.cat(columns, 1))
-        curves = torch.tensor([found[method]["curves"] for method in self.methods])
-        return torch.cat(places), torch.cat(values), curves
+    def from_json(self, found: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What :meth:`to_json` was given."""
+        plain = found["columns"] | {"method": [self.methods.index(name) for name in found["columns"]["method"]]}
+        columns = {
+            name: torch.tensor(plain[name], dtype=empty.dtype).reshape(-1, *empty.shape[1:])
+            for name, empty in self.empty.items()
+        }
+        return columns, {method: torch.tensor(both, dtype=torch.float32) for method, both in found["curves"].items()}
+
+
+def _state(name: str, kind: str = "column") -> str:
+    """The attribute that holds a column, which no attribute of torchmetrics can be."""
+    return f"{kind} of {name}"

@@ -49,7 +49,7 @@ def indices_of(loader: DataLoader) -> list[int]:
     return indices
 
 
-def drawn(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool]) -> list[int]:
+def draw(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool]) -> list[int]:
     """The wanted indices, or ``count`` of them at random; the same ones in every run.
 
     Raises:
@@ -57,11 +57,11 @@ def drawn(indices: Sequence[int], count: int | None, wanted: Callable[[int], boo
     """
     order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0)).tolist()
     found: list[int] = []
-    for place in order:
+    for position in order:
         if count is not None and len(found) == count:
             break
-        if wanted(indices[place]):
-            found.append(indices[place])
+        if wanted(indices[position]):
+            found.append(indices[position])
     if not found:
         raise CAMError(
             f"none of {len(indices)} images has what the protocol asks for, one annotated box or mask of at most half "

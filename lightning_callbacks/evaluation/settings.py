@@ -13,6 +13,9 @@ from captum_cams.engine.untouched import unwrap
 from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.network import Network
 
+FORMAT = 2
+"""Of the entries of a journal: one of another format belongs to another version, and is not read."""
+
 
 def settings_of(
     model: nn.Module,
@@ -43,6 +46,7 @@ def settings_of(
         "images": sum(map(len, parts)),
         "batches": digest(parts),
         "code version": version,
+        "journal format": FORMAT,
         "captum_cams": captum_cams.__version__,
         "torch": torch.__version__,
     }

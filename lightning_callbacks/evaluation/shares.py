@@ -1,7 +1,7 @@
 """A data set as numbered batches, each of which is done once, by one process."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -9,15 +9,25 @@ from torch.utils.data.distributed import DistributedSampler
 
 from captum_cams.errors import CAMError
 
-NOTHING = -1
-"""The number of no batch."""
+
+class NumberedBatch(NamedTuple):
+    """A batch of the data set, as :class:`Batches` reads it.
+
+    Args:
+        number: of the batch, or None where a process has nothing to do.
+        indices: of its images in the data set.
+        unread: index → reason, of the images that cannot be read.
+        content: what the loader's ``collate_fn`` makes, or None where no image is left.
+    """
+
+    number: int | None
+    indices: list[int]
+    unread: dict[int, str]
+    content: Any
 
 
 class Batches(Dataset):
-    """Item k is the k-th batch: its number, the indices of its images, why others of it cannot be read, and what the
-    loader's ``collate_fn`` makes, or None where no image is left.
-
-    Which images share a batch does not depend on the number of processes.
+    """Item k is the k-th batch; which images share a batch does not depend on the number of processes.
 
     Args:
         loader: whose data set, batch size, ``collate_fn`` and sampler (which images, not their order) are taken.
@@ -33,9 +43,9 @@ class Batches(Dataset):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, k: int) -> tuple[int, list[int], dict[int, str], Any]:
-        if k == NOTHING:
-            return k, [], {}, None
+    def __getitem__(self, k: int | None) -> NumberedBatch:
+        if k is None:
+            return NumberedBatch(None, [], {}, None)
         items: dict[int, Any] = {}
         unread: dict[int, str] = {}
         for index in self.parts[k]:
@@ -44,7 +54,7 @@ class Batches(Dataset):
                 items[index] = item
             else:
                 unread[index] = reason
-        return k, [*items], unread, self.collate([*items.values()]) if items else None
+        return NumberedBatch(k, [*items], unread, self.collate([*items.values()]) if items else None)
 
 
 def read(data: Dataset, index: int, skip_unreadable: bool) -> tuple[Any, str | None]:
@@ -75,10 +85,11 @@ class Unrepeated(DistributedSampler):
     def __init__(self, batches: Batches, finished: set[int], world_size: int, rank: int) -> None:
         super().__init__(batches, world_size, rank, shuffle=False)
         left = [k for k in range(len(batches)) if k not in finished]
-        # Lightning ends a process that has nothing to do, and with it all that wait for it.
-        self.mine = [*sorted(finished)[rank::world_size], *left[rank::world_size]] or [NOTHING]
+        mine: list[int | None] = [*sorted(finished)[rank::world_size], *left[rank::world_size]]
+        # Lightning runs no epoch, and so no gathering at its end, in a process whose loader is empty.
+        self.mine = mine or [None]
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[int | None]:
         return iter(self.mine)
 
     def __len__(self) -> int:

@@ -68,7 +68,7 @@ def test_an_explainer_of_other_scores_is_refused():
     model, loader = Net().eval(), DataLoader(TensorDataset(data(4).tensors[0]), 2)
 
     def run(explainer, **given):
-        return evaluate(model, loader, explainer, ("complexity",), **given)
+        return evaluate(model, loader, explainer, metrics=("complexity",), **given)
 
     for given in ({"task": flipped}, {"output_fn": flipped}):
         with pytest.raises(cc.CAMError, match="must explain the scores that are measured"):
@@ -99,12 +99,12 @@ def test_batch_fn_keeps_the_images_and_may_translate_the_labels():
     labels = [{"labels": torch.tensor([1]), "boxes": box}] * 2
     named = DataLoader(Named(x, torch.arange(4)), 2)
     with pytest.raises(cc.CAMError, match="keep all 2 images"):
-        evaluate(model, named, "gradcam", ("complexity",), batch_fn=lambda batch: (batch[0][1:], None))
+        evaluate(model, named, "gradcam", metrics=("complexity",), batch_fn=lambda batch: (batch[0][1:], None))
     table = evaluate(
         model,
         named,
         "gradcam",
-        ("energy",),
+        metrics=("energy",),
         protocol=Protocol((), "annotated"),
         batch_fn=lambda batch: (batch[0], labels),
     )

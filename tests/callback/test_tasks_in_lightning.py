@@ -45,17 +45,17 @@ METRICS = ("deletion_auc", "insertion_auc", "over_all")
 def test_evaluation_reads_the_task(task, tmp_path):
     model, x = small(task), images(4)
     data = DataLoader(TensorDataset(x), 2)
-    table = evaluate(model, data, "gradcam", METRICS, layer="last", task=task_of(task), out=tmp_path)
+    table = evaluate(model, data, "gradcam", metrics=METRICS, layer="last", task=task_of(task), out=tmp_path)
     other = "multiclass" if task != "binary" else "regression"
     with pytest.raises(cc.CAMError, match=r"methods\.gradcam\.task, protocol\.task"):
-        evaluate(model, data, "gradcam", METRICS, layer="last", task=other, out=tmp_path)
+        evaluate(model, data, "gradcam", metrics=METRICS, layer="last", task=other, out=tmp_path)
     with torch.no_grad():
         predicted = scores_of(model(x), task_of(task)).argmax(1)
     maps = cc.GradCAM(model, "last", task=task_of(task)).attribute(x, predicted)
     curve = metrics.deletion_curve(model, x, maps, predicted, preset="jittercam", task=task_of(task))
     assert math.isclose(table["gradcam", "deletion_auc"].mean, float(metrics.curve_area(curve).mean()), rel_tol=1e-4)
     with pytest.raises(cc.CAMError, match="must be made for the task that is measured"):
-        evaluate(model, data, cc.GradCAM(model, "last", task="multiclass"), METRICS, task="multilabel")
+        evaluate(model, data, cc.GradCAM(model, "last", task="multiclass"), metrics=METRICS, task="multilabel")
 
 
 class Binary(pl.LightningModule):

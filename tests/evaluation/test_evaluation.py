@@ -16,7 +16,7 @@ import captum_cams as cc
 from captum_cams import metrics as m
 from lightning_callbacks import METRICS, PROTOCOLS, CAMCallback, Protocol, evaluate
 from lightning_callbacks.evaluation.sampling import indices_of
-from lightning_callbacks.evaluation.shares import NOTHING, Batches, Unrepeated
+from lightning_callbacks.evaluation.shares import Batches, Unrepeated
 from tests.support.evaluation_run import IMAGES, Boxed, loader, network, quiet
 from tests.support.lightning_modules import Net
 from tests.support.untouched import same, state
@@ -35,7 +35,7 @@ def model():
 
 
 def test_every_cell_is_the_metric_called_by_hand(model):
-    table = evaluate(model, loader(), ["gradcam"], METRICS, quiet())
+    table = evaluate(model, loader(), ["gradcam"], metrics=METRICS, trainer=quiet())
     data = Boxed()
     images = data.images
     cam = cc.GradCAM(model)
@@ -75,15 +75,17 @@ def test_every_cell_is_the_metric_called_by_hand(model):
         assert cell.mean == pytest.approx(float(m.localisation_error(overlap)))
         assert cell.level is not None
     assert table["gradcam", "iou"].mean == pytest.approx(float(overlaps["value"].mean(0).max()))
-    torch.testing.assert_close(table.curves[0], torch.stack((deletion.mean(0), insertion.mean(0))))
+    torch.testing.assert_close(table.curves["gradcam"], torch.stack((deletion.mean(0), insertion.mean(0))))
 
 
 def test_annotated_classes_are_each_explained(model):
-    table = evaluate(model, loader(3), ["gradcam"], ["pointing_game"], quiet(), protocol="fdcam-discriminability")
+    table = evaluate(
+        model, loader(3), ["gradcam"], metrics=["pointing_game"], trainer=quiet(), protocol="fdcam_discriminability"
+    )
     data = Boxed()
     pairs = [(i, c) for i in range(IMAGES) for c in sorted(set(data[i][1]["labels"].tolist()))]
-    assert [tuple(place[:2].tolist()) for place in table.places] == pairs
-    for (i, c), value in zip(pairs, table.values["pointing_game"], strict=True):
+    assert [*zip(table.columns["image"].tolist(), table.columns["class"].tolist(), strict=True)] == pairs
+    for (i, c), value in zip(pairs, table.columns["pointing_game"], strict=True):
         image, target = data[i]
         maps = cc.GradCAM(model).attribute(image[None], c)
         assert float(m.pointing_game(maps, [target["boxes"][target["labels"] == c]], SIZE)) == float(value)
@@ -97,12 +99,12 @@ def test_protocols_choose_their_images(model):
             return image, target if i % 4 else {"labels": torch.tensor([0]), "boxes": large}
 
     items = DataLoader(Labelled(), 2, collate_fn=lambda items: tuple(zip(*items, strict=True)))
-    table = evaluate(model, items, ["gradcam"], trainer=quiet(), protocol="fgcam-localisation")
-    assert table.places[:, 0].tolist() == [2, 6, 10]  # one box, and not a large one
+    table = evaluate(model, items, ["gradcam"], trainer=quiet(), protocol="fgcam_localisation")
+    assert table.columns["image"].tolist() == [2, 6, 10]  # one box, and not a large one
     few = Protocol(("complexity",), images=4)
-    assert len(evaluate(model, loader(), trainer=quiet(), protocol=few).places) == 4
+    assert len(evaluate(model, loader(), trainer=quiet(), protocol=few).columns["image"]) == 4
     with pytest.raises(cc.CAMError, match="none of 5 images has what the protocol asks for"):
-        evaluate(model, TensorDataset(torch.rand(5, 3, 24, 24)), trainer=quiet(), protocol="fgcam-localisation")
+        evaluate(model, TensorDataset(torch.rand(5, 3, 24, 24)), trainer=quiet(), protocol="fgcam_localisation")
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -118,7 +120,7 @@ def test_every_protocol_runs(model, name, tmp_path):
 
 def test_files_say_what_the_table_says(model, tmp_path, capsys):
     methods = {"ours": cc.GradCAM(model, "2"), "theirs": "layercam"}
-    table = evaluate(model, loader(), methods, ["over_all", "iou"], quiet(), out=tmp_path)
+    table = evaluate(model, loader(), methods, metrics=["over_all", "iou"], trainer=quiet(), out=tmp_path)
     assert str(table) in capsys.readouterr().out
     whole = json.loads((tmp_path / "table.json").read_text())
     assert whole["table"]["ours"]["over_all"]["mean"] == table["ours", "over_all"].mean
@@ -132,9 +134,9 @@ def test_files_say_what_the_table_says(model, tmp_path, capsys):
 
 
 def test_another_evaluation_does_not_mix_with_this_one(model, tmp_path):
-    evaluate(model, loader(), ["gradcam"], ["complexity"], quiet(), out=tmp_path)
+    evaluate(model, loader(), ["gradcam"], metrics=["complexity"], trainer=quiet(), out=tmp_path)
     with pytest.raises(cc.CAMError, match=r"another evaluation, which differs in protocol.metrics; pass another out"):
-        evaluate(model, loader(), ["gradcam"], ["energy"], quiet(), out=tmp_path)
+        evaluate(model, loader(), ["gradcam"], metrics=["energy"], trainer=quiet(), out=tmp_path)
     others = Boxed()
     others.images = others.images.flip(0)
     for data, methods, options, words in (
@@ -146,11 +148,11 @@ def test_another_evaluation_does_not_mix_with_this_one(model, tmp_path):
     ):
         given = DataLoader(data, 2, collate_fn=loader().collate_fn)
         with pytest.raises(cc.CAMError, match=words):
-            evaluate(model, given, methods, ["complexity"], **{"trainer": quiet(), "out": tmp_path, **options})
+            evaluate(model, given, methods, metrics=["complexity"], **{"trainer": quiet(), "out": tmp_path, **options})
     with torch.no_grad():
         model[0].weight[0] += 1
     with pytest.raises(cc.CAMError, match=r"differs in model\.weights"):
-        evaluate(model, loader(), ["gradcam"], ["complexity"], quiet(), out=tmp_path)
+        evaluate(model, loader(), ["gradcam"], metrics=["complexity"], trainer=quiet(), out=tmp_path)
 
 
 def test_batches_without_any_class_do_not_stop_a_restart(model, tmp_path):
@@ -161,7 +163,7 @@ def test_batches_without_any_class_do_not_stop_a_restart(model, tmp_path):
 
     given = DataLoader(Sparse(), 2, collate_fn=loader().collate_fn)
     tables = [
-        evaluate(model, given, ["gradcam"], trainer=quiet(), protocol="fdcam-discriminability", out=tmp_path)
+        evaluate(model, given, ["gradcam"], trainer=quiet(), protocol="fdcam_discriminability", out=tmp_path)
         for _ in range(2)
     ]
     assert str(tables[0]) == str(tables[1])
@@ -176,8 +178,9 @@ def test_a_network_that_changes_its_input_in_place_is_measured_like_one_that_doe
         def forward(self, x):
             return self.inner((x - 0.5) / 0.1 if self.careful else x.sub_(0.5).div_(0.1))
 
-    tables = [evaluate(Hasty(careful), loader(), ["gradcam"], ["over_all"], quiet()) for careful in (True, False)]
-    assert torch.equal(tables[0].values["over_all"], tables[1].values["over_all"])
+    given = {"methods": "gradcam", "metrics": ["over_all"]}
+    tables = [evaluate(Hasty(careful), loader(), **given, trainer=quiet()) for careful in (True, False)]
+    assert torch.equal(tables[0].columns["over_all"], tables[1].columns["over_all"])
 
 
 def test_the_model_and_the_random_state_are_left_as_they_were(tmp_path):
@@ -203,7 +206,7 @@ def test_the_trainer_goes_on_with_its_own_module(model, tmp_path):
     watching = CAMCallback(on_error="raise")
     trainer = quiet(max_epochs=1, callbacks=[watching])
     trainer.fit(module, few, few)
-    evaluate(module, few, ["gradcam"], ["complexity"], trainer)
+    evaluate(module, few, ["gradcam"], metrics=["complexity"], trainer=trainer)
     assert trainer.lightning_module is module
     trainer.save_checkpoint(tmp_path / "after.ckpt")
     Net.load_from_checkpoint(tmp_path / "after.ckpt")
@@ -217,7 +220,7 @@ def test_batches_and_their_shares_cover_each_image_once():
         assert [*chain(*batches.parts)] == expected
         for world in (1, 2, 3, 8):
             shares = [list(Unrepeated(batches, {1}, world, rank)) for rank in range(world)]
-            assert sorted(k for k in chain(*shares) if k != NOTHING) == [*range(len(batches))]
+            assert sorted(k for k in chain(*shares) if k is not None) == [*range(len(batches))]
             assert shares[0][0] == 1  # what is finished is compared first
             assert all(shares)  # a process without any batch would end the others
 
@@ -239,9 +242,8 @@ def test_the_loaders_own_choice_of_images_is_kept():
         ({"methods": ["gradcan"]}, 'unknown CAM "gradcan"; did you mean "gradcam"'),
         ({"methods": []}, "at least one method"),
         ({"methods": ["gradcam", "Grad-CAM"]}, "a name of its own"),
-        ({"metrics": ["deletion"]}, "metrics must be one of 'deletion_auc'"),
-        ({"protocol": "fdcam-faithfullness"}, 'did you mean "fdcam-faithfulness"'),
-        ({"protocol": Protocol(("energy",), classes="all")}, "classes must be one of 'predicted', 'annotated'"),
+        ({"metrics": ["deletion"]}, 'unknown metric "deletion"; did you mean "deletion_auc"?'),
+        ({"protocol": "fdcam-faithfullness"}, 'did you mean "fdcam_faithfulness"'),
         ({"data": [torch.zeros(2, 3, 8, 8)]}, "must be a DataLoader or a Dataset with a length"),
         ({"data": TensorDataset(torch.zeros(0, 3, 8, 8))}, "at least one image, got none"),
         ({"data": TensorDataset(torch.zeros(2, 5))}, "a batch must be images"),

@@ -44,7 +44,7 @@ def test_methods_in_another_order_keep_their_numbers(tmp_path):
     assert again.methods == ("random", "gradcam", "constant")
     assert numbers(again) == numbers(first)
     for name in first.methods:
-        one, other = (table.curves[table.methods.index(name)] for table in (first, again))
+        one, other = (table.curves[name] for table in (first, again))
         assert torch.equal(one, other)
     with pytest.raises(cc.CAMError, match=r"differs in methods\.eigencam"):
         run(tmp_path, (*first.methods, "eigencam"))
@@ -128,7 +128,7 @@ def test_images_that_cannot_be_read_are_named_or_left_out_and_counted(tmp_path):
     with pytest.warns(UserWarning, match=r"left out image (\d): broken data stream in \1\.jpg"):
         table = run(tmp_path, ["gradcam"], data=broken, skip_unreadable=True)
     assert table.skipped == (1, 4, 5)  # of which two fill a batch
-    assert [*dict.fromkeys(table.places[:, 0].tolist())] == [0, 2, 3, 6]
+    assert [*dict.fromkeys(table.columns["image"].tolist())] == [0, 2, 3, 6]
     assert "could not be read: 3 images (1, 4, 5)" in str(table)
     assert json.loads((tmp_path / "table.json").read_text())["skipped"] == [1, 4, 5]
     assert run(tmp_path, ["gradcam"], data=broken, skip_unreadable=True).skipped == (1, 4, 5)

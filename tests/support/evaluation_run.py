@@ -52,9 +52,9 @@ def main() -> None:
     trainer = quiet(devices=devices, strategy="ddp" if devices > 1 else "auto")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = evaluate(network(), loader(), METHODS, METRICS, trainer, out=out)
+        table = evaluate(network(), loader(), METHODS, metrics=METRICS, trainer=trainer, out=out)
     if trainer.is_global_zero:
-        print(json.dumps({"rows": len(table.places), "rank": trainer.global_rank}))
+        print(json.dumps({"rows": len(table.columns["image"]), "rank": trainer.global_rank}))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ Raises:
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ from captum_cams.images import blur, heat, upsample
 from captum_cams.metrics.presets import Preset, find_preset
 
 Forward = Callable[..., Any]
+Masking = Literal["multiply", "fgcam"]
+"""What is shown of an image; see :func:`average_drop`."""
 
 
 def deletion_curve(
@@ -85,7 +87,7 @@ def average_drop(
     maps: Tensor,
     target: Any = None,
     *,
-    masking: str = "multiply",
+    masking: Masking = "multiply",
     task: Task = "multiclass",
 ) -> Tensor:
     """100 · max(0, p − o) / p per image, N, in percent: what the explained part alone loses of the probability.
@@ -104,7 +106,7 @@ def average_increase(
     maps: Tensor,
     target: Any = None,
     *,
-    masking: str = "multiply",
+    masking: Masking = "multiply",
     task: Task = "multiclass",
 ) -> Tensor:
     """100 where the explained part alone has a higher probability than the image, else 0: N, in percent.
@@ -120,7 +122,7 @@ def drop_and_increase(
     maps: Tensor,
     target: Any = None,
     *,
-    masking: str = "multiply",
+    masking: Masking = "multiply",
     task: Task = "multiclass",
 ) -> tuple[Tensor, Tensor]:
     """:func:`average_drop` and :func:`average_increase` for the runs of one."""
@@ -175,9 +177,9 @@ def _rank(maps: Tensor) -> Tensor:
 
 
 def _explained(
-    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: str, task: Task
+    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: Masking, task: Task
 ) -> tuple[Tensor, Tensor]:
-    check_choice("masking", masking, ("multiply", "fgcam"))
+    check_choice("masking", masking, get_args(Masking))
     check_model(forward_func)
     maps, size = check_maps(inputs, maps), inputs.shape[-2:]
     with untouched(forward_func):

@@ -14,6 +14,7 @@ Raises:
 """
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from scipy import ndimage
@@ -23,6 +24,8 @@ from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief, check_choice, check_finite, check_tensor, shape_of
 from captum_cams.images import heat
 
+Threshold = Literal["value", "mean", "energy"]
+"""How a map is cut; see :func:`region_overlap`."""
 LEVELS = tuple(level / 20 for level in range(20))
 """0, 0.05, … 0.95: the thresholds of Hartley et al."""
 
@@ -54,7 +57,7 @@ def region_overlap(
     regions: Sequence[Tensor],
     size: tuple[int, int],
     *,
-    threshold: str = "value",
+    threshold: Threshold = "value",
     levels: Sequence[float] = LEVELS,
 ) -> Tensor:
     """Intersection over union of the annotation and what the map shows: N×levels, 0 to 1.
@@ -66,7 +69,7 @@ def region_overlap(
     kept with all masks together. A constant map is scaled to zeros: "value" keeps all pixels at level 0 and none above,
     "mean" keeps all, and "energy" keeps the first.
     """
-    check_choice("threshold", threshold, ("value", "mean", "energy"))
+    check_choice("threshold", threshold, get_args(Threshold))
     scaled = heat(_checked(maps, regions, size), size)[:, 0].cpu()
     return torch.stack(
         [
@@ -116,7 +119,7 @@ def _distance(regions: Tensor, y: int, x: int) -> float:
     return float((across.double() ** 2 + down.double() ** 2).min().sqrt())
 
 
-def _kept(heat: Tensor, threshold: str, level: float) -> Tensor:
+def _kept(heat: Tensor, threshold: Threshold, level: float) -> Tensor:
     if threshold == "value":
         return heat >= level
     if threshold == "mean":

@@ -1,0 +1,74 @@
+"""The files of an evaluation: table.md, table.csv, table.json, rows.csv and curves.png."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from captum_cams import visual
+from captum_cams.metrics.catalogue import METRICS
+from lightning_callbacks.evaluation.table import Table
+
+
+def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
+    """Write everything that a table says into a folder.
+
+    Args:
+        table: of the evaluation.
+        folder: which is there already.
+        settings: of the evaluation, for table.json.
+    """
+    (folder / "table.md").write_text(f"{table}\n")
+    cells = {method: {metric: vars(table[method, metric]) for metric in table.metrics} for method in table.methods}
+    with open(folder / "table.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "metric", "mean", "standard_error", "n", "level"])
+        writer.writerows(
+            [method, metric, *cell.values()] for method, of in cells.items() for metric, cell in of.items()
+        )
+    cost = {
+        method: {"seconds_per_image": table.seconds(method), "forward_passes": table.forward_passes(method)}
+        for method in table.methods
+    }
+    curves = [table.curves[method].tolist() for method in table.methods] if table.curves else None
+    whole = {"settings": settings, "table": cells, "cost": cost, "curves": curves, "skipped": table.skipped}
+    (folder / "table.json").write_text(json.dumps(_without_nan(whole), indent=2, allow_nan=False) + "\n")
+    columns = _columns(table)
+    with open(folder / "rows.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    if table.curves:
+        pairs = {method: (both[0], both[1]) for method, both in table.curves.items()}
+        quantity = "value" if settings.get("protocol", {}).get("task") == "regression" else "probability"
+        Image.fromarray(visual.curves(pairs, quantity)).save(folder / "curves.png")
+
+
+def _columns(table: Table) -> dict[str, list[Any]]:
+    """One value in each row: of a metric that chooses a level, the value at the best level of the row's method."""
+    methods = table.columns["method"]
+    found: dict[str, list[Any]] = {
+        "image": table.columns["image"].tolist(),
+        "class": table.columns["class"].tolist(),
+        "method": [table.methods[number] for number in methods.tolist()],
+    }
+    for name in (*table.metrics, "seconds"):
+        column = table.columns[name]
+        levels = METRICS[name].levels if name in METRICS else ()
+        if levels:
+            best = torch.tensor([levels.index(table[method, name].level or 0.0) for method in table.methods])
+            column = column[torch.arange(len(column)), best[methods]]
+        found[name] = ["" if math.isnan(value) else value for value in column.tolist()]
+    return found
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
