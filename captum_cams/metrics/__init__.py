@@ -1,6 +1,10 @@
 """How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
 
 from captum_cams.images import blur
+from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.case import Case, Conditions
+from captum_cams.metrics.catalogue import METRICS, Summary
+from captum_cams.metrics.entry import MetricEntry, register_metric
 from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional.adcc import adcc, adcc_of_parts, coherency, complexity
 from captum_cams.metrics.functional.faithfulness import (
@@ -21,19 +25,28 @@ from captum_cams.metrics.functional.localisation import (
 )
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
 from captum_cams.metrics.presets import PRESETS, Preset
+from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 
 __all__ = [
     "ADCC",
+    "METRICS",
     "PRESETS",
+    "PROTOCOLS",
+    "Annotation",
     "AverageDrop",
     "AverageIncrease",
+    "Case",
+    "Conditions",
     "DeletionAUC",
     "EnergyPointingGame",
     "InsertionAUC",
     "LocalisationError",
+    "MetricEntry",
     "OverAll",
     "PointingGame",
     "Preset",
+    "Protocol",
+    "Summary",
     "adcc",
     "adcc_of_parts",
     "average_drop",
@@ -51,4 +64,5 @@ __all__ = [
     "pointing_game",
     "region_mask",
     "region_overlap",
+    "register_metric",
 ]

@@ -119,7 +119,7 @@ class CAMEvaluation(pl.LightningModule):
             self.journal.write(self.trainer.global_rank, entry)
 
     def on_test_epoch_end(self) -> None:
-        columns, curves, skipped = self.rows.compute()
+        columns, curves, skipped = self.rows.gathered()
         names, metrics = tuple(self.explainers), self.protocol.metrics
         count = dict(zip(names, columns["method"].bincount(minlength=len(names)).tolist(), strict=True))
         means = {name: both / count[name] for name, both in curves.items()} if self.protocol.draws_curves else {}

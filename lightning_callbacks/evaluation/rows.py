@@ -63,6 +63,11 @@ class Rows(Metric):
         skipped = sorted({*dim_zero_cat(self.skipped).tolist()})
         return {name: column[order] for name, column in columns.items()}, curves, skipped
 
+    def gathered(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[int]]:
+        """What :meth:`compute` gives, from all processes; of a single row too, whose axis torchmetrics takes away."""
+        columns, curves, skipped = self.compute()
+        return {name: self._shaped(name, column) for name, column in columns.items()}, curves, skipped
+
     def to_json(self, columns: Mapping[str, Tensor], curves: Mapping[str, Tensor]) -> dict[str, Any]:
         """What :meth:`update` takes, with each method by its name, whose number is another one in another run."""
         plain = {name: column.tolist() for name, column in columns.items()}
@@ -73,10 +78,12 @@ class Rows(Metric):
         """What :meth:`to_json` was given."""
         plain = found["columns"] | {"method": [self.methods.index(name) for name in found["columns"]["method"]]}
         columns = {
-            name: torch.tensor(plain[name], dtype=empty.dtype).reshape(-1, *empty.shape[1:])
-            for name, empty in self.empty.items()
+            name: self._shaped(name, torch.tensor(plain[name], dtype=none.dtype)) for name, none in self.empty.items()
         }
         return columns, {method: torch.tensor(both, dtype=torch.float32) for method, both in found["curves"].items()}
+
+    def _shaped(self, name: str, column: Tensor) -> Tensor:
+        return column.reshape(-1, *self.empty[name].shape[1:])
 
 
 def _state(name: str, kind: str = "column") -> str:

@@ -53,7 +53,13 @@ def deletion_curve(
     happens to give); a target may be named (there it is the predicted class); and maps smaller than the image are
     resized.
     """
-    return _curve(forward_func, inputs, maps, target, task, find_preset(preset), False, perturbations_per_eval)
+    found = find_preset(preset)
+
+    def ends(images: Tensor) -> tuple[Tensor, Tensor]:
+        return images, found.deleted(images)
+
+    scores, chances = _between(forward_func, inputs, maps, ends, found, perturbations_per_eval, task)
+    return _of_class(chances, target, unchanged=scores[:, 0])
 
 
 def insertion_curve(
@@ -70,7 +76,13 @@ def insertion_curve(
 
     Source and order as in :func:`deletion_curve`.
     """
-    return _curve(forward_func, inputs, maps, target, task, find_preset(preset), True, perturbations_per_eval)
+    found = find_preset(preset)
+
+    def ends(images: Tensor) -> tuple[Tensor, Tensor]:
+        return found.inserted_into(images), images
+
+    scores, chances = _between(forward_func, inputs, maps, ends, found, perturbations_per_eval, task)
+    return _of_class(chances, target, unchanged=scores[:, -1])
 
 
 def curve_area(curve: Tensor) -> Tensor:
@@ -125,7 +137,7 @@ def drop_and_increase(
     masking: Masking = "multiply",
     task: Task = "multiclass",
 ) -> tuple[Tensor, Tensor]:
-    """:func:`average_drop` and :func:`average_increase` for the runs of one."""
+    """:func:`average_drop` and :func:`average_increase`, both at the cost of one."""
     if task == "regression":
         raise CAMError(
             'average drop, average increase and ADCC compare probabilities, got task="regression"; use the curves, or '
@@ -141,31 +153,44 @@ def drop_and_increase(
     return 100 * drop, 100 * (before < after).to(before.dtype)
 
 
-def _curve(
+def _between(
     forward_func: Forward,
     inputs: Tensor,
     maps: Tensor,
-    target: Any,
-    task: Task,
-    protocol: Preset,
-    insert: bool,
+    ends: Callable[[Tensor], tuple[Tensor, Tensor]],
+    preset: Preset,
     chunk: int,
-) -> Tensor:
+    task: Task,
+) -> tuple[Tensor, Tensor]:
+    """Scores and probabilities, N×(steps + 1)×classes each, while pixels of one end replace those of the other.
+
+    Args:
+        forward_func: the model.
+        inputs: N×C×H×W.
+        maps: decreasing values of them give the order of the pixels.
+        ends: images → what the steps begin with, and what they end with.
+        preset: how many pixels each step replaces.
+        chunk: changed images in one run of the model.
+        task: of the model.
+    """
     check_at_least("perturbations_per_eval", chunk, 1)
     check_model(forward_func)
     maps = upsample(check_maps(inputs, maps), inputs.shape[-2:])
     with untouched(forward_func):
-        images = inputs.detach().clone()
+        begin, end = ends(inputs.detach().clone())
         rank = _rank(maps)
-        counts = protocol.counts(rank[0].numel()).to(images.device)
-        first, second = (images, protocol.inserted_into(images)) if insert else (protocol.deleted(images), images)
-        which = torch.arange(len(images), device=images.device).repeat_interleave(len(counts))
-        parts = zip(which.split(chunk), counts.repeat(len(images)).split(chunk), strict=True)
-        changed = (torch.where(rank[i] < count[:, None, None, None], first[i], second[i]) for i, count in parts)
+        counts = preset.counts(rank[0].numel()).to(rank.device)
+        which = torch.arange(len(inputs), device=rank.device).repeat_interleave(len(counts))
+        parts = zip(which.split(chunk), counts.repeat(len(inputs)).split(chunk), strict=True)
+        changed = (torch.where(rank[i] < count[:, None, None, None], end[i], begin[i]) for i, count in parts)
         scores = torch.cat([_scores(forward_func, rows, task) for rows in changed])
-        unchanged = scores.view(len(images), len(counts), -1)[:, -1 if insert else 0]
-        curves = probabilities(scores, task).view(len(images), len(counts), -1)
-        return curves[torch.arange(len(images)), :, _classes(target, unchanged)]
+    size = len(inputs), len(counts), -1
+    return scores.view(size), probabilities(scores, task).view(size)
+
+
+def _of_class(chances: Tensor, target: Any, unchanged: Tensor) -> Tensor:
+    """The curves of the target's class; without a target it is the class predicted for the unchanged images."""
+    return chances[torch.arange(len(chances)), :, _classes(target, unchanged)]
 
 
 def _rank(maps: Tensor) -> Tensor:

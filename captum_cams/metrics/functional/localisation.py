@@ -19,6 +19,7 @@ from typing import Literal, get_args
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief, check_choice, check_finite, check_tensor, shape_of
@@ -73,7 +74,7 @@ def region_overlap(
     scaled = heat(_checked(maps, regions, size), size)[:, 0].cpu()
     return torch.stack(
         [
-            torch.stack([_overlap(_kept(one, threshold, level), given.cpu()) for level in levels])
+            _overlaps(torch.stack([_kept(one, threshold, level) for level in levels]), given.cpu())
             for one, given in zip(scaled, regions, strict=True)
         ]
     )
@@ -142,17 +143,13 @@ def _part(kept: Tensor) -> tuple[int, int, int, int]:
     return columns.start, rows.start, columns.stop, rows.stop
 
 
-def _overlap(kept: Tensor, regions: Tensor) -> Tensor:
+def _overlaps(kept: Tensor, regions: Tensor) -> Tensor:
+    """Intersection over union of what is kept at each level, L×H×W, and the regions of one image: L."""
     if regions.ndim == 3:
         mask = regions.bool().any(0)
-        return (kept & mask).sum() / (kept | mask).sum()
-    box = _part(kept)
-    x0, y0, x1, y1 = regions.double().T
-    across = (x1.clamp(max=box[2]) - x0.clamp(min=box[0])).clamp(min=0)
-    down = (y1.clamp(max=box[3]) - y0.clamp(min=box[1])).clamp(min=0)
-    shared = across * down
-    union = (x1 - x0) * (y1 - y0) + (box[2] - box[0]) * (box[3] - box[1]) - shared
-    return (shared / union).max().float()
+        return (kept & mask).sum((1, 2)) / (kept | mask).sum((1, 2))
+    parts = torch.tensor([_part(one) for one in kept], dtype=torch.float64)
+    return box_iou(parts, regions.double()).amax(1).float()
 
 
 def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,154 @@
+"""What the catalogue says of each metric, what it refuses, and how it sums up."""
+
+import math
+
+import pytest
+import torch
+
+import captum_cams as cc
+from captum_cams import metrics
+from captum_cams.metrics import METRICS, Case, Protocol, register_metric
+from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.catalogue import measure, summary
+from captum_cams.metrics.entry import _entries
+from tests.support.networks import images
+
+SHELLS = {
+    "deletion_auc": metrics.DeletionAUC(),
+    "insertion_auc": metrics.InsertionAUC(),
+    "over_all": metrics.OverAll(),
+    "average_drop": metrics.AverageDrop(),
+    "average_increase": metrics.AverageIncrease(),
+    "adcc": metrics.ADCC(lambda images, target: images),
+    "pointing_game": metrics.PointingGame(),
+    "energy": metrics.EnergyPointingGame(),
+    **{f"localisation_error_{cut}": metrics.LocalisationError(cut) for cut in ("value", "mean", "energy")},
+}
+
+
+@pytest.fixture
+def registered():
+    """Forgets, after a test, the metrics that it has added."""
+    before = dict(_entries)
+    yield
+    _entries.clear()
+    _entries.update(before)
+
+
+def small():
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    return torch.nn.Sequential(*layers, torch.nn.Linear(4, 5)).eval()
+
+
+def case(**changed):
+    given = {
+        "network": small(),
+        "images": images(3),
+        "classes": [1, 2, 3],
+        "maps": torch.rand(3, 1, 5, 5, generator=torch.Generator().manual_seed(0)),
+        "annotations": [Annotation()] * 3,
+        "explain": lambda images, target: images.mean(1, keepdim=True),
+        "conditions": Protocol((), preset="quick"),
+    }
+    return Case(**given | changed)
+
+
+def test_each_metric_says_which_way_it_improves():
+    lower = {"deletion_auc", "average_drop", "complexity"} | {name for name in METRICS if "error" in name}
+    assert {name for name, entry in METRICS.items() if not entry.higher_is_better} == lower
+    for name, shell in SHELLS.items():
+        assert shell.higher_is_better is METRICS[name].higher_is_better, name
+        assert (shell.plot_upper_bound == 100) is (METRICS[name].unit == "%"), name
+    assert {*METRICS} - {*SHELLS} == {"coherency", "complexity", "pointing_game_difficult", "iou"}
+
+
+def test_the_mean_or_the_best_level_counts():
+    found = summary("adcc", torch.tensor([0.5, math.nan, 1.0, 0.0]))
+    assert (found.mean, found.n, found.level) == (0.5, 3, None)
+    assert found.standard_error == pytest.approx(0.5 / 3**0.5)
+    assert math.isnan(summary("adcc", torch.full((2,), math.nan)).mean)
+    values = torch.full((3, 20), 0.5)
+    values[:2, 4], values[:2, 6], values[2] = 1, 0, math.nan
+    best, worst = summary("iou", values), summary("localisation_error_mean", values)
+    assert (best.mean, best.level, best.n) == (1, 0.2, 2)
+    assert (worst.mean, worst.level, worst.n) == (0, 0.3, 2)
+
+
+def test_what_several_metrics_read_is_computed_once(monkeypatch):
+    calls = []
+    for name in ("deletion_curve", "insertion_curve", "drop_and_increase", "coherency", "region_overlap"):
+        original = getattr(metrics.functional, name)
+
+        def counted(*args, name=name, original=original, **options):
+            calls.append(name)
+            return original(*args, **options)
+
+        monkeypatch.setattr(metrics.functional, name, counted)
+    boxes = torch.tensor([[2, 3, 20, 20]])
+    known = [Annotation((index,), {index: boxes}, True) for index in (1, 2, 0)]
+    values, curves = measure(case(annotations=known), list(METRICS))
+    assert sorted(calls) == sorted([*{*calls}, *["region_overlap"] * 2])  # cut at a value, a mean and an energy
+    assert set(values) == set(METRICS)
+    assert curves.shape == (3, 2, 11)
+    assert values["energy"].isnan().tolist() == [False, False, True]
+    assert values["iou"].shape == (3, 20)
+
+
+def test_a_metric_gets_the_pairs_that_have_what_it_needs(registered):
+    seen = []
+
+    @register_metric(higher_is_better=True, needs="labels")
+    def labelled(case):
+        seen.append(case.classes)
+        return torch.tensor([float(index) for index in case.classes])
+
+    known = [Annotation((), {}, True), Annotation(), Annotation((0,), {}, True)]
+    values, curves = measure(case(annotations=known), ["labelled"])
+    assert seen == [[1, 3]]
+    assert curves is None
+    torch.testing.assert_close(values["labelled"], torch.tensor([1, math.nan, 3]), equal_nan=True)
+    assert measure(case(), ["labelled"])[0]["labelled"].isnan().all()
+    assert Protocol("labelled").reads_labels
+    assert not Protocol(("adcc", "over_all")).reads_labels
+
+
+def values_of(case):
+    return case.maps.flatten(1).amax(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "function", "words"),
+    [
+        ({"higher_is_better": "yes"}, values_of, "True or False, got 'yes'"),
+        ({"unit": "m"}, values_of, "unit must be one of '', '%'"),
+        ({"needs": ["boxes"]}, values_of, "needs must be one of 'labels', 'regions'"),
+        ({"name": "my metric"}, values_of, 'letters, digits and "_"'),
+        ({"name": "drift"}, values_of, 'none of image, class, method, seconds, forward_seconds, drift, got "drift"'),
+        ({"name": "adcc"}, values_of, "belongs to captum_cams.metrics.catalogue.adcc; pass another name="),
+        ({}, 3, "a function of a Case, got 3"),
+    ],
+)
+def test_a_registration_that_does_not_fit_is_refused(registered, options, function, words):
+    before = dict(METRICS)
+    with pytest.raises(cc.CAMError) as caught:
+        register_metric(**{"higher_is_better": True} | options)(function)
+    assert words in str(caught.value)
+    assert before == METRICS
+
+
+def test_a_function_of_another_shape_is_refused(registered):
+    register_metric(higher_is_better=True, name="whole")(lambda case: case.maps)
+    with pytest.raises(cc.CAMError, match=r'"whole" must give .* pair of image and class, 3, got 3×1×5×5'):
+        measure(case(), ["whole"])
+
+
+def test_a_protocol_is_checked_when_it_is_made():
+    for options, words in (
+        ({"metrics": "adc"}, 'unknown metric "adc"; did you mean "adcc"'),
+        ({"metrics": ("energy",), "classes": "all"}, "classes must be one of 'predicted', 'annotated'"),
+        ({"metrics": "average_drop", "masking": "none"}, "masking must be one of 'multiply', 'fgcam'"),
+    ):
+        with pytest.raises(cc.CAMError) as caught:
+            Protocol(**options)
+        assert words in str(caught.value)
