@@ -1,8 +1,6 @@
-"""The functions of :mod:`captum_cams.metrics.functional.faithfulness` as torchmetrics: sums and counts only.
+"""The functions of :mod:`captum_cams.metrics.functional.faithfulness` as torchmetrics classes.
 
-Each ``update(forward_func, inputs, maps, target)`` takes one batch, and ``compute()`` gives the mean over all
-images seen, on all ranks, however uneven the batches were. ``task`` says what the model's output means, as for the
-functions. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
+They keep sums and counts only. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +25,7 @@ from captum_cams.metrics.presets import Preset, find_preset
 
 
 class _Faithfulness(ImageMean, ABC):
-    def __init__(self, task: Task = "multiclass", **kwargs: Any) -> None:
+    def __init__(self, *, task: Task = "multiclass", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.task = check_task(task)
 
@@ -36,11 +34,22 @@ class _Faithfulness(ImageMean, ABC):
         """One value per image, N."""
 
     def update(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any = None) -> None:
+        """Measure a batch of images and their maps.
+
+        Args:
+            forward_func: the model; its state is left as it was.
+            inputs: N×C×H×W.
+            maps: the explanations, N×h×w or N×1×h×w, of any size.
+            target: the explained classes in any of Captum's forms; None is the predicted class of each image.
+
+        Raises:
+            CAMError: shapes, target or task do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+        """
         self.add(self.values(forward_func, inputs, maps, target))
 
 
 class _CurveMetric(_Faithfulness):
-    def __init__(self, preset: str | Preset = "rise", perturbations_per_eval: int = 8, **kwargs: Any) -> None:
+    def __init__(self, preset: str | Preset = "rise", *, perturbations_per_eval: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.options: dict[str, Any] = {
             "preset": find_preset(preset),
@@ -55,7 +64,17 @@ class DeletionAUC(_CurveMetric):
     Args:
         preset: steps and replacement of a paper by name, or a :class:`Preset`.
         perturbations_per_eval: changed images in one run of the model.
-        task: of the model.
+        task: what the model's output means, "multiclass" if nothing is said.
+
+    Raises:
+        CAMError: an unknown preset or task.
+
+    Example::
+
+        deletion = DeletionAUC("jittercam")
+        for images, labels in loader:
+            deletion.update(model, images, GradCAM(model).attribute(images))
+        print(deletion.compute())
     """
 
     higher_is_better = False
@@ -98,7 +117,10 @@ class AverageDrop(_MaskingMetric):
 
     Args:
         masking: "multiply" or "fgcam", see ``average_drop``.
-        task: of the model; "regression" is refused.
+        task: what the model's output means; "regression" is refused in ``update``.
+
+    Raises:
+        CAMError: an unknown masking or task.
     """
 
     higher_is_better = False
@@ -145,10 +167,10 @@ class ADCC(_Faithfulness):
     Args:
         explain: images and target to maps, the ``attribute`` of the explainer that is measured. Copies of the metric
             share it, with the model behind it; a pickled metric leaves it out, so set ``explain`` anew after loading.
-        task: of the model; "regression" is refused.
+        task: what the model's output means; "regression" is refused in ``update``.
 
     Raises:
-        CAMError: in ``update``, if ``explain`` was not set after loading.
+        CAMError: an unknown task; and in ``update``, if ``explain`` was not set after loading.
     """
 
     higher_is_better = True

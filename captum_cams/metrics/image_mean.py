@@ -34,7 +34,12 @@ class ImageMean(Metric):
         self.count += len(values)
 
     def compute(self) -> Tensor:
-        """The mean so far."""
+        """The mean over all images seen so far, on all processes.
+
+        Returns:
+            A scalar (or a tensor of the ``shape`` of one image's value), NaN before the first image; the range is the
+            one that the metric's class states.
+        """
         return (self.total / self.count).float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
