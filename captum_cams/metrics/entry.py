@@ -1,9 +1,8 @@
 """What a metric declares about itself, and how users add theirs."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, TypeVar, get_args
 
 from torch import Tensor
@@ -44,9 +43,8 @@ class MetricEntry:
         return (len(self.levels),) if self.levels else ()
 
 
-_entries: dict[str, MetricEntry] = {}
-METRICS: Mapping[str, MetricEntry] = MappingProxyType(_entries)
-"""Every metric by its name, those of users too."""
+METRICS: dict[str, MetricEntry] = {}
+"""Every metric by its name, those of users too; :func:`register_metric` adds one."""
 
 _TAKEN = ("image", "class", "method", "seconds", "forward_seconds", "drift")
 
@@ -100,11 +98,11 @@ def register_metric(
                 f'a metric\'s name must be letters, digits and "_", and none of {", ".join(_TAKEN)}, got "{key}"; '
                 "pass name="
             )
-        known = _entries.get(key)
+        known = METRICS.get(key)
         if known is not None and _place(known.function) != _place(function):
             raise CAMError(f'the name "{key}" belongs to {".".join(_place(known.function))}; pass another name=')
         entry = MetricEntry(key, function, higher_is_better, unit, frozenset(needed), tuple(map(float, levels)))
-        _entries[key] = entry
+        METRICS[key] = entry
         return function
 
     return register

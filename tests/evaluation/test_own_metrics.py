@@ -9,8 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 import captum_cams as cc
-from captum_cams.metrics import register_metric
-from captum_cams.metrics.entry import _entries
+from captum_cams.metrics import METRICS, register_metric
 from lightning_callbacks import CAMCallback, evaluate
 from lightning_callbacks.command.main import main
 from tests.support.evaluation_run import Boxed, loader, network, quiet
@@ -20,7 +19,7 @@ from tests.support.lightning_modules import Net
 @pytest.fixture
 def peak():
     yield _peak(1.0)
-    del _entries["peak"]
+    del METRICS["peak"]
 
 
 def _peak(factor):

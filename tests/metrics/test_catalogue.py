@@ -10,7 +10,6 @@ from captum_cams import metrics
 from captum_cams.metrics import METRICS, Case, Protocol, register_metric
 from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.catalogue import measure, summary
-from captum_cams.metrics.entry import _entries
 from tests.support.networks import images
 
 SHELLS = {
@@ -29,10 +28,10 @@ SHELLS = {
 @pytest.fixture
 def registered():
     """Forgets, after a test, the metrics that it has added."""
-    before = dict(_entries)
+    before = dict(METRICS)
     yield
-    _entries.clear()
-    _entries.update(before)
+    METRICS.clear()
+    METRICS.update(before)
 
 
 def small():
