@@ -22,14 +22,14 @@ from captum_cams.engine.functions import composed
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.inputs import check_batch
-from captum_cams.engine.layers import Classifier, Place, describe, watch
+from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.replay import Behind
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Resume
 from captum_cams.engine.scores import Task, notice_probabilities, scored
 from captum_cams.engine.targets import Index, check_output, resolve_target, wide
-from captum_cams.engine.trace import replaced
+from captum_cams.engine.trace import Classifier, replaced, watch
 from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError, check_finite, shape_of
 

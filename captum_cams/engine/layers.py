@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from captum_cams.engine.layout import Layout
-from captum_cams.engine.trace import Modules, running
+from captum_cams.engine.trace import watch
 from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError, brief, near
 
@@ -26,58 +26,12 @@ _NOT_FEATURES = (
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a module in a watched run; ``start`` and ``end`` number its entry and its exit."""
-
-    module: nn.Module
-    shape: tuple[int, ...]
-    """Of the output; empty where that is no tensor."""
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """The last convolution or linear map of a run, which makes the class scores."""
-
-    module: nn.Module
-    weight: Tensor
-    source: Tensor
-    output: Tensor
-    start: int
-
-
-@dataclass(frozen=True)
 class Place:
     """The output (or input) of a layer, as a map."""
 
     layer: nn.Module
     at_input: bool = False
     layout: Layout | None = None
-
-
-def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[Call], Classifier | None]:
-    """The result of ``run()``, every call of these modules in the order in which they ended, and the classifier."""
-    calls: list[Call] = []
-    entered: list[int] = []
-    clock = iter(range(10**9))
-    last: Classifier | None = None
-
-    def enter(module: nn.Module) -> None:
-        entered.append(next(clock))
-
-    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        nonlocal last
-        start = entered.pop()
-        calls.append(Call(module, tuple(output.shape) if isinstance(output, Tensor) else (), start, next(clock)))
-        weight = getattr(module, "weight", None)
-        tensors = isinstance(output, Tensor) and len(args) > 0 and isinstance(args[0], Tensor)
-        if isinstance(weight, Tensor) and weight.ndim >= 2 and tensors:
-            last = Classifier(module, weight.detach(), args[0].detach(), output.detach(), start)
-
-    with running(modules, enter, leave):
-        result = run()
-    return result, calls, last
 
 
 def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int = 4) -> nn.Module:

@@ -8,10 +8,11 @@ are not known, because the model is a plain function, they sit on all of them.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.jit import RecursiveScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
@@ -71,6 +72,52 @@ def running(
     begin, end = only_here(begin), only_here(end)
     with _everywhere(begin, end) if modules is None else _first(modules, begin, end):
         yield stack
+
+
+@dataclass(frozen=True)
+class ModuleCall:
+    """One call of a module in a watched run; ``start`` and ``end`` number its entry and its exit."""
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    """Of the output; empty where that is no tensor."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The last convolution or linear map of a run, which makes the class scores."""
+
+    module: nn.Module
+    weight: Tensor
+    source: Tensor
+    output: Tensor
+    start: int
+
+
+def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[ModuleCall], Classifier | None]:
+    """The result of ``run()``, every call of these modules in the order in which they ended, and the classifier."""
+    calls: list[ModuleCall] = []
+    entered: list[int] = []
+    clock = iter(range(10**9))
+    last: Classifier | None = None
+
+    def enter(module: nn.Module) -> None:
+        entered.append(next(clock))
+
+    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        nonlocal last
+        start = entered.pop()
+        calls.append(ModuleCall(module, tuple(output.shape) if isinstance(output, Tensor) else (), start, next(clock)))
+        weight = getattr(module, "weight", None)
+        tensors = isinstance(output, Tensor) and len(args) > 0 and isinstance(args[0], Tensor)
+        if isinstance(weight, Tensor) and weight.ndim >= 2 and tensors:
+            last = Classifier(module, weight.detach(), args[0].detach(), output.detach(), start)
+
+    with running(modules, enter, leave):
+        result = run()
+    return result, calls, last
 
 
 @contextmanager
