@@ -36,7 +36,7 @@ OF_CALLS = {
     **dict.fromkeys(("targets", "target_category", "class_idx", "class_index", "label", "labels"), _TARGET),
     **dict.fromkeys(("batch_size", "internal_batch_size"), _CHUNK + "; it belongs to the constructor"),
     "eigen_smooth": "the first principal component of the activations is EigenCAM's map",
-    "aug_smooth": "the mean over changed images is AugmentedCAM(model, base)",
+    "aug_smooth": "the mean over changed images is AugmentedCAM(model, base=…)",
     "relu": "here it is called relu_attributions",
 }
 

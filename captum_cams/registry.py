@@ -90,7 +90,7 @@ def _check_constructor(cls: type[Any]) -> None:
         ) from error
     for name in options_of(cls):
         one = signature.parameters.get(name)
-        if one is not None and one.kind is not one.KEYWORD_ONLY and name != "base":
+        if one is not None and one.kind is not one.KEYWORD_ONLY:
             raise CAMError(
                 f"{cls.__name__} must take its argument {name} by name only; write a * before it in the constructor"
             )

@@ -33,9 +33,9 @@ Maker = Callable[[nn.Module, str], cc.CAMAttribution]
 METHODS: dict[str, Maker] = {
     "Grad-CAM": lambda model, place: cc.GradCAM(model, place),
     "Layer-CAM": lambda model, place: cc.LayerCAM(model, place),
-    "FG-Grad-CAM": lambda model, place: cc.FGCAM(model, "gradcam", to=place),
-    "FG-Grad-CAM, denoised": lambda model, place: cc.FGCAM(model, "gradcam", to=place, denoising=True),
-    "FG-FD-CAM": lambda model, place: cc.FGCAM(model, "fdcam", to=place),
+    "FG-Grad-CAM": lambda model, place: cc.FGCAM(model, base="gradcam", to=place),
+    "FG-Grad-CAM, denoised": lambda model, place: cc.FGCAM(model, base="gradcam", to=place, denoising=True),
+    "FG-FD-CAM": lambda model, place: cc.FGCAM(model, base="fdcam", to=place),
     "LRP": lambda model, place: cc.LRP(model),
     "CLRP": lambda model, place: cc.CLRP(model),
     "SGLRP": lambda model, place: cc.SGLRP(model),

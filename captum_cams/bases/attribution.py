@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, final
 
 import torch
 from captum.attr import LayerAttribution
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 
 from captum_cams.argument_names import OF_CALLS, names_checked
 from captum_cams.cost import Cost
-from captum_cams.engine.capture import as_tuple, one_by_one
+from captum_cams.engine.call import Call
 from captum_cams.engine.inputs import recipes
 from captum_cams.engine.layers import named_layer
 from captum_cams.engine.layout import Layout, NamedLayout, as_layout
 from captum_cams.engine.scores import Task, check_task
+from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_finite, shape_of
 from captum_cams.hyperparameters import Declared
 from captum_cams.images import heat
@@ -68,9 +70,7 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         if not callable(forward_func) or isinstance(forward_func, CAMAttribution | type):
             if isinstance(forward_func, CAMAttribution):
                 kind = type(forward_func).__name__
-                remedy = (
-                    f"the explainer {kind}; pass the model, and a wrapper's base second: FGCAM(model, {kind}(model))"
-                )
+                remedy = f"the explainer {kind}; pass the model, and a base by name: FGCAM(model, base={kind}(model))"
             else:
                 remedy = brief(forward_func) + (f"; pass {forward_func.__name__}()" if callable(forward_func) else "")
             raise CAMError(f"forward_func must be the model, a module or a function of the inputs, got {remedy}")
@@ -96,6 +96,40 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         return False
 
     @abstractmethod
+    def explain(self, call: Call) -> Tensor:
+        """The contributions to the map of a call, N×K×h×w; a map without shares of channels is N×1×h×w."""
+
+    def map_of(self, call: Call, relu_attributions: bool | None = None) -> Tensor:
+        """The map of a call, N×1×h×w: what :meth:`explain` gives, summed over channels and rectified.
+
+        Raises:
+            CAMError: the contributions have no positions, or their sum holds NaN or Inf.
+        """
+        components = self.explain(call)
+        if components.ndim < 3:
+            raise CAMError(
+                f"a map needs positions beside the channels, got {shape_of(components)} for inputs without them; "
+                "contributions() gives one value per feature, and so do captum.attr's own methods"
+            )
+        summed = components.sum(1, keepdim=True)
+        check_finite("the map", summed)
+        rectify = self.rectifies if relu_attributions is None else relu_attributions
+        return (summed.relu() if rectify else summed).contiguous()
+
+    def map_size(self, call: Call) -> torch.Size:
+        """The size h×w of the maps of a call. Unless a class knows it better, one image is explained for it."""
+        return self.map_of(call.rows(call.inputs[0][:1], [0])).shape[2:]
+
+    def _answer(
+        self, question: Callable[[Call], Tensor], inputs: Any, target: Any, extra: Any, at_input: bool
+    ) -> Tensor:
+        """What a question about the user's call gives; the only place where a call is made, checked and guarded."""
+        with recipes(self.forward_func, inputs, extra), untouched(self.forward_func) as modules:
+            call = Call.of(self.forward_func, inputs, target, extra, at_input, task=self.task, modules=modules)
+            first, *others = map(question, call.parts())
+            return torch.cat((first, *others)) if others else first
+
+    @final
     def contributions(
         self,
         inputs: Tensor | tuple[Tensor, ...],
@@ -104,6 +138,7 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
         """The map before it is summed over channels and rectified, N×K×h×w; arguments as in :meth:`attribute`."""
+        return self._answer(self.explain, inputs, target, additional_forward_args, attribute_to_layer_input)
 
     @log_usage()
     @names_checked(OF_CALLS)
@@ -133,21 +168,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
                 function that does not score each row on its own, the batch is empty, or activations, scores or
                 gradients hold NaN or Inf.
         """
-        if isinstance(target, list) and target and all(map(callable, target)):
-            options = (attribute_to_layer_input, relu_attributions)
-            singles = one_by_one(as_tuple(inputs), target, additional_forward_args)
-            return torch.cat([self.attribute(*single, *options) for single in singles])
-        with recipes(self.forward_func, inputs, additional_forward_args):
-            summed = self.contributions(inputs, target, additional_forward_args, attribute_to_layer_input)
-        if summed.ndim < 3:
-            raise CAMError(
-                f"a map needs positions beside the channels, got {shape_of(summed)} for inputs without them; "
-                "contributions() gives one value per feature, and so do captum.attr's own methods"
-            )
-        summed = summed.sum(1, keepdim=True)
-        check_finite("the map", summed)
-        rectify = self.rectifies if relu_attributions is None else relu_attributions
-        return (summed.relu() if rectify else summed).contiguous()
+        question = partial(self.map_of, relu_attributions=relu_attributions)
+        return self._answer(question, inputs, target, additional_forward_args, attribute_to_layer_input)
 
     @names_checked(OF_CALLS)
     def heatmap(

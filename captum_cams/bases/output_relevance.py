@@ -2,19 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
-from captum_cams.engine.capture import as_tuple, runner
-from captum_cams.engine.functions import composed
-from captum_cams.engine.inputs import check_images
+from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place
-from captum_cams.engine.scores import Task, notice_probabilities, scored, scores_of
-from captum_cams.engine.targets import Index, check_output, resolve_target
-from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.engine.scores import Task, notice_probabilities, scores_of
+from captum_cams.engine.targets import Index, resolve_target, wide
 from captum_cams.errors import CAMError, check_finite, shape_of
 from captum_cams.relevance.propagation import BatchNorm, Propagation, Range
 
@@ -57,35 +55,23 @@ class OutputRelevance(CAMAttribution):
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
         """The relevance at the output, of its shape; ``chosen`` is True at each sample's target."""
 
-    def contributions(
-        self,
-        inputs: Tensor | tuple[Tensor, ...],
-        target: Any = None,
-        additional_forward_args: Any = None,
-        attribute_to_layer_input: bool = False,
-    ) -> Tensor:
-        with untouched(self.forward_func):
-            tensors = as_tuple(inputs)
-            check_images(self.forward_func, tensors[0])
+    def explain(self, call: Call) -> Tensor:
+        call = call.copied()  # for the trail, which marks them
+        if call.task == "binary":  # relevance starts at the logit itself, not at the scores of its two sides
+            call = replace(call, scorer=call.network)
+        end = Place(self.layer, call.at_input) if self.layer is not None else call.inputs[0]
+        propagation = Propagation(self.batch_norm, self.pixel_range)
+        with propagation.trail(call.network, end, inputs=call.inputs) as trail:
+            output = call.output()
+        relevance = trail.back(self._start(call, wide(output.detach())), output)
+        return relevance if self.layout is None else self.layout.to_map(relevance)
 
-            def relevance(output: Tensor) -> Tensor:
-                check_finite(f"scores of the model ({type(self.forward_func).__name__})", output)
-                notice_probabilities(unwrap(self.forward_func), output, task)
-                index = _the_logit(wanted, output) if task == "binary" else resolve_target(wanted, output)
-                return self.start(output, chosen(output, index))
-
-            task: Task | None = self.task
-            model, wanted = self.forward_func, target
-            if callable(target):
-                model, wanted, task = composed(unwrap(self.forward_func), target), None, None
-            elif task != "binary":
-                model = scored(model, task)
-            end = Place(self.layer, attribute_to_layer_input) if self.layer is not None else tensors[0]
-            propagation = Propagation(self.batch_norm, self.pixel_range)
-            with propagation.trail(self.forward_func, end, inputs=tensors) as trail:
-                output = check_output(runner(model, tensors, additional_forward_args)(), len(tensors[0]))
-            found = trail.back(relevance, output)
-            return found if self.layout is None else self.layout.to_map(found)
+    def _start(self, call: Call, output: Tensor) -> Tensor:
+        check_finite(f"scores of the model ({type(call.network).__name__})", output)
+        notice_probabilities(call.network, output, call.task)
+        binary = call.task == "binary"
+        target = _the_logit(call.target, output) if binary else resolve_target(call.target, output)
+        return self.start(output, chosen(output, target))
 
 
 def _the_logit(target: Any, output: Tensor) -> list[Index]:

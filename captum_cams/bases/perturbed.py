@@ -1,14 +1,13 @@
 """Base class of methods that score many changed inputs or activations."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.bases.spatial import SpatialCAM
-from captum_cams.engine.capture import Needs
+from captum_cams.engine.resume import Pace
 from captum_cams.errors import check_at_least
 
 
@@ -39,8 +38,8 @@ class PerturbedCAM(SpatialCAM):
         self.perturbations_per_eval, self.show_progress = perturbations_per_eval, show_progress
 
     @property
-    def needs(self) -> Needs:
-        return replace(super().needs, chunk=self.perturbations_per_eval, show_progress=self.show_progress)
+    def pace(self) -> Pace:
+        return Pace(self.perturbations_per_eval, self.show_progress)
 
     def chunks(self, rows: Tensor) -> Iterable[Tensor]:
         """``rows`` in parts of ``perturbations_per_eval``, under a bar if one is wished for."""

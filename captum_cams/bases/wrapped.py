@@ -14,13 +14,13 @@ from captum_cams.registry import create, names
 
 
 class WrappedCAM(CAMAttribution):
-    """A map made with another explainer, which is kept in ``base``; subclasses write ``contributions``.
+    """A map made with another explainer, which is kept in ``base``; subclasses write :meth:`explain`.
 
     Args:
         forward_func: as in :class:`CAMAttribution`.
-        base: an explainer of the same model, or its name, wrappers included.
         layer: of the base, if that is given by name.
         device_ids: as in :class:`CAMAttribution`.
+        base: an explainer of the same model, or its name, wrappers included.
         reshape: of the base, if that is given by name.
         task: of both; None is the base's own.
 
@@ -33,13 +33,14 @@ class WrappedCAM(CAMAttribution):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        base: str | CAMAttribution = "gradcam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
+        base: str | CAMAttribution = "gradcam",
         reshape: Reshape = None,
         task: Task | None = None,
     ) -> None:
+        _refuse_base_as_layer(type(self).__name__, forward_func, layer)
         if isinstance(base, str):
             if base not in names() and is_layer(forward_func, base):
                 raise CAMError(f'base must be an explainer or its name, got the layer "{base}"; pass layer="{base}"')
@@ -77,9 +78,22 @@ class WrappedCAM(CAMAttribution):
         self.base.layer = layer
 
 
+def _refuse_base_as_layer(kind: str, forward_func: Callable[..., Any], layer: Any) -> None:
+    made = isinstance(layer, CAMAttribution)
+    if made or (isinstance(layer, type) and issubclass(layer, CAMAttribution)):
+        name = f"{type(layer).__name__ if made else layer.__name__}(model)"
+    elif isinstance(layer, str) and layer.partition("(")[0] in names() and not is_layer(forward_func, layer):
+        name = f'"{layer}"'
+    else:
+        return
+    raise CAMError(
+        f"layer must be a module or its dotted name, got {name}; the base comes by name: {kind}(model, base={name})"
+    )
+
+
 def _not_a_base(given: Any) -> str:
     if isinstance(given, nn.Module):
-        return f"{brief(given)}; the layer comes third: pass layer="
+        return f"{brief(given)}; a layer comes second: pass layer="
     if isinstance(given, type) and issubclass(given, CAMAttribution):
         return f"{brief(given)}; pass {given.__name__}(model)"
     if isinstance(given, list | tuple):

@@ -1,36 +1,23 @@
-"""One run of the model: activation of the layer, gradient of the target's score, output.
+"""One run of the model: activation of the layer, gradient of the target's score, output."""
 
-The only file that uses Captum's own way to call a model and to select a target.
-"""
-
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any, TypeVar
 
 import torch
-from captum._utils.common import (
-    _format_additional_forward_args,
-    _format_tensor_into_tuples,
-    _run_forward,
-    _select_targets,
-)
 from torch import Tensor, nn
 
-from captum_cams.engine.functions import composed
+from captum_cams.engine.call import Call
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
-from captum_cams.engine.inputs import check_batch
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.replay import Behind
 from captum_cams.engine.rerun import Rerun
-from captum_cams.engine.resume import Resume
-from captum_cams.engine.scores import Task, notice_probabilities, scored
-from captum_cams.engine.targets import Index, check_output, resolve_target, wide
+from captum_cams.engine.resume import Pace, Resume
+from captum_cams.engine.scores import notice_probabilities
+from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.trace import Classifier, replaced, watch
-from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError, check_finite, shape_of
 
 _Value = TypeVar("_Value")
@@ -38,56 +25,62 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method reads of a run beyond activation and output; nothing else is computed.
-
-    The task says how scores are read from the output; None takes it as it is.
-    """
+    """What a method reads of a run beyond activation and output; nothing else is computed."""
 
     gradient: bool = False
     classifier: bool = False
-    resume: bool = False
-    task: Task | None = None
-    chunk: int = 2
-    show_progress: bool = False
+    resume: Pace | None = None
+    """The pace of the runs behind the layer; None where there are none."""
 
 
 @dataclass(frozen=True)
 class Seen:
     """What one run has shown. Half-precision activations and gradients are given in float32."""
 
-    inputs: tuple[Tensor, ...]
+    call: Call
+    """What was run, with an index into each sample's output as its target."""
+    place: Place
+    """Where the activation was seen."""
     activation: Tensor
     """N×K×h×w (or N×K×t, N×K×d×h×w), the output or input of the layer."""
     output: Tensor
     """The model's output, N×classes for a classifier."""
-    target: list[Index]
-    """The explained entry of each sample's output."""
     score: Tensor
-    """N, the explained entries themselves."""
-    place: Place
-    """Where the activation was seen."""
+    """N, the explained entries of the output."""
     rerun: Rerun
     """Runs of the whole model on changed inputs."""
-    again: Callable[[Tensor, list[int]], "Seen"]
-    """A look with a gradient at changed first inputs R×C×H×W, each with the index of its sample."""
     _gradient: Tensor | None
     _classifier: Classifier | None
     _resume: Resume | None
 
     @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs of the call; the first one holds the images."""
+        return self.call.inputs
+
+    @property
+    def target(self) -> list[Index]:
+        """The explained entry of each sample's output."""
+        return list(self.call.target)
+
+    @property
     def gradient(self) -> Tensor:
-        """N×K×h×w, derivative of the score with respect to the activation (``Needs.gradient``)."""
+        """N×K×h×w, derivative of the score with respect to the activation (``needs_gradient``)."""
         return _declared(self._gradient, "gradient")
 
     @property
     def classifier(self) -> Classifier | None:
-        """The call of the last convolution or Linear (``Needs.classifier``)."""
+        """The call of the last convolution or Linear (``needs_classifier``)."""
         return self._classifier
 
     @property
     def resume(self) -> Resume:
-        """Runs of the part behind the layer (``Needs.resume``)."""
+        """Runs of the part behind the layer (``needs_resume``)."""
         return _declared(self._resume, "resume")
+
+    def again(self, images: Tensor, samples: list[int]) -> "Seen":
+        """A look with a gradient at changed first inputs R×C×H×W, each with the index of its sample."""
+        return capture(self.call.rows(images, samples), self.place, Needs(gradient=True))
 
 
 def _declared(value: _Value | None, name: str) -> _Value:
@@ -96,82 +89,7 @@ def _declared(value: _Value | None, name: str) -> _Value:
     return value
 
 
-def as_tuple(inputs: Any) -> tuple[Tensor, ...]:
-    """Inputs as Captum takes them, as fresh tensors: inference tensors cannot be part of a graph.
-
-    Raises:
-        CAMError: no tensor, an empty batch, or unequal batch sizes.
-    """
-    inputs = _format_tensor_into_tuples(inputs) if isinstance(inputs, Tensor | tuple) else (inputs,)
-    check_batch(inputs)
-    return tuple(tensor.detach().clone() for tensor in inputs)
-
-
-def _copies(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # One for every run: a model may write to its inputs.
-    return tuple(tensor.clone() for tensor in inputs)
-
-
-def rows(
-    inputs: tuple[Tensor, ...], additional: Any, images: Tensor, samples: list[int]
-) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-    """Inputs with ``images`` in the first place, and additional arguments, with a row for each of ``samples``."""
-
-    def pick(value: Any) -> Any:
-        belongs = isinstance(value, Tensor) and value.ndim and value.shape[0] == inputs[0].shape[0]
-        return value[samples] if belongs else value
-
-    extra = _format_additional_forward_args(additional) or ()
-    return (images, *map(pick, inputs[1:])), tuple(map(pick, extra))
-
-
-def one_by_one(inputs: tuple[Tensor, ...], targets: list[Any], additional: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Inputs, target and additional arguments of each sample alone.
-
-    Raises:
-        CAMError: the number of targets is not the number of samples.
-    """
-    samples = inputs[0].shape[0]
-    if len(targets) != samples:
-        raise CAMError(f"target must be one per sample, expected {samples}, got {len(targets)}")
-    for n, target in enumerate(targets):
-        given, extra = rows(inputs, additional, inputs[0][n : n + 1], [n])
-        yield given, target, extra or None
-
-
-def runner(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Callable[[], Any]:
-    """A call of the eager network on copies of these inputs, additional arguments passed on as Captum does."""
-    model = unwrap(forward_func)
-    return lambda: _called(model, _copies(inputs), additional)
-
-
-def _called(model: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Any:
-    try:
-        return _run_forward(model, inputs, None, additional)
-    except TypeError as error:
-        given = (*inputs, *(_format_additional_forward_args(additional) or ()))
-        if len(given) > 1:
-            raise  # too many of them, as labels: said where they were given
-        try:
-            signature(getattr(model, "forward", model)).bind(*given)
-        except TypeError as unfit:
-            raise CAMError(
-                f"the model must take its inputs by position, got {unfit}; "
-                "pass a function of the inputs, lambda image: model(image=image), and the layer as a module"
-            ) from error
-        except ValueError:  # a model without a signature
-            pass
-        raise
-
-
-def capture(
-    forward_func: Callable[..., Any],
-    place: Place,
-    inputs: tuple[Tensor, ...],
-    target: Any,
-    additional: Any,
-    needs: Needs,
-) -> Seen:
+def capture(call: Call, place: Place, needs: Needs) -> Seen:
     """Run the model once and see what ``needs`` asks for.
 
     The part before the layer runs without a graph: the gradient is wanted at the layer alone, which makes the
@@ -181,14 +99,8 @@ def capture(
         CAMError: the layer is never reached or gives no N×K×h×w tensor, the target does not fit the output,
             NaN or Inf in activations or scores, or the score does not depend on the layer.
     """
-    named = model = unwrap(forward_func)
-    task = needs.task
-    if callable(target):
-        model, target, task = composed(model, target), None, None
-    else:
-        model = scored(model, task)
-    samples, layer, at_input = len(inputs[0]), place.layer, place.at_input
-    recorder, name = Recorder(layer, at_input), describe(named, layer)
+    layer, at_input = place.layer, place.at_input
+    recorder, name = Recorder(layer, at_input), describe(call.network, layer)
     raw: Tensor | None = None
 
     def keep(given: Any) -> Any:
@@ -201,45 +113,36 @@ def capture(
             raw.requires_grad_()
         return (raw.clone(),) if at_input else raw.clone()
 
-    def run() -> Any:
-        return _called(model, _copies(inputs), additional)
-
     with ExitStack() as stack:
+        stack.enter_context(call.autocast())
         stack.enter_context(torch.no_grad())  # ends the gradient mode that the layer begins
         stack.enter_context(replaced(layer, at_input, keep))
         if needs.resume:
-            stack.enter_context(recorder.recording(modules_of(named)))
-        output, _, classifier = watch(run, modules_of(named)) if needs.classifier else (run(), [], None)
+            stack.enter_context(recorder.recording(call.modules))
+        output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
-            raise _unreached(name, named, run)
-        activation = _as_map(raw, place.layout, name, inputs[0])
-        index = resolve_target(target, check_output(output, samples))
-        score = _select_targets(output, index) if output.ndim > 1 else output
-        check_finite(f"scores of the model ({type(named).__name__})", score.detach())
-        notice_probabilities(named, output, task)
+            raise _unreached(name, call)
+        activation = _as_map(raw, place.layout, name, call.inputs[0])
+        call = call.resolved(output)
+        score = call.chosen(output)
+        check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
+        notice_probabilities(call.network, output, call.task)
         gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
 
     activation, output = activation.detach(), output.detach()
-    rerun = Rerun(model, inputs, _format_additional_forward_args(additional) or (), index, task)
-
-    def again(images: Tensor, which: list[int]) -> Seen:
-        given, extra = rows(inputs, additional, images, which)
-        asked = [index[sample] for sample in which] if output.ndim > 1 else None
-        with rerun.autocast():
-            return capture(model, place, given, asked, extra, Needs(gradient=True))
-
-    resume = None
+    rerun, resume = Rerun(call), None
     if needs.resume:
         behind = Behind(rerun, recorder.head(), raw.detach(), place.layout)
-        resume = Resume(behind, recorder.first_linear(), activation, output, index, needs.chunk, needs.show_progress)
+        resume = Resume(behind, recorder.first_linear(), activation, output, needs.resume)
     score = wide(score.detach())
-    return Seen(inputs, wide(activation), output, index, score, place, rerun, again, gradient, classifier, resume)
+    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume)
 
 
-def _unreached(name: str, model: Callable[..., Any], run: Callable[[], Any]) -> CAMError:
+def _unreached(name: str, call: Call) -> CAMError:
+    model = call.network
     names = {module: name for name, module in model.named_modules()} if isinstance(model, nn.Module) else {}
-    calls = watch(run, modules_of(model))[1]
-    called = [names[call.module] for call in calls if call.shape and names.get(call.module)]
+    calls = watch(call.output, call.modules)[1]
+    called = [names[one.module] for one in calls if one.shape and names.get(one.module)]
     hint = (
         f"pass a layer that its forward calls in this thread; the last ones are {', '.join(called[-5:])}"
         if called

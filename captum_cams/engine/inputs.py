@@ -43,9 +43,10 @@ def check_images(forward_func: Callable[..., Any], images: Tensor) -> None:
     The first images of each model that look like bytes which were never normalised give a warning.
     """
     model = unwrap(forward_func)
-    kinds = {type(module) for module in model.modules()} if isinstance(model, nn.Module) else set()
-    if images.ndim == 3 and nn.Conv2d in kinds and nn.Conv1d not in kinds:
-        raise CAMError(f"inputs must be N×C×H×W, got {shape_of(images)}; add the batch axis: image[None]")
+    if images.ndim == 3 and isinstance(model, nn.Module):
+        kinds = {type(module) for module in model.modules()}
+        if nn.Conv2d in kinds and nn.Conv1d not in kinds:
+            raise CAMError(f"inputs must be N×C×H×W, got {shape_of(images)}; add the batch axis: image[None]")
     if id(model) in _looked_at or not images.is_floating_point():
         return
     with suppress(TypeError):  # an object without room for a weak reference is looked at in every call

@@ -10,6 +10,7 @@ the sample is run in full. The same row is the score that differences are taken 
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.head import FirstLinear
 from captum_cams.engine.replay import Behind, Pinned
 from captum_cams.engine.scores import Score
-from captum_cams.engine.targets import Index, wide
+from captum_cams.engine.targets import wide
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import CAMError
 
@@ -34,6 +35,19 @@ def _bound(values: Tensor, half: bool) -> float:
     """How far apart equal scores may be, for scores of the size and spread of ``values``."""
     rounding = 0.02 if half else 32 * torch.finfo(torch.float32).eps
     return float(TOLERANCE * (values.max() - values.min()) + rounding * values.abs().max())
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How runs of many changed activations go.
+
+    Args:
+        chunk: activations in one run.
+        show_progress: a bar over the chunks.
+    """
+
+    chunk: int = 2
+    show_progress: bool = False
 
 
 class _Part(nn.Module):
@@ -54,9 +68,7 @@ class Resume:
         first_linear: the first Linear behind the layer, if there is one.
         activation: N×K×h×w, the layer's own.
         output: the model's output in the first run.
-        target: the explained entry of each sample's output.
-        chunk: rows of activations in one run.
-        show_progress: a bar over the chunks.
+        pace: of the runs.
     """
 
     def __init__(
@@ -65,14 +77,12 @@ class Resume:
         first_linear: FirstLinear | None,
         activation: Tensor,
         output: Tensor,
-        target: list[Index],
-        chunk: int,
-        show_progress: bool = False,
+        pace: Pace,
     ) -> None:
-        self._behind, self._activation, self._output, self._target = behind, activation, output, target
+        self._behind, self._call, self._activation, self._output = behind, behind.rerun.call, activation, output
         self._linear = first_linear if first_linear and _may_be_a_sum(first_linear, activation) else None
         self._half = any(seen.dtype in (torch.float16, torch.bfloat16) for seen in (activation, output))
-        self._chunk, self._show_progress = chunk, show_progress
+        self._chunk, self._show_progress = pace.chunk, pace.show_progress
 
     def __call__(self, activations: Tensor, sample: int) -> Tensor:
         """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
@@ -86,7 +96,7 @@ class Resume:
         rows = torch.cat((torch.ones_like(masks[:1]), masks)).to(self._activation.dtype)
         for sample, activation in enumerate(self._activation):
             outputs, behind = self._outputs(rows, activation.mul, sample, behind)
-            scores.append(self._behind.rerun.score_of(outputs[1:], sample, score))
+            scores.append(self._call.score_of(outputs[1:], sample, score))
         return torch.stack(scores)
 
     def switched(self, masks: Tensor, score: Score = "logit") -> tuple[Tensor, Tensor]:
@@ -105,7 +115,7 @@ class Resume:
                 first, which = unique_rows(rows)
                 given = torch.cat((torch.ones_like(rows[:1]), rows[first])).to(self._activation.dtype)
                 outputs, behind = self._outputs(self._over_maps(given), self._activation[sample].mul, sample, behind)
-                found = self._behind.rerun.score_of(outputs, sample, score)
+                found = self._call.score_of(outputs, sample, score)
                 found = torch.cat((found[:1], found[1:][which]))
             scores.append(found)
         together = torch.stack(scores)
@@ -177,7 +187,7 @@ class Resume:
 
     def _summed(self, masks: Tensor, sample: int, score: Score) -> Tensor | None:
         """The score with all channels on and with M×K masks, 1 + M, or None where channels are not summed."""
-        linear, target = self._linear, self._target[sample]
+        linear, target = self._linear, self._call.target[sample]
         if linear is None:
             return None
         last = linear.returns(self._output)
@@ -202,7 +212,7 @@ class Resume:
             if found is None:
                 return None
             outputs = found
-        return self._behind.rerun.score_of(outputs, sample, score)
+        return self._call.score_of(outputs, sample, score)
 
     def _channels_add_up(self, linear: FirstLinear, weakest: Tensor, sample: int) -> bool:
         """Whether what the Linear reads is made channel by channel, and all that follows depends on it alone.

@@ -44,15 +44,19 @@ def resolve_target(target: Any, output: Tensor) -> list[Index]:
                 "pass a target that names one score per sample"
             )
         return [(c,) for c in output.argmax(1).tolist()] if output.ndim == 2 else [()] * samples
-    target = _plain(target)
+    target = plain_target(target)
     if isinstance(target, list) and len(target) != samples:
         raise CAMError(f"target must be one per sample, expected {samples}, got {len(target)}")
-    each = [_plain(one) for one in target] if isinstance(target, list) else [target] * samples
+    each = [plain_target(one) for one in target] if isinstance(target, list) else [target] * samples
     return [_check_index(one, shape, samples) for one in each]
 
 
-def _plain(target: Any) -> Any:
-    """Tensors, and NumPy's arrays and numbers, as Python's own numbers and lists."""
+def plain_target(target: Any) -> Any:
+    """Tensors, and NumPy's arrays and numbers, as Python's own numbers and lists; anything else as it is.
+
+    Raises:
+        CAMError: a tensor of no integers, or of more than one axis.
+    """
     if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
         remedy = ".argmax(1) of scores or one-hot rows" if target.ndim > 1 else "use .long()"
         raise CAMError(f"target must hold integers, got a tensor of {target.dtype}; {remedy}")
@@ -61,7 +65,7 @@ def _plain(target: Any) -> Any:
             got = "×".join(map(str, target.shape))
             raise CAMError(f"target must be a scalar or one value per sample, got {got}; of one-hot rows .argmax(1)")
         return target.item() if math.prod(target.shape) == 1 else target.tolist()
-    return tuple(map(_plain, target)) if isinstance(target, tuple) else target
+    return tuple(map(plain_target, target)) if isinstance(target, tuple) else target
 
 
 def _check_index(target: Any, shape: torch.Size, samples: int) -> Index:

@@ -38,8 +38,10 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
 
 
 @contextmanager
-def untouched(forward_func: Callable[..., Any]) -> Iterator[None]:
+def untouched(forward_func: Callable[..., Any]) -> Iterator[list[nn.Module] | None]:
     """Run in eval mode, without gradients, outside inference mode; on exit put back all that a run can change.
+
+    The value of the context is :func:`modules_of` the model.
 
     Put back, also after an exception: what :class:`Kept` keeps of the modules, torch's random states, gradient and
     inference mode, and the autocast cache setting. Parameters, ``.grad`` and ``requires_grad`` are never written to.
@@ -60,7 +62,7 @@ def untouched(forward_func: Callable[..., Any]) -> Iterator[None]:
             kept.keep(modules)
             if any(_compiled(module) for module in modules):
                 stack.enter_context(_EAGER)
-        yield
+        yield modules
 
 
 _FUNCTIONS = object()

@@ -43,6 +43,6 @@ class LIFTCAM(WeightedCAM):
         behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
-            return seen.rerun.score_of(behind(values), sample)
+            return seen.call.score_of(behind(values), sample)
 
         return contributions(score, activation, torch.zeros_like(activation))[0].flatten(1).sum(1)

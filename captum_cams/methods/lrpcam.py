@@ -64,6 +64,6 @@ class LRPCAM(WeightedCAM):
         behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
-            return seen.rerun.score_of(behind(values), sample)
+            return seen.call.score_of(behind(values), sample)
 
-        return epsilon_relevance(seen.rerun.model, score, activation, self.epsilon)[0].flatten(1).sum(1)
+        return epsilon_relevance(seen.call, score, activation, self.epsilon)[0].flatten(1).sum(1)

@@ -9,6 +9,7 @@ from captum_cams.bases.output_relevance import check_classes, chosen
 from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.targets import wide
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 from captum_cams.relevance.propagation import BatchNorm, Propagation
@@ -55,8 +56,8 @@ class RelevanceCAM(WeightedCAM):
             return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
 
         with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=seen.inputs) as trail:
-            output = seen.rerun.again()
-        relevance = trail.back(start, output)
+            output = seen.call.output()
+        relevance = trail.back(start(wide(output.detach())), output)
         if seen.place.layout is not None:
             relevance = seen.place.layout.to_map(relevance)
         return relevance.flatten(2).mean(2)

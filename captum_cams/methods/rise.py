@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.cost import Cost, named
+from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.inputs import check_images
 from captum_cams.engine.layers import Place
 from captum_cams.engine.targets import wide
-from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, check_at_least
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -67,13 +66,11 @@ class RISE(PerturbedCAM, SpatialCAM):
             raise CAMError(f"keep must lie between 0 and 1, got {keep}")
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
-    def place(self, inputs: tuple[Tensor, ...], additional_forward_args: Any, attribute_to_layer_input: bool) -> Place:
-        model = unwrap(self.forward_func)
-        alone = len(inputs) == 1 and additional_forward_args is None and inputs[0].ndim == 4
-        if self.layer is None and self.layout is None and alone and isinstance(model, nn.Module):
-            check_images(model, inputs[0])
-            return Place(model, at_input=True)  # no layer takes part, and one need not be found
-        return super().place(inputs, additional_forward_args, attribute_to_layer_input)
+    def place(self, call: Call) -> Place:
+        alone = len(call.inputs) == 1 and not call.extra and call.inputs[0].ndim == 4
+        if self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module):
+            return Place(call.network, at_input=True)  # no layer takes part, and one need not be found
+        return super().place(call)
 
     def maps(self, seen: Seen) -> Tensor:
         images = seen.inputs[0]

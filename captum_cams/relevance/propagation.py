@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.targets import wide
 from captum_cams.engine.trace import replaced, running
@@ -84,23 +85,22 @@ class Trail:
         self._leaf = None if isinstance(end, Place) else end
         self._top: Tensor | None = None
 
-    def back(self, relevance: Callable[[Tensor], Tensor], output: Any = None) -> Tensor:
+    def back(self, relevance: Tensor, output: Tensor | None = None) -> Tensor:
         """The relevance at the end of the trail.
 
         Args:
-            relevance: activation at the start to its relevance.
+            relevance: at the start of the trail, of the activation's shape.
             output: of the model, where the trail starts at the output.
 
         Raises:
             CAMError: the start is not computed from the end, the run cannot be followed back, or the relevance
                 holds NaN or Inf.
         """
-        top = self._top if self._start else _tensor(output, "the model")
+        top = self._top if self._start else output
         if top is None or self._leaf is None or mark_of(top) is None or not top.requires_grad:
             raise self._unconnected()
-        given = relevance(wide(top.detach()))
-        exponent = _exponent(given)
-        found = _followed(top, self._leaf, given.ldexp(-exponent).to(top.dtype))
+        exponent = _exponent(relevance)
+        found = _followed(top, self._leaf, relevance.ldexp(-exponent).to(top.dtype))
         found = wide(found).ldexp(exponent.reshape(-1, *[1] * (found.ndim - 1)))
         check_finite("relevance", found)
         return found
@@ -145,13 +145,11 @@ def _exponent(relevance: Tensor) -> Tensor:
     return (largest + whole - 14).reshape(-1, *[1] * (relevance.ndim - 1))
 
 
-def epsilon_relevance(
-    model: Callable[..., Any], run: Callable[[Tensor], Tensor], activation: Tensor, epsilon: float
-) -> Tensor:
+def epsilon_relevance(call: Call, run: Callable[[Tensor], Tensor], activation: Tensor, epsilon: float) -> Tensor:
     """The relevance of an activation for its own score under the ε-rule, BatchNorm folded into the layer before it.
 
     Args:
-        model: for the names in messages.
+        call: whose network is run.
         run: the activation to the score, one number.
         activation: of one sample.
         epsilon: see :class:`EpsilonRule`.
@@ -160,9 +158,9 @@ def epsilon_relevance(
         CAMError: the score does not depend on the activation, the run cannot be followed back, or the relevance
             holds NaN or Inf.
     """
-    operations = Operations(True, ZBetaRule(), partial(describe, model), EpsilonRule(epsilon))
+    operations = Operations(True, ZBetaRule(), partial(describe, call.network), EpsilonRule(epsilon))
     leaf = mark(activation.detach().clone().requires_grad_(), Mark())
-    with running(modules_of(model)) as operations.where, torch.enable_grad(), operations:
+    with running(call.modules) as operations.where, torch.enable_grad(), operations:
         score = run(leaf)
     if not score.requires_grad:
         raise CAMError("the score must depend on the layer, got one that does not; choose another layer")

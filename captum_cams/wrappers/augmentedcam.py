@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
-from captum_cams.bases.variants import Explain, VariantsCAM
+from captum_cams.bases.variants import VariantsCAM
 from captum_cams.cost import Cost, named
+from captum_cams.engine.call import Call
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief
 from captum_cams.images import upsample
@@ -89,14 +90,14 @@ class AugmentedCAM(VariantsCAM):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        base: str | CAMAttribution = "gradcam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
+        base: str | CAMAttribution = "gradcam",
         transformations: Sequence[Transformation] = PLANE,
         **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids, **options)
+        super().__init__(forward_func, layer, device_ids, base=base, **options)
         known = [isinstance(one, Transformation) and one.scale > 0 for one in transformations]
         if not known or not all(known):
             raise CAMError(
@@ -105,8 +106,8 @@ class AugmentedCAM(VariantsCAM):
             )
         self.transformations = tuple(transformations)
 
-    def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:
-        size = images.shape[2:]
+    def combine(self, call: Call) -> Tensor:
+        images, size = call.inputs[0], call.inputs[0].shape[2:]
         there = [one.matrix(*size) for one in self.transformations]
         back = [matrix.inverse() for matrix in there]
         pairs = [(n, t) for n in range(len(images)) for t in range(len(there))]
@@ -115,7 +116,7 @@ class AugmentedCAM(VariantsCAM):
         for part in self.chunks(len(pairs)):
             samples, which = zip(*(pairs[index] for index in part), strict=True)
             changed = _moved(images[list(samples)], torch.stack([there[t] for t in which]))
-            maps = upsample(explain(changed, list(samples)), size)
+            maps = upsample(self.base.map_of(call.rows(changed, list(samples))), size)
             inverse = torch.stack([back[t] for t in which])
             shown = _moved(torch.ones_like(maps), inverse)
             index = torch.tensor(samples, device=images.device)

@@ -1,7 +1,6 @@
 """FG-CAM."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -11,10 +10,9 @@ from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.cost import Cost
-from captum_cams.engine.capture import Seen, as_tuple, capture
+from captum_cams.engine.call import Call
+from captum_cams.engine.capture import Seen, capture
 from captum_cams.engine.layers import Place, named_layer
-from captum_cams.engine.precision import full_precision
-from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -55,17 +53,17 @@ class FGCAM(WrappedCAM):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        base: str | CAMAttribution = "gradcam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
+        base: str | CAMAttribution = "gradcam",
         to: nn.Module | str = "input",
         denoising: bool = False,
         batch_norm: BatchNorm = "identity",
         pixel_range: Range | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids, **options)
+        super().__init__(forward_func, layer, device_ids, base=base, **options)
         if not isinstance(self.base, SpatialCAM) or not self.base.per_channel:
             raise CAMError(
                 f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}; use a "
@@ -81,33 +79,23 @@ class FGCAM(WrappedCAM):
     def at_input_size(self) -> bool:
         return not isinstance(self.to, nn.Module)
 
-    def contributions(
-        self,
-        inputs: Tensor | tuple[Tensor, ...],
-        target: Any = None,
-        additional_forward_args: Any = None,
-        attribute_to_layer_input: bool = False,
-    ) -> Tensor:
-        with untouched(self.forward_func):
-            tensors = as_tuple(inputs)
-            place = self.base.place(tensors, additional_forward_args, attribute_to_layer_input)
-            end = Place(self.to) if isinstance(self.to, nn.Module) else tensors[0]
-            propagation = Propagation(self.batch_norm, self.pixel_range)
-            with ExitStack() as stack:
-                trail = None
-                if not (isinstance(end, Place) and end == place):
-                    trail = stack.enter_context(propagation.trail(self.forward_func, end, place, tensors))
-                seen = capture(self.forward_func, place, tensors, target, additional_forward_args, self.base.needs)
-            components = self._components(self.base, seen)
-            return components if trail is None else trail.back(lambda activation: components)
+    def explain(self, call: Call) -> Tensor:
+        call = call.copied()  # for the trail, which marks them
+        start = self.base.place(call)
+        end = Place(self.to) if isinstance(self.to, nn.Module) else call.inputs[0]
+        if isinstance(end, Place) and end == start:
+            return self._components(capture(call, start, self.base.needs))
+        propagation = Propagation(self.batch_norm, self.pixel_range)
+        with propagation.trail(call.network, end, start, call.inputs) as trail:
+            seen = capture(call, start, self.base.needs)
+        return trail.back(self._components(seen))
 
-    def _components(self, base: SpatialCAM, seen: Seen) -> Tensor:
-        with full_precision(seen.activation.device):
-            components = base.maps(seen)
+    def _components(self, seen: Seen) -> Tensor:
+        components = self.base.components(seen)
         if components.shape != seen.activation.shape:
             raise CAMError(
                 f"FG-CAM needs a base with a map per channel ({shape_of(seen.activation)}), got "
-                f"{shape_of(components)} from {type(base).__name__}; use a weighting method, as Grad-CAM"
+                f"{shape_of(components)} from {type(self.base).__name__}; use a weighting method, as Grad-CAM"
             )
         return denoise(components) if self.denoising else components
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
-from captum_cams.bases.variants import Explain, VariantsCAM
+from captum_cams.bases.variants import VariantsCAM
 from captum_cams.cost import Cost, named
+from captum_cams.engine.call import Call
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.images import upsample
@@ -49,16 +50,16 @@ class JitterCAM(VariantsCAM):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        base: str | CAMAttribution = "gradcam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
+        base: str | CAMAttribution = "gradcam",
         growth: int | None = None,
         interpolation: Interpolation = "bilinear",
         count_from: CountFrom = 0,
         **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids, **options)
+        super().__init__(forward_func, layer, device_ids, base=base, **options)
         if self.base.at_input_size:
             raise CAMError(f"Jitter-CAM needs a base with maps smaller than the image, got {type(self.base).__name__}")
         if growth is not None:
@@ -67,9 +68,9 @@ class JitterCAM(VariantsCAM):
         check_choice("count_from", count_from, CountFrom)
         self.growth, self.interpolation, self.count_from = growth, interpolation, count_from
 
-    def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:
-        height, width = images.shape[2:]
-        rows, columns = explain(images[:1], [0]).shape[2:]
+    def combine(self, call: Call) -> Tensor:
+        images, (height, width) = call.inputs[0], call.inputs[0].shape[2:]
+        rows, columns = self.base.map_size(call)
         if (rows, columns) == (height, width):
             raise CAMError(f"Jitter-CAM needs a base with maps smaller than the image, got {rows}×{columns} for both")
         down, right = (rows, columns) if self.growth is None else (self.growth, self.growth)
@@ -83,7 +84,10 @@ class JitterCAM(VariantsCAM):
         for part in self.chunks(len(places)):
             chosen = [places[index] for index in part]
             patches = [large[n, :, tops[i] : tops[i] + height, lefts[j] : lefts[j] + width] for n, i, j in chosen]
-            maps = explain(torch.stack(patches), [n for n, _, _ in chosen])
+            maps = self.base.map_of(call.rows(torch.stack(patches), [n for n, _, _ in chosen]))
+            if maps.shape[2:] != (rows, columns):
+                size = "×".join(map(str, maps.shape[2:]))
+                raise CAMError(f"Jitter-CAM needs maps of one size, expected {rows}×{columns}, got {size} for a patch")
             for (n, i, j), map_ in zip(chosen, maps, strict=True):
                 place = n, slice(None), slice(i, i + rows), slice(j, j + columns)
                 count[place] += 1

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.cost import Cost, named
-from captum_cams.engine.capture import as_tuple, runner
+from captum_cams.engine.call import Call
 from captum_cams.engine.layers import find_layers, named_layer
-from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, brief, check_choice
 from captum_cams.images import minmax, upsample
 from captum_cams.paper import Paper
@@ -49,15 +48,15 @@ class MultiLayerCAM(WrappedCAM):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        base: str | CAMAttribution = "layercam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
+        base: str | CAMAttribution = "layercam",
         layers: Sequence[nn.Module | str] | None = None,
         fusion: Fusion = "max",
         **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids, **options)
+        super().__init__(forward_func, layer, device_ids, base=base, **options)
         check_choice("fusion", fusion, Fusion)
         if isinstance(layers, str | nn.Module):
             raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}")
@@ -68,27 +67,18 @@ class MultiLayerCAM(WrappedCAM):
         self.fusion = fusion
         self.found_layers: list[nn.Module] | None = None
 
-    def contributions(
-        self,
-        inputs: Tensor | tuple[Tensor, ...],
-        target: Any = None,
-        additional_forward_args: Any = None,
-        attribute_to_layer_input: bool = False,
-    ) -> Tensor:
-        with untouched(self.forward_func):  # no other thread finds a layer of ours in the base
-            layers = self.layers or self.found_layers
-            if layers is None:
-                tensors = as_tuple(inputs)
-                run = runner(self.forward_func, tensors, additional_forward_args)
-                layers = self.found_layers = find_layers(self.forward_func, run, tensors[0].ndim, 3)
-            first, maps = self.base.layer, []
-            try:
-                for layer in layers:
-                    self.base.layer = layer
-                    found = self.base.attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
-                    maps.append(minmax(found, tuple(range(2, found.ndim))))
-            finally:
-                self.base.layer = first
+    def explain(self, call: Call) -> Tensor:
+        layers = self.layers or self.found_layers
+        if layers is None:
+            layers = self.found_layers = find_layers(call.network, call.output, call.inputs[0].ndim, 3)
+        first, maps = self.base.layer, []
+        try:  # no other thread sees a layer of ours in the base, since this one has its turn
+            for layer in layers:
+                self.base.layer = layer
+                found = self.base.map_of(call)
+                maps.append(minmax(found, tuple(range(2, found.ndim))))
+        finally:
+            self.base.layer = first
         largest = max((map_.shape[2:] for map_ in maps), key=prod)
         stacked = torch.stack([upsample(map_, largest) for map_ in maps])
         return stacked.amax(0) if self.fusion == "max" else stacked.mean(0)

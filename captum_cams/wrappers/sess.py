@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
-from captum_cams.bases.variants import Explain, VariantsCAM
+from captum_cams.bases.variants import VariantsCAM
 from captum_cams.cost import Cost, named
+from captum_cams.engine.call import Call
 from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.images import blur, heat, upsample
 from captum_cams.paper import Paper
@@ -51,17 +52,17 @@ class SESS(VariantsCAM):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        base: str | CAMAttribution = "gradcam",
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
+        base: str | CAMAttribution = "gradcam",
         scales: int = 12,
         step: int = 64,
         drop: float = 0.9,
         fusion: Fusion = "mean",
         **options: Any,
     ) -> None:
-        super().__init__(forward_func, base, layer, device_ids, **options)
+        super().__init__(forward_func, layer, device_ids, base=base, **options)
         check_at_least("scales", scales, 1)
         check_at_least("step", step, 1)
         check_choice("fusion", fusion, Fusion)
@@ -69,10 +70,11 @@ class SESS(VariantsCAM):
             raise CAMError(f"drop must lie in 0 ≤ drop < 1, got {drop!r}")
         self.scales, self.step, self.drop, self.fusion = scales, step, drop, fusion
 
-    def combine(self, images: Tensor, explain: Explain, score: Explain) -> Tensor:
-        return torch.cat([self._fused(images[n : n + 1], n, explain, score) for n in range(len(images))])
+    def combine(self, call: Call) -> Tensor:
+        return torch.cat([self._fused(call, n) for n in range(call.samples)])
 
-    def _fused(self, image: Tensor, sample: int, explain: Explain, score: Explain) -> Tensor:
+    def _fused(self, call: Call, sample: int) -> Tensor:
+        image = call.inputs[0][sample : sample + 1]
         height, width = image.shape[2:]
         windows = [
             (scale, top, left)
@@ -81,13 +83,13 @@ class SESS(VariantsCAM):
             for left in _starts(width, self.step * scale)
         ]
 
-        def cut(chosen: list[tuple[int, int, int]]) -> Tensor:
+        def cut(chosen: list[tuple[int, int, int]]) -> Call:
             large = {scale: _grown(image, self.step * scale) for scale in {scale for scale, _, _ in chosen}}
-            return torch.cat([large[s][:, :, top : top + height, left : left + width] for s, top, left in chosen])
+            images = [large[s][:, :, top : top + height, left : left + width] for s, top, left in chosen]
+            return call.rows(torch.cat(images), [sample] * len(chosen))
 
-        scores = torch.cat(
-            [score(cut([windows[i] for i in part]), [sample] * len(part)) for part in self.chunks(len(windows))]
-        )
+        parts = self.chunks(len(windows))
+        scores = torch.cat([cut([windows[i] for i in part]).probabilities() for part in parts])
         if bool((scores < 0).any()):
             raise CAMError(
                 f"SESS weighs windows by scores that are not negative, got {float(scores.min()):.3g} from a target "
@@ -97,7 +99,7 @@ class SESS(VariantsCAM):
         total, count = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, :1])
         for part in self.chunks(len(kept)):
             chosen = [windows[kept[i]] for i in part]
-            maps = heat(explain(cut(chosen), [sample] * len(chosen)), (height, width))
+            maps = heat(self.base.map_of(cut(chosen)), (height, width))
             for (scale, top, left), map_, i in zip(chosen, maps, part, strict=True):
                 weight = scores[kept[i]] / scores[kept[0]] if scores[kept[0]] != 0 else 1.0
                 placed = _placed(weight * map_[None], self.step * scale, top, left)

@@ -8,15 +8,17 @@ import torchvision
 from torch import nn
 
 import captum_cams as cc
-from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.call import Call
+from captum_cams.engine.capture import Needs, capture
 from captum_cams.engine.layers import Place
+from captum_cams.engine.resume import Pace
 from captum_cams.engine.untouched import untouched
 from tests.support.full_runs import full_run, layers_of
 from tests.support.networks import NETWORKS, images
 
 
 def seen_at(model, layer, x, chunk=64, at_input=False):
-    return capture(model, Place(layer, at_input), as_tuple(x), 0, None, Needs(resume=True, chunk=chunk))
+    return capture(Call.of(model, x, 0), Place(layer, at_input), Needs(resume=Pace(chunk)))
 
 
 @pytest.mark.parametrize("net", NETWORKS)

@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 import captum_cams as cc
-from captum_cams.engine.capture import Needs, as_tuple, capture
+from captum_cams.engine.call import Call
+from captum_cams.engine.capture import Needs, capture
 from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.layers import Place
+from captum_cams.engine.resume import Pace
 from captum_cams.engine.unique import unique_rows
 from captum_cams.engine.untouched import untouched
 from tests.support.photographs import PREPROCESS
@@ -76,9 +78,7 @@ def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, sco
     masks[:, 4], masks[:, 5] = masks[:, 0], False
     target = [seed % 5, (seed + 1) % 5]
     with untouched(net):
-        seen = capture(
-            net, Place(net[1]), as_tuple(x), target, None, Needs(resume=True, task="multiclass", chunk=chunk)
-        )
+        seen = capture(Call.of(net, x, target), Place(net[1]), Needs(resume=Pace(chunk)))
         on, found = seen.resume.switched(masks, score)
         summed = [seen.resume._summed(rows, n, score) is not None for n, rows in enumerate(masks)]
     assert summed == [tail == "channel by channel"] * 2
@@ -101,7 +101,7 @@ def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):
     masks = torch.rand(1, 5, 512, generator=torch.Generator().manual_seed(0)) < 0.5
     target = int(squeezenet(x).argmax())
     with untouched(squeezenet):
-        seen = capture(squeezenet, Place(layer), as_tuple(x), target, None, Needs(resume=True, chunk=2))
+        seen = capture(Call.of(squeezenet, x, target), Place(layer), Needs(resume=Pace(2)))
         found = seen.resume.switched(masks)[1][0]
     for mask, score in zip(masks[0], found, strict=True):
         hook = layer.register_forward_hook(lambda m, a, out, mask=mask: out * mask[:, None, None])

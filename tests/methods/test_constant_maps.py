@@ -113,7 +113,8 @@ def test_jittercam_of_equal_maps_is_uniform():
 
     model = seeded(lambda: TinyVGG(batch_norm=False))
     for growth in (1, 3, 5):
-        found = cc.JitterCAM(model, Even(model, "features.8"), growth=growth).attribute(torch.rand(2, 3, SIDE, SIDE), 1)
+        cam = cc.JitterCAM(model, base=Even(model, "features.8"), growth=growth)
+        found = cam.attribute(torch.rand(2, 3, SIDE, SIDE), 1)
         assert bool((found == found[0, 0, 0, 0]).all())
 
 

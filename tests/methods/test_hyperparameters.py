@@ -29,7 +29,7 @@ def arguments(cls):
 def test_every_argument_is_an_attribute_and_shows(name):
     model, cls = network(), lookup(name)
     plain = cc.create(name, model)
-    assert set(arguments(cls)) == set(plain.hyperparameters) - {"base"}
+    assert set(arguments(cls)) == set(plain.hyperparameters)
     assert ("base" in plain.hyperparameters) == (name in wrappers())
     for key, held in plain.hyperparameters.items():
         assert hasattr(plain, key)

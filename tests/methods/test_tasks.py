@@ -11,6 +11,7 @@ from torch import nn
 
 import captum_cams as cc
 from captum_cams import metrics
+from captum_cams.engine.call import Call
 from captum_cams.engine.scores import probabilities, scores_of
 from captum_cams.images import blur
 from captum_cams.methods.rise import _masks
@@ -111,16 +112,17 @@ def test_fdcam_without_groups_reads_the_probability(task):
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "binary", "function"])
-def test_sess_weighs_windows_by_the_probability(task):
+def test_sess_weighs_windows_by_the_probability(task, monkeypatch):
     model, x, c = small(task), images(1), int(task == "binary")
     seen = []
     cam = cc.create("sess(gradcam)", model, "last", scales=2, step=16, drop=0.5, task=task_of(task))
-    inner = cam.combine
+    inner = Call.probabilities
 
-    def watched(given, explain, score):
-        return inner(given, explain, lambda *args: seen.append((args[0], score(*args))) or seen[-1][1])
+    def watched(call):
+        seen.append((call.inputs[0], inner(call)))
+        return seen[-1][1]
 
-    cam.combine = watched
+    monkeypatch.setattr(Call, "probabilities", watched)
     assert cam.attribute(x, c).isfinite().all()
     windows, scores = (torch.cat(one) for one in zip(*seen, strict=True))
     torch.testing.assert_close(scores, probability(task, model, windows, c), rtol=1e-4, atol=1e-6)
@@ -254,9 +256,9 @@ def test_what_does_not_fit_a_task_is_refused():
     with pytest.raises(cc.CAMError, match="compare probabilities"):
         Protocol(("average_drop",), task="regression")
     base = cc.GradCAM(small("binary"), "last", task="binary")
-    assert cc.JitterCAM(base.forward_func, base).task == "binary"
+    assert cc.JitterCAM(base.forward_func, base=base).task == "binary"
     with pytest.raises(cc.CAMError, match="beside a base"):
-        cc.JitterCAM(base.forward_func, base, task="multilabel")
+        cc.JitterCAM(base.forward_func, base=base, task="multilabel")
 
 
 def test_the_predicted_label_is_that_of_the_largest_logit():

@@ -52,8 +52,7 @@ def test_imports_go_one_way(file):
     assert not any(name.split(".")[0] in ("lightning", "pytorch_lightning", "lightning_callbacks") for name in names)
     if part != "visual":
         assert not any(name.split(".")[0] in ("numpy", "matplotlib") for name in names)
-    if file.name != "capture.py":
-        assert not any(name.startswith("captum._utils") for name in names)
+    assert not any(name.startswith("captum._utils") for name in names)
     if part != "__init__":
         inner = {name.split(".")[1] for name in names if name.startswith("captum_cams.")}
         assert inner <= ALLOWED[part]

@@ -132,7 +132,7 @@ def test_torchvision_networks_from_the_last_layer_to_the_pixels(name, monkeypatc
         base = cc.GradCAM(model)
         start = base.contributions(x).double()
         lost.total = torch.zeros(())
-        carried = cc.FGCAM(model, base, batch_norm=batch_norm).contributions(x).double()
+        carried = cc.FGCAM(model, base=base, batch_norm=batch_norm).contributions(x).double()
         assert carried.shape == x.shape
         assert torch.isfinite(carried).all()
         assert carried.abs().sum() > 0

@@ -25,7 +25,7 @@ def test_components_and_their_denoised_form(net, name):
     x, target = cases(arrays)
     plain = base(name, model, DEEP[net])
     assert_close(plain.contributions(x, target), arrays[f"{name}/I_base"])
-    denoised = cc.FGCAM(model, plain, to=DEEP[net], denoising=True)
+    denoised = cc.FGCAM(model, base=plain, to=DEEP[net], denoising=True)
     assert_close(denoised.contributions(x, target), arrays[f"{name}/I_svd"])
 
 
@@ -39,7 +39,7 @@ def test_fgcam_is_the_authors_at_every_stored_layer(net, name, kind):
     assert len(set(places)) == 5
     for place in set(places):
         to = "input" if place == -1 else f"features.{place}"
-        cam = cc.FGCAM(model, base(name, model, DEEP[net]), to=to, denoising=kind == "denoise")
+        cam = cc.FGCAM(model, base=base(name, model, DEEP[net]), to=to, denoising=kind == "denoise")
         found = cam.contributions(x, target)
         assert_close(found.sum(1), arrays[f"{name}/{kind}/L{place}/map"], 1e-3 if place == -1 else 1e-4)
         if kind == "plain" and f"{name}/plain/L{place}/I" in arrays.files:
@@ -73,4 +73,4 @@ def test_the_rule_of_a_single_layer_is_the_authors(case):
     with cc.Propagation().trail(model, end, Place(model[1])) as trail:
         output = model(x.clone())
     assert_close(output, RULES[f"{case}/Y"])
-    assert_close(trail.back(lambda activation: relevance), RULES[f"{case}/I_out"])
+    assert_close(trail.back(relevance), RULES[f"{case}/I_out"])

@@ -40,7 +40,7 @@ def carried(model: nn.Module, x: Tensor, relevance: Tensor, end: nn.Module | Non
     x = x.clone()
     with cc.Propagation(**options).trail(model, x if end is None else Place(end)) as trail:
         output = model(x.clone())
-    return trail.back(lambda activation: relevance, output)
+    return trail.back(relevance, output)
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -209,7 +209,7 @@ def test_volumes_keep_their_channels_and_their_scale():
     found, expected = (cc.LRP(model, pixel_range=given).attribute(x, 1) for given in (per_channel, shaped))
     torch.testing.assert_close(found, expected)
     volume = torch.rand(1, 3, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    fused = cc.MultiLayerCAM(model, "layercam", layers=["1"]).attribute(volume)
+    fused = cc.MultiLayerCAM(model, base="layercam", layers=["1"]).attribute(volume)
     assert (fused.amax((0, 1, 3, 4)) == 1).sum() == 1  # one slice holds the largest value
 
 

@@ -47,7 +47,7 @@ def test_guided_cam_is_the_map_times_guided_gradients(base, inplace):
     for i, layer in enumerate(model.features):
         if isinstance(layer, nn.ReLU):
             model.features[i] = nn.ReLU(inplace)
-    found = cc.GuidedCAM(model, base).contributions(x, [1, 7])
+    found = cc.GuidedCAM(model, base=base).contributions(x, [1, 7])
     maps = upsample(cc.create(base, model).attribute(x, [1, 7]), x.shape[2:])
     for part in (model.features, model.classifier):
         for i, layer in enumerate(part):
@@ -61,7 +61,7 @@ def test_guided_cam_is_the_map_times_guided_gradients(base, inplace):
 @pytest.mark.parametrize("target", [[1, 7], lambda output: output[:, 3]])
 def test_guided_backpropagation_is_captums(target):
     model, x = NETWORKS["plain"](), images(2)
-    cam = cc.GuidedCAM(model, "gradcam")
+    cam = cc.GuidedCAM(model, base="gradcam")
     maps = upsample(cam.base.attribute(x, target), x.shape[2:])
     scores = nn.Sequential(model, Scores(target)) if callable(target) else model
     with warnings.catch_warnings():

@@ -26,7 +26,7 @@ def test_jittercam_is_the_authors(net, layer, start):
     assert len(sizes) == 3
     for size in sizes:
         options = {"growth": size - blocks, "interpolation": "nearest", "count_from": start}
-        cam = cc.JitterCAM(model, cc.GradCAM(model, layer), **options)
+        cam = cc.JitterCAM(model, base=cc.GradCAM(model, layer), **options)
         found = cam.attribute(x, target)
         assert_close(found[:, 0], arrays[f"size{size}/counter{start}/J"])
         assert_close(upsample(found, x.shape[2:])[:, 0], arrays[f"size{size}/counter{start}/final"])
@@ -39,7 +39,7 @@ def test_jittercam_is_the_loop_on_oblong_images(base, interpolation, growth):
     model = NETWORKS["residual"]()
     x = F.interpolate(images(2), (40, 72), mode="bilinear")
     explain = cc.create(base, model)
-    cam = cc.JitterCAM(model, base, growth=growth, interpolation=interpolation, perturbations_per_eval=5)
+    cam = cc.JitterCAM(model, base=base, growth=growth, interpolation=interpolation, perturbations_per_eval=5)
     found = cam.attribute(x, [1, 7])
     m = explain.attribute(x, [1, 7]).shape[2:]
     d = m if growth is None else (growth, growth)
@@ -67,12 +67,12 @@ def test_jittercam_without_growth_is_the_base_and_with_one_target_for_all_patche
 def test_layers_are_fused_at_the_size_of_the_largest(fusion, base):
     model, x = NETWORKS["residual"](), images(2)
     layers = ["layer2", "layer3", "layer4"]
-    found = cc.MultiLayerCAM(model, base, layers=layers, fusion=fusion).attribute(x, 3)
+    found = cc.MultiLayerCAM(model, base=base, layers=layers, fusion=fusion).attribute(x, 3)
     maps = [minmax(cc.create(base, model, layer).attribute(x, 3)) for layer in layers]
     maps = [upsample(map_, (10, 10)) for map_ in maps]
     stacked = torch.stack(maps)
     torch.testing.assert_close(found, stacked.amax(0) if fusion == "max" else stacked.mean(0))
-    automatic = cc.MultiLayerCAM(model, base, fusion=fusion)
+    automatic = cc.MultiLayerCAM(model, base=base, fusion=fusion)
     automatic.attribute(x, 3)
     blocks = {}  # the last of each size
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_transformations_are_carried_back(base):
     explain = cc.create(base, model)
 
     def single(*transformations: cc.Transformation) -> Tensor:
-        return cc.AugmentedCAM(model, base, transformations=transformations).attribute(x, [1, 7])
+        return cc.AugmentedCAM(model, base=base, transformations=transformations).attribute(x, [1, 7])
 
     def at_input(changed: Tensor) -> Tensor:
         return upsample(explain.attribute(changed, [1, 7]), (40, 40))
@@ -112,13 +112,13 @@ def test_transformations_are_carried_back(base):
 
 def test_enlarging_and_back_returns_what_stays_in_the_picture():
     class Picture(cc.CAMAttribution):
-        def contributions(self, inputs, *args, **options):
-            return inputs[0][:, :1]
+        def explain(self, call):
+            return call.inputs[0][:, :1]
 
     coarse = torch.rand(1, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     model, x = NETWORKS["plain"](), F.interpolate(coarse, (40, 40), mode="bicubic").relu()
     moved = cc.Transformation(scale=0.8, angle=10)
-    cam = cc.AugmentedCAM(model, Picture(model, "features.10"), transformations=[moved])
+    cam = cc.AugmentedCAM(model, base=Picture(model, "features.10"), transformations=[moved])
     found = cam.attribute(x, 1)[..., 12:28, 12:28]
     assert float((found - x[:, :1, 12:28, 12:28]).abs().max()) < 0.05 * float(x.max())
 
@@ -252,8 +252,8 @@ def test_wrappers_nest_where_it_makes_sense():
     with pytest.raises(cc.CAMError, match="must look like"):
         cc.create("jittercam(gradcam", model)
     with pytest.raises(cc.CAMError, match="the model that its wrapper is given"):
-        cc.JitterCAM(model, cc.GradCAM(seeded(lambda: TinyVGG(False))))
+        cc.JitterCAM(model, base=cc.GradCAM(seeded(lambda: TinyVGG(False))))
     with pytest.raises(cc.CAMError, match="layer must be None beside a base"):
-        cc.JitterCAM(model, cc.GradCAM(model), "features.10")
+        cc.JitterCAM(model, "features.10", base=cc.GradCAM(model))
     with pytest.raises(cc.CAMError, match="an explainer or its name"):
-        cc.JitterCAM(model, 3)
+        cc.JitterCAM(model, base=3)
