@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
 from captum_cams.engine.scores import Task, notice_probabilities, scores_of
+from captum_cams.engine.torch_internals import Loss, is_compiled
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError, shape_of
 from lightning_callbacks.memory import is_memory
@@ -54,7 +54,7 @@ class Network(nn.Module):
         found = network_of(unwrap(module))  # type: ignore[arg-type]
         self.network: nn.Module = unwrap(found)  # type: ignore[assignment]
         # Compiled code does not call hooks that come later, or is compiled anew for them.
-        self.hookable = self.network is found and getattr(found, "_compiled_call_impl", None) is None
+        self.hookable = self.network is found and not is_compiled(found)
         self.output_fn = output_fn or class_scores
 
     def forward(self, images: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def network_of(module: nn.Module) -> nn.Module:
     """
     if not isinstance(module, pl.LightningModule) or is_overridden("forward", module, pl.LightningModule):
         return module
-    others = (Metric, MetricCollection, _Loss)
+    others = (Metric, MetricCollection, Loss)
     networks = {name: child for name, child in module.named_children() if not isinstance(child, others)}
     if len(networks) != 1:
         found = ", ".join(networks) or "none"

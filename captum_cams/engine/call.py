@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.functions import composed
-from captum_cams.engine.inputs import check_batch, check_images
+from captum_cams.engine.inputs import as_arguments, check_batch, check_images
 from captum_cams.engine.precision import autocast_of_caller
 from captum_cams.engine.scores import Score, Task, probabilities, score_of, scored
 from captum_cams.engine.targets import Index, check_output, plain_target, resolve_target, wide
@@ -71,9 +71,8 @@ class Call:
         check_batch(given)
         # Fresh tensors, since inference tensors cannot be part of a graph.
         tensors = tuple(tensor.detach().clone() for tensor in given)
-        network, extra = unwrap(forward_func), additional_forward_args
+        network, extra = unwrap(forward_func), as_arguments(additional_forward_args)
         check_images(network, tensors[0])
-        extra = () if extra is None else extra if isinstance(extra, tuple) else (extra,)
         modules = modules_of(network) if modules is None else modules
         autocast = autocast_of_caller(tensors[0].device)
         return cls(network, modules, network, task, tensors, extra, target, at_input, autocast)._of_target(target)

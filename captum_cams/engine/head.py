@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from captum_cams.engine.torch_internals import version_of
 from captum_cams.engine.trace import Modules, running
 
 
@@ -81,7 +82,7 @@ class FirstLinear:
         return (
             output.data_ptr() == self.returned.data_ptr()
             and (output.shape, output.stride()) == (self.returned.shape, self.returned.stride())
-            and output._version == self.version
+            and version_of(output) == self.version
         )
 
 
@@ -153,7 +154,7 @@ class Recorder:
         first = mark == "linear" and not any(call.mark == "linear" for call in self._calls[self._last_use() + 1 :])
         copy = output.detach().clone() if first else None
         token = parent.token if parent else None
-        self._calls[entry.start :] = [_Call(module, output.detach(), token, mark, source, copy, output._version)]
+        self._calls[entry.start :] = [_Call(module, output.detach(), token, mark, source, copy, version_of(output))]
         row = self._calls[parent.start : -1] if parent else []
         in_a_row = parent is not None and getattr(type(parent.module), "forward", None) is nn.Sequential.forward
         if parent and in_a_row and not parent.read and not any(call.mark for call in row):

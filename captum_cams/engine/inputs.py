@@ -8,13 +8,20 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, shape_of
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _looked_at: WeakValueDictionary[int, Any] = WeakValueDictionary()
 """The models whose first images were looked at: one look a model, since it waits for the device."""
+
+
+def as_arguments(additional: Any) -> tuple[Any, ...]:
+    """Captum's ``additional_forward_args`` as a tuple: None stands for no argument, other values for one."""
+    if isinstance(additional, tuple):
+        return additional
+    return () if additional is None else (additional,)
 
 
 def check_batch(inputs: Sequence[Any]) -> int:
@@ -76,8 +83,7 @@ def recipes(forward_func: Callable[..., Any], inputs: Any, additional: Any = Non
         raise
     except (RuntimeError, TypeError) as error:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        further = additional if isinstance(additional, tuple) else () if additional is None else (additional,)
-        count = len(given) + len(further)
+        count = len(given) + len(as_arguments(additional))
         remedy = _several(count, error) or _remedy(unwrap(forward_func), given[0], error)
         if remedy is None:
             raise
@@ -113,7 +119,7 @@ def _remedy(model: Any, images: Tensor, error: Exception) -> str | None:
         name = {torch.float32: "float()", torch.float64: "double()", torch.float16: "half()"}.get(dtype)
         name = name or f"{str(dtype).removeprefix('torch.')}()"
         return f"the inputs must be {dtype} as the model's weights are, got {images.dtype}; pass inputs.{name}"
-    first = next((module for module in modules if isinstance(module, _ConvNd)), None)
+    first = next((module for module in modules if isinstance(module, _CONVOLUTIONS)), None)
     if first is not None and images.ndim == first.weight.ndim and images.shape[1] != first.in_channels:
         return _channels(images, first.in_channels)
     if first is not None and images.ndim != first.weight.ndim:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_cams.engine.torch_internals import buffers_of, version_of
+
 _OF_TORCH = frozenset(vars(nn.Module()))
 """Attributes that torch itself keeps in every module: parameters, hooks and the like."""
 
@@ -43,7 +45,7 @@ class Kept:
         if isinstance(module, torch.jit.ScriptModule):
             return  # everything else is out of Python's reach
         attributes = vars(module)
-        undo += [_of_names(module._buffers), _of_names(attributes, _OF_TORCH)]
+        undo += [_of_names(buffers_of(module)), _of_names(attributes, _OF_TORCH)]
         for name, value in attributes.items():
             if name in _OF_TORCH:
                 continue
@@ -84,11 +86,11 @@ def _of_container(held: Any) -> Callable[[], None]:
 
 
 def _of_tensor(tensor: Tensor) -> Callable[[], None]:
-    copy, version, marks = tensor.detach().clone(), tensor._version, dict(vars(tensor))
+    copy, version, marks = tensor.detach().clone(), version_of(tensor), dict(vars(tensor))
 
     def undo() -> None:
         # By value too: observers of quantisation, and other compiled code, write without raising the version.
-        if tensor._version == version and tensor.shape == copy.shape and torch.equal(tensor, copy):
+        if version_of(tensor) == version and tensor.shape == copy.shape and torch.equal(tensor, copy):
             return
         tensor.detach_()  # a statistic of maps has become part of their graph
         if tensor.shape != copy.shape:

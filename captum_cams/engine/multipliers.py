@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from scipy.special import roots_legendre
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
 from captum_cams.engine.targets import wide
+from captum_cams.engine.torch_internals import tree_flatten
 
 Pull = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 """Gradients of an operation's floating-point outputs → gradients of its inputs that move."""

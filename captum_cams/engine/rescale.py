@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from captum_cams.engine.multipliers import Operation, Pull, is_affine, pull
+from captum_cams.engine.torch_internals import tree_flatten, tree_unflatten, version_of
 from captum_cams.errors import CAMError
 
 TOLERANCE = 1e-3
@@ -135,12 +135,14 @@ def _moves(tensor: Tensor) -> bool:
 def _ruled(call: Callable[..., Any], given: list[Tensor], backward: Pull) -> Any:
     """The operation's own result, whose gradient goes back by the rule."""
     fresh = [_kept(tensor) for tensor in given]
-    versions = [tensor._version for tensor in fresh]
+    versions = [version_of(tensor) for tensor in fresh]
     with torch.no_grad():
         result = call(*fresh)
     leaves, form = tree_flatten(result)
     floats = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    written = [tensor for tensor, copy, version in zip(given, fresh, versions, strict=True) if copy._version != version]
+    written = [
+        tensor for tensor, copy, version in zip(given, fresh, versions, strict=True) if version_of(copy) != version
+    ]
     sources = [tensor.clone() if written else tensor for tensor in given if _moves(tensor)]
     for i, output in zip(floats, _Ruled.apply(backward, [leaves[i] for i in floats], *sources), strict=True):
         leaves[i] = output

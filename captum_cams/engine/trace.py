@@ -5,18 +5,17 @@ since hooks on all modules of the process would be seen by the compiled code of 
 are not known, because the model is a plain function, they sit on all of them.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 from torch.jit import RecursiveScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils.hooks import RemovableHandle
 
+from captum_cams.engine.torch_internals import hooked
 from captum_cams.errors import CAMError
 
 Modules = Iterable[nn.Module] | None
@@ -70,7 +69,9 @@ def running(
                 return
 
     begin, end = only_here(begin), only_here(end)
-    with _everywhere(begin, end) if modules is None else _first(modules, begin, end):
+    # A script takes no hooks; it is a part of the module that calls it.
+    known = [module for module in modules or () if not isinstance(module, RecursiveScriptModule)]
+    with _everywhere(begin, end) if modules is None else hooked(known, begin, end):
         yield stack
 
 
@@ -127,28 +128,6 @@ def _everywhere(begin: Callable[..., None], end: Callable[..., None]) -> Iterato
         # Not with keyword arguments: torch 2.14 would go on counting the hook when it is removed.
         handles.callback(register_module_forward_hook(end, always_call=True).remove)
         yield
-
-
-@contextmanager
-def _first(modules: Iterable[nn.Module], begin: Callable[..., None], end: Callable[..., None]) -> Iterator[None]:
-    """As torch registers hooks with ``prepend=True``, but for hundreds of modules at a tenth of the time."""
-    key = RemovableHandle(OrderedDict()).id  # which no other hook has
-    # A script takes no hooks; it is a part of the module that calls it.
-    modules = [module for module in modules if not isinstance(module, RecursiveScriptModule)]
-    try:
-        for module in modules:
-            for held, hook in ((module._forward_pre_hooks, begin), (module._forward_hooks, end)):
-                hooks = cast(OrderedDict[int, Any], held)
-                hooks[key] = hook
-                hooks.move_to_end(key, last=False)
-            module._forward_hooks_with_kwargs[key] = module._forward_hooks_always_called[key] = True
-        yield
-    finally:
-        for module in modules:
-            module._forward_pre_hooks.pop(key, None)
-            module._forward_hooks.pop(key, None)
-            module._forward_hooks_with_kwargs.pop(key, None)
-            module._forward_hooks_always_called.pop(key, None)
 
 
 @contextmanager

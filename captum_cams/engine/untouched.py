@@ -10,6 +10,7 @@ from torch import nn
 
 from captum_cams.engine.kept import Kept
 from captum_cams.engine.random_state import random_state_kept
+from captum_cams.engine.torch_internals import compiled_module, is_compiled
 from captum_cams.engine.trace import running
 from captum_cams.engine.turn import Turn
 
@@ -20,7 +21,7 @@ def unwrap(forward_func: Callable[..., Any]) -> Callable[..., Any]:
     Hooks added after compilation are ignored by compiled code, and the wrapped network gives the same maps.
     """
     while isinstance(forward_func, nn.Module):
-        inner = getattr(forward_func, "_orig_mod", None)
+        inner = compiled_module(forward_func)
         if inner is None and isinstance(forward_func, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inner = forward_func.module
         if inner is None:
@@ -60,7 +61,7 @@ def untouched(forward_func: Callable[..., Any]) -> Iterator[list[nn.Module] | No
             stack.enter_context(_kept_when_called(turn, kept))
         else:
             kept.keep(modules)
-            if any(_compiled(module) for module in modules):
+            if any(is_compiled(module) for module in modules):
                 stack.enter_context(_EAGER)
         yield modules
 
@@ -105,13 +106,6 @@ class _Eager:
 
 
 _EAGER = _Eager()
-
-
-def _compiled(module: nn.Module) -> bool:
-    # Lightning compiles the forward method of a module in its place.
-    forward = vars(module).get("forward")
-    inside = getattr(module, "_compiled_call_impl", None) or hasattr(module, "_orig_mod")
-    return bool(inside) or hasattr(forward, "_torchdynamo_orig_callable")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.targets import wide
+from captum_cams.engine.torch_internals import version_of
 from captum_cams.relevance import operation_names as names
 from captum_cams.relevance.function_call import FunctionCall
 from captum_cams.relevance.marks import (
@@ -83,10 +84,10 @@ class MapRules:
     def passed(self, call: FunctionCall, x: Tensor, becomes: Mark) -> Any:
         if call.writes:
             self._keep_readings(call.args[0])
-        version = x._version
+        version = version_of(x)
         with torch.no_grad():
             output = call.run()
-        if output is x or x._version != version:
+        if output is x or version_of(x) != version:
             return mark(x, becomes)  # in place, or handed through: where relevance comes from is the same
         if any(output is one for one in call.given):  # a constant that has become a map
             return mark(output.copy_(Passed.apply(x, [output.clone()])), becomes)

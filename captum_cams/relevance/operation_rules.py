@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.targets import wide
+from captum_cams.engine.torch_internals import version_of
 from captum_cams.relevance import operation_names as names
 from captum_cams.relevance.function_call import FunctionCall
 from captum_cams.relevance.map_rules import MapRules, Rule, unbounded
@@ -68,7 +69,7 @@ class OperationRules(MapRules):
         """Relevance passes a product with constants as it is, unless they are multiplied into the layer before."""
         known = known_mark(x)
         layer = known.layer
-        if fold and layer and layer.versions == (layer.inputs._version, x._version):
+        if fold and layer and layer.versions == (version_of(layer.inputs), version_of(x)):
             with torch.no_grad():
                 output = call.run()
             weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
@@ -113,7 +114,7 @@ class OperationRules(MapRules):
             output = call.run()
         result = self._weighed(found, output)
         if self._fold and "transpose" not in call.name:
-            versions = (found.input._version, result._version)
+            versions = (version_of(found.input), version_of(result))
             layer = Layer(found.input, wide(found.weight.detach()), found.linear, versions)
             mark(result, replace(known_mark(result), layer=layer))
         return result

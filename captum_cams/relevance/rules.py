@@ -1,13 +1,16 @@
-"""Rules that share the relevance of a linear layer's output among its inputs, for this engine and for Captum's LRP."""
+"""Rules that share the relevance of a linear layer's output among its inputs, for this engine and for Captum's LRP.
+
+The only file with private names of Captum, whose rules have no public path.
+"""
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any
 
 import torch
 from captum.attr._utils.lrp_rules import PropagationRule
 from torch import Tensor, nn
 
+from captum_cams.engine.torch_internals import with_parameters
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.relevance.sharing import Kept, Taken
 
@@ -54,7 +57,7 @@ class ZPlusRule(PropagationRule):
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
         """Captum's hook on the second run, whose output is z in the place of the module's own."""
-        weight = module._parameters.get("weight")
+        weight = dict(module.named_parameters(recurse=False)).get("weight")
         if weight is None or weight.ndim < 2:
             raise CAMError(
                 f"{type(self).__name__} must be the rule of a convolution or Linear, got {type(module).__name__}; "
@@ -148,8 +151,7 @@ def _bound(bound: Bound, inputs: Tensor, measured: Tensor) -> Tensor:
 
 def _without_bias(module: nn.Module) -> Linear:
     def linear(inputs: Tensor, weight: Tensor) -> Tensor:
-        bare = copy(module)  # its forward alone runs: no hooks, and the user's parameters stay where they are
-        bare._parameters = {"weight": weight, "bias": None}  # type: ignore[dict-item]
-        return bare.forward(inputs)
+        # The forward alone runs: no hooks, and the user's parameters stay where they are.
+        return with_parameters(module, {"weight": weight, "bias": None}).forward(inputs)
 
     return linear

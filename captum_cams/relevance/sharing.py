@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from captum_cams.engine.torch_internals import graph_node, version_of
 from captum_cams.errors import CAMError
 
 
@@ -14,15 +15,15 @@ class Kept:
     """Tensors with the values that they had when an operation read them."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._tensors, self._versions = list(tensors), [tensor._version for tensor in tensors]
+        self._tensors, self._versions = list(tensors), [version_of(tensor) for tensor in tensors]
 
     def copy(self) -> None:
         """Keep copies, before the tensors are written to."""
         self._tensors = [tensor.clone() for tensor in self._tensors]
-        self._versions = [tensor._version for tensor in self._tensors]
+        self._versions = [version_of(tensor) for tensor in self._tensors]
 
     def tensors(self) -> list[Tensor]:
-        if [tensor._version for tensor in self._tensors] != self._versions:
+        if [version_of(tensor) for tensor in self._tensors] != self._versions:
             raise RuntimeError("a map that an operation has read was changed in place")
         return self._tensors
 
@@ -80,7 +81,7 @@ class Passed(torch.autograd.Function):
         return relevance.sum_to_size(ctx.shape), None
 
 
-FUNCTIONS = tuple(function._backward_cls for function in (Taken, Given, Passed))
+FUNCTIONS = tuple(map(graph_node, (Taken, Given, Passed)))
 """What autograd calls them in a graph."""
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from captum_cams import CAMAttribution
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.layers import dotted
+from captum_cams.engine.torch_internals import compiled_function
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
 from lightning_callbacks.evaluation.code import code_of, globals_of, package_of
@@ -140,7 +141,7 @@ class Description:
         return {"class": kind, "network": self.of(value.forward_func)} | options
 
     def _code(self, value: Any) -> Any:
-        original = getattr(value, "_torchdynamo_orig_callable", None)
+        original = compiled_function(value)
         if original is not None:
             return self.of(original)
         if isinstance(value, types.ModuleType):

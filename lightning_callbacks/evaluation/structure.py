@@ -7,6 +7,8 @@ import pytorch_lightning as pl
 from torch import nn
 from torchmetrics import Metric, MetricCollection
 
+from captum_cams.engine.torch_internals import hooks_of
+
 _FRAMEWORK = {*vars(nn.Module()), *vars(pl.LightningModule())}
 _PLAIN = (bool, int, float, str, tuple, type(None))
 
@@ -33,8 +35,6 @@ def attributes_of(module: nn.Module) -> dict[str, Any]:
         for key, value in vars(module).items()
         if key not in _FRAMEWORK and (not key.startswith("_") or isinstance(value, _PLAIN))
     }
-    hooks = {key: [*vars(module)[key].values()] for key in ("_forward_pre_hooks", "_forward_hooks")}
+    hooks = {kind: hooks for kind, hooks in hooks_of(module).items() if hooks}
     script = getattr(module, "code", None)
-    return (
-        own | {key: some for key, some in hooks.items() if some} | ({"code": script} if isinstance(script, str) else {})
-    )
+    return own | hooks | ({"code": script} if isinstance(script, str) else {})

@@ -9,6 +9,7 @@ import pytest
 import captum_cams as cc
 from captum_cams import metrics
 from captum_cams.registry import lookup, wrappers
+from tests.support.private_names import INTERNALS, foreign_private_names
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
@@ -33,6 +34,7 @@ ALLOWED = {
 FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
 OURS = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 FILES = sorted((ROOT / "captum_cams").rglob("*.py"))
+LIBRARY = [*FILES, *sorted((ROOT / "lightning_callbacks").rglob("*.py"))]
 
 
 def imported(file: Path) -> set[str]:
@@ -52,12 +54,17 @@ def test_imports_go_one_way(file):
     assert not any(name.split(".")[0] in ("lightning", "pytorch_lightning", "lightning_callbacks") for name in names)
     if part != "visual":
         assert not any(name.split(".")[0] in ("numpy", "matplotlib") for name in names)
-    assert not any(name.startswith("captum._utils") for name in names)
     if part != "__init__":
         inner = {name.split(".")[1] for name in names if name.startswith("captum_cams.")}
         assert inner <= ALLOWED[part]
         if part in ("methods", "wrappers"):
             assert not any(name.startswith(("captum_cams.methods", "captum_cams.wrappers")) for name in names)
+
+
+@pytest.mark.parametrize("file", LIBRARY, ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_private_names_of_other_libraries_are_in_one_file_each(file):
+    if file.relative_to(ROOT).as_posix() not in INTERNALS:
+        assert not foreign_private_names(file)
 
 
 @pytest.mark.parametrize("file", OURS, ids=lambda f: f.relative_to(ROOT).as_posix())
