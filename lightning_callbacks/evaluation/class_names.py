@@ -18,8 +18,10 @@ def check_class_names(data: Any, model: Sequence[str] | None, count: int) -> Non
         count: of its scores.
 
     Raises:
-        CAMError: another number of classes, or other names.
+        CAMError: another number of classes in either, or other names in the data.
     """
+    if model is not None and len(model) != count:
+        raise CAMError(f"class_names must name the {count} classes of the model, got {len(model)}; pass one for each")
     if data is None or not len(data):
         return
     if isinstance(data, Mapping) and max(data) >= count:
@@ -29,7 +31,7 @@ def check_class_names(data: Any, model: Sequence[str] | None, count: int) -> Non
             f"the data has {len(data)} classes and the model {count}, so that its indices do not name the same "
             f"classes; {_REMEDY}"
         )
-    if model is None or len(model) != count:
+    if model is None:
         return
     own = [_plain(name) for name in model]
     named = dict(data) if isinstance(data, Mapping) else dict(enumerate(data))

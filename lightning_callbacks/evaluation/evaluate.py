@@ -58,7 +58,8 @@ def evaluate(
             run that was interrupted goes on where it stopped when it is started again with the same folder, model,
             methods and images, all of which are compared.
         version: stands for your functions and classes, which are otherwise compared by their code.
-        class_names: of the model, compared with the ``classes`` of the data set where its labels are used as they are.
+        class_names: of the model, one for each class; compared with the ``classes`` of the data set where its labels
+            are used as they are.
         skip_unreadable: leave out and count the images that cannot be read, instead of raising.
 
     Raises:

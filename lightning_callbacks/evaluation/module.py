@@ -204,8 +204,8 @@ class CAMEvaluation(pl.LightningModule):
         return self.network.scores(images, self.protocol.task)
 
     def _check_names(self, classes: int) -> None:
-        if self.protocol.reads_labels and self.batch_fn is images_and_labels:  # another one may translate them
-            check_class_names(getattr(self.loader.dataset, "classes", None), self.class_names, classes)
+        reads = self.protocol.reads_labels and self.batch_fn is images_and_labels  # another one may translate them
+        check_class_names(getattr(self.loader.dataset, "classes", None) if reads else None, self.class_names, classes)
 
     def _timed(self, action: Callable[..., Any], *args: Any) -> tuple[Any, float]:
         start = time.perf_counter()

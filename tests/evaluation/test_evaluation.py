@@ -239,6 +239,8 @@ def test_the_loaders_own_choice_of_images_is_kept():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"class_names": list("abc")}, "class_names must name the 4 classes of the model, got 3; pass one for each"),
+        ({"class_names": list("abcde")}, "class_names must name the 4 classes of the model, got 5; pass one for each"),
         ({"methods": ["gradcan"]}, 'unknown CAM "gradcan"; did you mean "gradcam"'),
         ({"methods": []}, "at least one method"),
         ({"methods": ["gradcam", "Grad-CAM"]}, "a name of its own"),
