@@ -18,7 +18,7 @@ from torch import Tensor
 import captum_cams as cc
 from captum_cams import visual
 from captum_cams.metrics import curve_area, deletion_curve, insertion_curve
-from lightning_callbacks.command.images import read_image
+from lightning_callbacks.command.read_image import read_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 preprocess = torchvision.transforms.Compose(

@@ -16,8 +16,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
 from captum_cams.errors import CAMError
-from lightning_callbacks.command.images import read_image
 from lightning_callbacks.command.labels import Boxes, read_labels
+from lightning_callbacks.command.read_image import read_image
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

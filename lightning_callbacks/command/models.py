@@ -10,6 +10,7 @@ from urllib.error import URLError
 
 import torch
 from torch import nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from torchvision import models
 from torchvision.transforms import InterpolationMode, v2
 
@@ -102,7 +103,7 @@ def _fill(network: nn.Module, checkpoint: str | Path | None) -> nn.Module:
     own = network.state_dict()
     for prefix in ("model.", "network.", "net.", "module."):
         if not state.keys() & own.keys() and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+            consume_prefix_in_state_dict_if_present(state, prefix)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

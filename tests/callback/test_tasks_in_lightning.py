@@ -93,7 +93,7 @@ def test_the_command_line_reads_the_task(tmp_path, monkeypatch):
     model = ["--model", "tests.callback.test_tasks_in_lightning:one_logit", "--layer", "last"]
     explain = ["explain", "one.png", *model, "--out", "cams"]
     assert main([*explain, "--target", "1"]) == 2
-    assert main([*explain, "--target", "1", "--task", "binary", "--method", "groupcam"]) == 0
+    assert main([*explain, "--target", "1", "--task", "binary", "--methods", "groupcam"]) == 0
     data = ["evaluate", *model, "--data", str(tmp_path), "--metrics", "deletion_auc", "--out", "table"]
     assert main([*data, "--task", "regression"]) == 0
     assert main([*data, "--task", "softmax"]) == 2

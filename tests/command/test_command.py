@@ -11,7 +11,7 @@ import captum_cams as cc
 from captum_cams import visual
 from lightning_callbacks.command.main import main
 from lightning_callbacks.command.models import load_model
-from lightning_callbacks.command.typed import class_index
+from lightning_callbacks.command.words import class_index
 
 MODEL = "tests.support.evaluation_run:network"
 
@@ -25,7 +25,7 @@ def image(tmp_path):
 
 def test_explain_writes_the_panel(image, tmp_path, capsys):
     out = tmp_path / "cams"
-    assert main(["explain", str(image), "--model", MODEL, "--method", "fdcam", "gradcam", "--out", str(out)]) == 0
+    assert main(["explain", str(image), "--model", MODEL, "--methods", "fdcam", "gradcam", "--out", str(out)]) == 0
     loaded = load_model(MODEL)
     inputs = loaded.transform(whole=False)(Image.open(image))[None]
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_evaluate_prints_the_table_and_goes_on(image, tmp_path, capsys):
     assert main(typed) == 0
     first = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [line.split(" |")[0] for line in first[2:]] == ["| centre", "| fgcam(gradcam)"]
-    assert main(typed) == 0  # nothing is left to do
+    assert main([*typed[:-6], "--methods", "centre,fgcam(gradcam)", "--metrics", "complexity,average_drop"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] == first
 
 
@@ -63,22 +63,28 @@ def test_methods_prints_one_line_each(capsys):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ([], 'expected "command" to be one of {explain,evaluate,methods}'),
+        ([], "arguments are required: {explain,evaluate,methods}"),
+        (["methods", "--all"], 'unknown argument "--all"; captum-cams methods --help lists the arguments'),
+        (["explain", "IMAGE", "--model=MODEL", "--metod=fdcam"], 'did you mean "--methods" or "--model"?'),
+        (["explain", "IMAGE", "--mod", MODEL], "required: --model"),
         (["explode"], "invalid choice: 'explode' (choose from 'explain', 'evaluate', 'methods')"),
         (["explain", "IMAGE"], "required: --model"),
         (["explain", "--model", MODEL], "there must be at least one image"),
-        (["explain", "IMAGE", "--model", MODEL, "--method", "fdcan"], 'unknown CAM "fdcan"; did you mean "fdcam"'),
+        (["explain", "IMAGE", "--model", MODEL, "--methods", "fdcan"], 'unknown CAM "fdcan"; did you mean "fdcam"'),
         (["explain", "IMAGE", "--model", MODEL, "--target", "9"], "target must be a class from 0 to 3, got 9"),
         (["explain", "none.png", "--model", MODEL], "No such file"),
         (["explain", "FOLDER/nose.png", "--model", MODEL], 'did you mean "noise.png"?'),
-        (["explain", "--model", MODEL, "--method", "gradcam", "nose.png"], "No such file or folder: nose.png"),
+        (["explain", "--model", MODEL, "--methods", "gradcam", "nose.png"], "No such file or folder: nose.png"),
         (["explain", "FOLDER/*.gif", "--model", MODEL], "must hold images"),
         (["explain", "EMPTY", "--model", MODEL], "must hold images"),
         (["explain", "IMAGE", "--model", MODEL, "--target", "fox"], 'no names of its classes, got target "fox"'),
         (["explain", "IMAGE", "--model", MODEL, "--target", "-1"], "target must be a class from 0 to 3, got -1"),
         (["explain", "IMAGE", "--model", MODEL, "--layer", "network.2"], 'did you mean "2"?'),
-        (["explain", "IMAGE", "--model", MODEL, "--methods", "gradcam"], 'did you mean "--method'),
-        (["explain", "IMAGE", "--model", MODEL, "--method", "gradcam", "gradcam"], "a name of its own"),
+        (
+            ["explain", "IMAGE", "--model", MODEL, "--method", "gradcam"],
+            'unknown argument "--method"; did you mean "--methods"?',
+        ),
+        (["explain", "IMAGE", "--model", MODEL, "--methods", "gradcam", "gradcam"], "a name of its own"),
         (["evaluate", "--model", MODEL, "--data", "FOLDER", "--batch-size", "2"], 'did you mean "--batch_size"?'),
         (["explain", "IMAGE", "--model", "resnet5"], 'did you mean "resnet50"'),
         (["explain", "IMAGE", "--model", MODEL, "--layer", "nine"], "nine"),
@@ -87,7 +93,7 @@ def test_methods_prints_one_line_each(capsys):
             ["evaluate", "--model", MODEL, "--data", "FOLDER", "--protocol", "cam"],
             "there are default, training, ",
         ),
-        (["evaluate", "--model", MODEL, "--data", "FOLDER", "--devices", "two"], '"devices": Expected a'),
+        (["evaluate", "--model", MODEL, "--data", "FOLDER", "--devices", "two"], "--devices: invalid int value: 'two'"),
         (
             ["evaluate", "--model", MODEL, "--data", "FOLDER", "--metrics", "auc"],
             'metric "auc"; there are deletion_auc',
@@ -140,11 +146,11 @@ def test_pictures_do_not_overwrite_photographs_or_each_other(image, tmp_path, ca
 @pytest.mark.parametrize(
     "typed",
     [
-        ["PHOTOS", "--method", "gradcam", "centre"],
-        ["PHOTOS/*.png", "--method", "gradcam,centre"],
-        ["--method", "gradcam", "centre", "PHOTOS/a.png", "PHOTOS/b.png"],
-        ["PHOTOS/a.png", "--method", "gradcam", "centre", "PHOTOS/b.png"],
-        ["--method", "gradcam", "centre", "--whole", "PHOTOS/[ab].png"],
+        ["PHOTOS", "--methods", "gradcam", "centre"],
+        ["PHOTOS/*.png", "--methods", "gradcam,centre"],
+        ["--methods", "gradcam", "centre", "PHOTOS/a.png", "PHOTOS/b.png"],
+        ["PHOTOS/a.png", "--methods", "gradcam", "centre", "PHOTOS/b.png"],
+        ["--methods", "gradcam", "centre", "--whole", "PHOTOS/[ab].png"],
     ],
 )
 def test_images_in_folders_in_patterns_and_behind_methods(image, tmp_path, capsys, typed):
@@ -187,10 +193,13 @@ def test_classes_by_name():
 
 
 @pytest.mark.parametrize("name", ["explain", "evaluate", "methods"])
-def test_the_usage_names_the_command(name, capsys):
+def test_the_usage_names_the_command_and_fits_a_terminal(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         main([name, "--help"])
-    assert capsys.readouterr().out.startswith(f"usage: captum-cams {name}")
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: captum-cams {name}")
+    assert all(len(line) < 80 for line in said.splitlines())
 
 
 def test_the_version(capsys):

@@ -14,8 +14,8 @@ from PIL import Image
 import captum_cams as cc
 from lightning_callbacks.command.checkpoints import read_state
 from lightning_callbacks.command.folders import open_folder
-from lightning_callbacks.command.images import read_image
 from lightning_callbacks.command.main import main
+from lightning_callbacks.command.read_image import read_image
 from lightning_callbacks.evaluation.class_names import check_class_names
 from tests.support.pictures import WHOLE, lit, picture
 
@@ -91,6 +91,8 @@ def test_damaged_pictures_are_named_or_left_out(damaged, tmp_path, capsys):
     assert "b.jpg cannot be read as an image" in capsys.readouterr().err
     assert main([*explain, "--skip_unreadable"]) == 0
     assert capsys.readouterr().err.count("left out ") == 3
+    assert main([*explain[:1], *files[1:], *explain[-4:], "--skip_unreadable"]) == 2
+    assert "at least one image must be readable, got none of 3" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_huge_pictures_are_named(tmp_path, monkeypatch):

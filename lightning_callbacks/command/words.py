@@ -10,11 +10,16 @@ from captum_cams.errors import CAMError, near
 from captum_cams.registry import canonical
 
 
+def listed(words: Sequence[str]) -> list[str]:
+    """Each word of its own; ``a,b`` stands for ``a b``."""
+    return [part.strip() for word in words for part in word.split(",") if part.strip()]
+
+
 def apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Methods, and the files behind them: a shell knows no end of ``--method gradcam fdcam photo.jpg``."""
+    """Methods, and the files behind them: a shell knows no end of ``--methods gradcam fdcam photo.jpg``."""
     methods, files = list[str](), list[str]()
     for word in words:
-        for part in [word] if _is_file(word) else word.split(","):
+        for part in [word] if _is_file(word) else listed([word]):
             (files if _is_file(part) else methods).append(part)
     return methods, files
 

@@ -1,0 +1,65 @@
+"""Methods measured on a folder of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from captum_cams.engine.scores import Kind
+from captum_cams.errors import check_at_least
+from captum_cams.metrics.protocols import find_protocol
+from lightning_callbacks.command.folders import collate, open_folder
+from lightning_callbacks.command.models import load_model
+from lightning_callbacks.command.words import listed
+from lightning_callbacks.evaluation.evaluate import evaluate
+
+
+def evaluate_folder(
+    model: str,
+    data: Path,
+    *,
+    methods: Sequence[str],
+    protocol: str,
+    metrics: Sequence[str] | None,
+    out: Path,
+    devices: int,
+    batch_size: int,
+    workers: int,
+    precision: str,
+    layer: str | None,
+    checkpoint: Path | None,
+    task: Kind,
+    skip_unreadable: bool,
+) -> None:
+    """Measure methods on a folder of images and print one table; the arguments are those of the command line.
+
+    Raises:
+        CAMError: an argument does not fit, or the evaluation refuses it.
+    """
+    check_at_least("devices", devices, 1)
+    measured = find_protocol(protocol)
+    loaded = load_model(model, checkpoint)
+    images = open_folder(data, loaded.transform(measured.whole))
+    loader = DataLoader(images, batch_size, collate_fn=collate, num_workers=workers)
+    trainer = pl.Trainer(
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    evaluate(
+        loaded.network,
+        loader,
+        listed(methods),
+        metrics=None if metrics is None else listed(metrics),
+        protocol=measured,
+        trainer=trainer,
+        task=task,
+        layer=layer,
+        out=out,
+        class_names=loaded.class_names or None,
+        skip_unreadable=skip_unreadable,
+    )

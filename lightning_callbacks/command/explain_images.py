@@ -1,0 +1,71 @@
+"""Pictures of images with the heat maps of methods over them."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from captum_cams import CAMError, visual
+from captum_cams.engine.scores import Kind, probabilities
+from lightning_callbacks.command.models import Loaded, load_model
+from lightning_callbacks.command.read_image import read_image
+from lightning_callbacks.command.words import apart, class_index, image_files
+from lightning_callbacks.methods import make, named
+from lightning_callbacks.network import Network
+
+
+def explain_images(
+    images: Sequence[str],
+    model: str,
+    *,
+    methods: Sequence[str],
+    out: Path,
+    layer: str | None,
+    target: int | str | None,
+    checkpoint: Path | None,
+    whole: bool,
+    task: Kind,
+    skip_unreadable: bool,
+) -> None:
+    """Write one PNG file for each image; the arguments are those of the command line.
+
+    Raises:
+        CAMError: an argument does not fit, an image cannot be read, or none can.
+    """
+    methods, behind = apart(methods)
+    files = image_files([*images, *behind])
+    loaded = load_model(model, checkpoint)
+    prepare, network = loaded.transform(whole), Network(loaded.network, None)
+    explainers = {name: make(name, network, layer, task) for name in named(methods)}
+    written = [out / f"{file.stem}.png" for file in files]
+    if len({*written}) < len(written) or {file.resolve() for file in written} & {file.resolve() for file in files}:
+        raise CAMError(f"each image must have a name of its own in {out}, and not be overwritten; pass another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    left_out = 0
+    for file, place in zip(files, written, strict=True):
+        try:
+            picture = read_image(file)
+        except CAMError as error:
+            if not skip_unreadable:
+                raise CAMError(f"{error}; mend it or leave it out, or pass --skip_unreadable") from error
+            print(f"left out {error}", file=sys.stderr)
+            left_out += 1
+            continue
+        inputs = prepare(picture)[None]
+        scores = network.scores(inputs, task)
+        classes = scores.shape[1]
+        index = int(scores[0].argmax()) if target is None else class_index(target, loaded.class_names, classes)
+        value = float(probabilities(scores, task)[0, index])
+        maps = {name: explainer.attribute(inputs, index) for name, explainer in explainers.items()}
+        caption = _caption(loaded, index, value, task, predicted=target is None)
+        panel = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
+        Image.fromarray(panel).save(place)
+        print(f"{place}: {caption}")
+    if left_out == len(files):
+        raise CAMError(f"at least one image must be readable, got none of {left_out}; nothing was written to {out}")
+
+
+def _caption(loaded: Loaded, index: int, value: float, task: Kind, predicted: bool) -> str:
+    name = loaded.class_names[index] if index < len(loaded.class_names) else f"class {index}"
+    return f"{'predicted ' if predicted else ''}{name}, {'value' if task == 'regression' else 'p'} = {value:.2f}"
