@@ -116,7 +116,8 @@ def names_checked(foreign: Mapping[str, str]) -> Callable[[Callable[_P, _T]], Ca
         def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             unknown = [name for name in kwargs if name not in known]
             if unknown and not _binds(signature, args, kwargs):
-                raise CAMError(f'{function.__name__} has no argument "{unknown[0]}"{_hint(unknown[0], known, foreign)}')
+                called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+                raise CAMError(f'{called} has no argument "{unknown[0]}"{_hint(unknown[0], known, foreign)}')
             return function(*args, **kwargs)
 
         return checked

@@ -46,6 +46,10 @@ def class_scores(output: Any) -> Tensor:
     raise CAMError(f"the network must return scores N×classes, got {got}; pass output_fn=lambda output: {remedy}")
 
 
+class ExplainsItself(pl.LightningModule):
+    """A Lightning module that explains its data by its own steps: :class:`CAMCallback` leaves it alone."""
+
+
 class Network(nn.Module):
     """The Lightning module, or the network inside it, as images → scores."""
 

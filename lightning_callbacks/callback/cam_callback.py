@@ -2,62 +2,90 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 
+from captum_cams.argument_names import names_checked
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, check_at_least, check_choice, lookup
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.presets import Preset, find_preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.batches import BatchFn, images_and_labels
-from lightning_callbacks.callback.image_explainer import Explaining
+from lightning_callbacks.callback.explained import Explained
+from lightning_callbacks.callback.image_explainer import ImageExplainer
 from lightning_callbacks.callback.monitors import Patient
-from lightning_callbacks.callback.notices import Notices
+from lightning_callbacks.callback.notices import Notices, OnError
 from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.schedule import Schedule
-from lightning_callbacks.callback.selection import CHOICES
+from lightning_callbacks.callback.selection import CHOICES, Choose
 from lightning_callbacks.callback.watched_run import WatchedRun
-from lightning_callbacks.methods import Method, named
+from lightning_callbacks.methods import Methods, named
 from lightning_callbacks.network import OutputFn
 
 
 class CAMCallback(pl.Callback):
     """Log class activation maps and their faithfulness at every validation: ``Trainer(callbacks=[CAMCallback()])``.
 
-    Some validation images are kept and explained again at every validation, or at every n-th. The log gets one panel
-    (a row per image, a column per method; below, true class, predicted class, probability, drift), a figure of the
-    mean insertion and deletion curves, a card that says what was run, and ``cam/<method>/<metric>`` for
-    ``ModelCheckpoint`` and ``EarlyStopping`` to monitor. Works in ``fit``, ``validate`` and ``test``; training is the
-    same to the bit as without it.
+    Some validation images are kept and explained again at every validation, or at every n-th, for the class that the
+    network predicts. Works in ``fit``, ``validate`` and ``test``; training is the same to the bit as without it. What
+    the last explained epoch computed is in :attr:`explained`.
 
-    What is logged as ``cam/<method>/<metric>``, with its pictures as ``cam/validation``, is
-    ``cam/test/<method>/<metric>`` and ``cam/test`` in ``trainer.test``, and ``cam/validate/<method>/<metric>`` and
-    ``cam/validate`` in ``trainer.validate`` after a ``fit`` of the same Trainer: a curve shows one stage.
+    **Logged scalars.** ``cam/<method>/<metric>`` is the mean over the explained images of all processes. Of a name
+    with brackets, ``jittercam(fdcam)``, the tag makes ``jittercam.fdcam``.
 
-    Where nothing could be explained, nothing is logged, and never NaN; one warning says why. Who monitors a value finds
-    the last one then. Before there is any (the drift begins with the second explained validation), an
-    ``EarlyStopping`` waits (its ``strict`` and ``check_finite`` are off during the run), and a ``ModelCheckpoint`` or a
-    scheduler finds NaN, which it takes as the worst value. An ``EarlyStopping`` counts its ``patience`` in
-    validations, explained or not.
+    - ``insertion_auc``: area under the curve of the class probability while the pixels that the map ranks highest are
+      put in first, 0 to 1, higher is better; ``deletion_auc``: the same while they are taken out, lower is better;
+      ``over_all``: insertion less deletion, −1 to 1. For a regression, all three have the unit of the output.
+    - ``average_drop``: how much of the probability is lost if only what the map shows is left, 0 to 100 %, lower is
+      better; ``average_increase``: in how many of the images it rises instead, 0 to 100 %, higher is better.
+    - ``adcc``: harmonic mean of the next two and the average drop, 0 to 1, higher is better; ``coherency``: how alike
+      the map of the image and that of its shown part are, 0 to 1, higher is better; ``complexity``: the mean of the
+      map, 0 to 1, lower is simpler.
+    - ``pointing_game``: the share of images whose highest point lies in a box or mask of the class, 0 to 1, higher is
+      better; ``pointing_game_difficult``: the same of images with small objects and other classes.
+    - ``energy``: the share of the map that lies in the boxes or masks, 0 to 1, higher is better; ``iou``: how well
+      the map covers them at its best level, 0 to 1, higher is better; ``localisation_error_value``, ``_mean`` and
+      ``_energy``: the share of images where it covers less than half, 0 to 1, lower is better.
+    - ``drift``: rank correlation of each image's map with its map of the last explained epoch, −1 to 1; 1 means that
+      the network looks at the same places as before. It begins with the second explained epoch.
 
-    A run that goes on from a checkpoint goes on with its images and its drift. It chooses images anew, and says so,
+    ``cam/seconds`` is the time that all of it took, in seconds.
+
+    **Logged pictures.** ``cam/validation`` is a panel with a row for each image and a column for each method; below
+    each row stand true class, predicted class, probability and drift. ``cam/validation/curves`` shows the mean
+    insertion and deletion curves, and ``cam/validation/card`` says once as a text what was run.
+
+    **Other stages and loaders.** ``trainer.test`` logs ``cam/test/<method>/<metric>`` and ``cam/test``, and
+    ``trainer.validate`` after a ``fit`` of the same Trainer ``cam/validate/<method>/<metric>`` and ``cam/validate``:
+    a curve shows one stage. Where there are several data loaders, ``/dataloader_idx_0`` and so on end each tag of a
+    scalar, and each tag of a panel.
+
+    **Where nothing could be explained,** nothing is logged, and never NaN; one warning says why. Who monitors a value
+    finds the last one then. Before there is any, an ``EarlyStopping`` waits (its ``strict`` and ``check_finite`` are
+    off during the run), and a ``ModelCheckpoint`` or a scheduler finds NaN, which it takes as the worst value. An
+    ``EarlyStopping`` counts its ``patience`` in validations, explained or not. Where memory does not suffice, fewer
+    images are explained at once; the explainers that were given keep their ``perturbations_per_eval``.
+
+    **A run that goes on from a checkpoint** goes on with its images and its drift. It chooses images anew, and says so,
     where ``num_images`` or ``choose`` has changed or the loader no longer gives the images of the checkpoint.
 
     Args:
-        method: a name (``captum_cams.names()``), an explainer made beforehand, or a list of these. Of a name with
-            brackets, ``jittercam(fdcam)``, the log makes ``jittercam.fdcam``.
+        methods: a name (``captum_cams.names()``), an explainer made beforehand, a list of these, or a mapping of own
+            names to these.
         layer: dotted name of the layer to explain; None finds the last feature layer.
+        metrics: which of the scalars above to log. Those of localisation need boxes or masks in the batch.
         num_images: how many images of each data loader are explained, on all processes together.
-        every_n_epochs: explain at the first validation, and then at the first one that comes this many training epochs
-            later, or more; see the examples.
-        metrics: which of ``METRICS`` to log, of the predicted class, and "drift", the mean rank correlation of each
-            image's map with its map of the last explained epoch. Localisation needs boxes or masks in the batch.
-        preset: steps and replacement of the insertion and deletion curves.
-        margin: of the pointing game, in pixels.
         choose: which images: the "first", "random" ones, as many "per_class" as can be, all of which stay the same, or
             the "hardest" by loss of each epoch, which costs a forward pass of every validation batch.
+        every_n_epochs: explain at the first validation, and then at the first one that comes this many training epochs
+            later, or more; see the table below.
+        every_n_validations: explain at every n-th validation, the first one included, in place of ``every_n_epochs``;
+            1 if neither is given.
+        task: what the output means: "multiclass", "binary", ...; see :data:`captum_cams.engine.scores.Task`.
+
         true_class: explain the annotated class beside the predicted one.
         max_seconds_per_epoch: explain fewer images, one at least, where these seconds do not suffice.
         batch_fn: batch → (images, labels), where ``images_and_labels`` does not find them, or where the steps change
@@ -67,39 +95,49 @@ class CAMCallback(pl.Callback):
         mean: of the normalisation, per channel, undone in the panel together with ``std``.
         std: as ``mean``.
         class_names: shown instead of class indices.
-        task: what the output means: "multiclass", "binary", ...; see :data:`captum_cams.engine.scores.Task`.
+        preset: steps and replacement of the insertion and deletion curves.
+        margin: of the pointing game, in pixels.
         on_error: "warn" turns a failing explanation into one warning per reason, whatever process it fails on; "raise"
             stops the run.
-        every_n_validations: explain at every n-th validation, the first one included, in place of ``every_n_epochs``;
-            1 if neither is given.
-        prefix: what every tag begins with; each CAMCallback of a Trainer needs its own.
+        prefix: what every tag begins with, in place of "cam"; each CAMCallback of a Trainer needs its own.
 
-    Examples:
-        A Trainer that validates after each epoch, ten of them:
+    Which epochs of ten are explained by a Trainer that validates after each one:
 
-        - neither argument: explains epochs 0, 1, 2, ..., 9.
-        - ``every_n_epochs=3``: epochs 0, 3, 6 and 9.
-        - ``every_n_epochs=3`` with ``check_val_every_n_epoch=2``, which validates epochs 1, 3, 5, 7 and 9: epochs 1, 5
-          and 9.
-        - ``every_n_epochs=1`` with ``val_check_interval=0.25``, four validations an epoch: the first one of each epoch.
-          ``every_n_validations=4`` explains the same ones.
-        - ``every_n_epochs=2`` with ``val_check_interval=100, check_val_every_n_epoch=None``: after 100 batches, and
-          then at the first validation that falls into an epoch two or more later.
+    - neither argument: epochs 0, 1, 2, ..., 9.
+    - ``every_n_epochs=3``: epochs 0, 3, 6 and 9.
+    - ``every_n_epochs=3`` with ``check_val_every_n_epoch=2``, which validates epochs 1, 3, 5, 7 and 9: epochs 1, 5
+      and 9.
+    - ``every_n_epochs=1`` with ``val_check_interval=0.25``, four validations an epoch: the first one of each epoch.
+      ``every_n_validations=4`` explains the same ones.
+    - ``every_n_epochs=2`` with ``val_check_interval=100, check_val_every_n_epoch=None``: after 100 batches, and
+      then at the first validation that falls into an epoch two or more later.
 
     Raises:
         CAMError: an argument does not fit, or two callbacks share a tag; at run time only with ``on_error="raise"``.
+
+    Example:
+        >>> from pytorch_lightning import Trainer
+        >>> from pytorch_lightning.callbacks import ModelCheckpoint
+        >>> from lightning_callbacks import CAMCallback
+        >>> callback = CAMCallback(["gradcam", "fdcam"], num_images=4, metrics=("insertion_auc", "drift"))
+        >>> best = ModelCheckpoint(monitor="cam/fdcam/insertion_auc", mode="max")
+        >>> trainer = Trainer(callbacks=[callback, best], accelerator="cpu")
+        >>> callback.explained  # after trainer.fit(module): {"validation": [Explained(...), ...]}
+        {}
     """
 
+    @names_checked({"method": "here it is called methods, and takes one or several"})
     def __init__(
         self,
-        method: Method | Sequence[Method] = "gradcam",
+        methods: Methods = "gradcam",
         layer: str | None = None,
-        num_images: int = 8,
-        every_n_epochs: int | None = None,
+        *,
         metrics: Sequence[str] = (*PROTOCOLS["training"].metrics, "drift"),
-        preset: str | Preset = PROTOCOLS["training"].preset,
-        margin: float = 0.0,
-        choose: str = "first",
+        num_images: int = 8,
+        choose: Choose = "first",
+        every_n_epochs: int | None = None,
+        every_n_validations: int | None = None,
+        task: Task = "multiclass",
         true_class: bool = False,
         max_seconds_per_epoch: float | None = None,
         batch_fn: BatchFn | None = None,
@@ -107,13 +145,13 @@ class CAMCallback(pl.Callback):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
-        on_error: str = "warn",
-        every_n_validations: int | None = None,
+        preset: str | Preset = PROTOCOLS["training"].preset,
+        margin: float = 0.0,
+        on_error: OnError = "warn",
         prefix: str = "cam",
-        task: Task = "multiclass",
     ) -> None:
         # TensorBoard's tags have no brackets.
-        self.methods = {name.replace("(", ".").rstrip(")"): one for name, one in named(method).items()}
+        self.methods = {name.replace("(", ".").rstrip(")"): one for name, one in named(methods).items()}
         check_at_least("num_images", num_images, 1)
         check_choice("choose", choose, CHOICES)
         for metric in metrics:
@@ -128,21 +166,44 @@ class CAMCallback(pl.Callback):
         self.metrics, self.choose = tuple(metrics), choose
         measured = tuple(metric for metric in metrics if metric != "drift")
         self.protocol = Protocol(measured, preset=find_preset(preset), margin=margin, task=task)
+        self.true_class, self.max_seconds_per_epoch = true_class, max_seconds_per_epoch
+        self.batch_fn, self.output_fn = batch_fn or images_and_labels, output_fn
         self._notices, self._patient = Notices(on_error), Patient()
         self._report = Report(prefix, tuple(self.methods), self.metrics, mean, std, class_names, task)
-        arguments = self.methods, layer, output_fn, self.protocol, true_class, max_seconds_per_epoch, self._notices
-        self._new_explaining = lambda: Explaining(*arguments)
-        self._new_schedule = lambda: Schedule(every_n_epochs, every_n_validations)
-        self._batch_fn = batch_fn or images_and_labels
+        self._schedule = Schedule(every_n_epochs, every_n_validations)
         self._run = self._new_run()
 
+    @property
+    def explained(self) -> dict[str, list[Explained]]:
+        """What the last explained epoch of the current or last run computed, the same on every process.
+
+        By stage, "validation", "validate" or "test", as in the tag of the panel, and with "/dataloader_idx_1" where
+        there are several data loaders; of each the images in the order of the data set, on the CPU. A stage without any
+        explained image is not there.
+
+        Example:
+            >>> from lightning_callbacks import CAMCallback
+            >>> callback = CAMCallback("fdcam")
+            >>> for row in callback.explained.get("validation", []):  # after trainer.fit(module)
+            ...     print(row.predicted, row.maps["fdcam"]["predicted"].shape, row.values["fdcam"]["insertion_auc"])
+        """
+        return self._run.explained
+
     def _new_run(self) -> WatchedRun:
-        parts = self._new_explaining(), self._new_schedule(), self._report, self._notices
-        return WatchedRun(*parts, self._batch_fn, self.choose, self.num_images)
+        explainer = ImageExplainer(
+            self.methods,
+            self.layer,
+            self.output_fn,
+            self.protocol,
+            true_class=self.true_class,
+            max_seconds=self.max_seconds_per_epoch,
+        )
+        parts = explainer, replace(self._schedule), self._report, self._notices
+        return WatchedRun(*parts, self.batch_fn, self.choose, self.num_images)
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(prefix=self.prefix)
+        return f"{type(self).__qualname__}/{self.prefix}"
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -186,15 +247,7 @@ class CAMCallback(pl.Callback):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._run.start(trainer)
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._run.start(trainer)
-
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._run.watch(pl_module, batch)
-
-    def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self._run.watch(pl_module, batch)
@@ -208,23 +261,10 @@ class CAMCallback(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        batches = trainer.num_val_batches[dataloader_idx]
-        self._run.see(trainer, pl_module, batch, dataloader_idx, batch_idx + 1 >= batches)
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        batches = trainer.num_test_batches[dataloader_idx]
-        self._run.see(trainer, pl_module, batch, dataloader_idx, batch_idx + 1 >= batches)
+        self._run.see(trainer, pl_module, batch, batch_idx, dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._run.finish(trainer, pl_module)
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._run.finish(trainer, pl_module)
+    on_test_epoch_start, on_test_epoch_end = on_validation_epoch_start, on_validation_epoch_end
+    on_test_batch_start, on_test_batch_end = on_validation_batch_start, on_validation_batch_end

@@ -1,7 +1,7 @@
 """How much the explanation of an image has changed since it was last explained."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
@@ -11,7 +11,12 @@ from lightning_callbacks.callback.explained import Explained
 
 
 class Drift:
-    """Remembers the last maps of the images of one data loader; ``forgets`` those that are not explained again."""
+    """Remembers the last maps of the predicted classes in one data loader.
+
+    Args:
+        before: image → method → map, of an earlier run.
+        forgets: drop the maps of an image that is not explained again.
+    """
 
     def __init__(self, before: dict[str, dict[str, Tensor]] | None = None, forgets: bool = False) -> None:
         self.before, self.forgets = before or {}, forgets
@@ -22,13 +27,14 @@ class Drift:
         An image or a method that was not there last time is left out.
         """
         keys = [_key(row.image) for row in rows]
+        now = [{name: of["predicted"] for name, of in row.maps.items()} for row in rows]
         found = [
-            {name: rank_correlation(self.before[key][name], map_) for name, map_ in row.maps.items() if name in known}
-            for key, row in zip(keys, rows, strict=True)
+            {name: rank_correlation(known[name], map_) for name, map_ in maps.items() if name in known}
+            for key, maps in zip(keys, now, strict=True)
             for known in [self.before.get(key, {})]
         ]
-        for key, row in zip(keys, rows, strict=True):
-            self.before[key] = self.before.get(key, {}) | row.maps
+        for key, maps in zip(keys, now, strict=True):
+            self.before[key] = self.before.get(key, {}) | maps
         if self.forgets and rows:
             self.before = {key: self.before[key] for key in keys}
         return found
@@ -38,11 +44,10 @@ class Drift:
         keys = {_key(image) for image in images}
         self.before = {key: maps for key, maps in self.before.items() if key in keys}
 
-    def forget(self, names: Collection[str]) -> None:
-        """Drop the maps of these methods: the next drift of them starts anew."""
+    def forget(self, method: str) -> None:
+        """Drop the maps of this method, whose drift starts anew."""
         for maps in self.before.values():
-            for name in names:
-                maps.pop(name, None)
+            maps.pop(method, None)
 
 
 def rank_correlation(before: Tensor, after: Tensor) -> float:

@@ -1,9 +1,8 @@
 """Explain a handful of images in whatever time and memory there is."""
 
 import time
-from collections.abc import Sequence
-from itertools import takewhile
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import pytorch_lightning as pl
 import torch
@@ -13,21 +12,22 @@ from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.scores import probabilities
 from captum_cams.errors import brief
-from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.catalogue import Case, measure
 from captum_cams.metrics.protocols import Protocol
-from lightning_callbacks.callback.explained import TRUE, Explained
-from lightning_callbacks.callback.notices import Notices
-from lightning_callbacks.callback.selection import first_class
-from lightning_callbacks.memory import is_memory
+from lightning_callbacks.callback.explained import Explained, Failure, Outcome
+from lightning_callbacks.callback.selection import Sample, first_class
+from lightning_callbacks.memory import is_memory, lighter, run_size
 from lightning_callbacks.methods import Method, check_scores, make
 from lightning_callbacks.network import Network, OutputFn, doubt
 
-_FULL = object()
+_NO_LIMIT = 2**31
 
 
-class Explaining:
+class ImageExplainer:
     """The network and the explainers of one run.
+
+    Where memory does not suffice, it explains fewer images at once, and then runs fewer changed images at once, in
+    copies of the explainers: those that were given stay as they are.
 
     Args:
         methods: by name.
@@ -36,7 +36,6 @@ class Explaining:
         protocol: what is measured of the predicted class.
         true_class: whether the annotated class is explained too.
         max_seconds: for all images; fewer are explained where it does not suffice, one at least.
-        notices: where failures and doubts go.
     """
 
     def __init__(
@@ -45,46 +44,14 @@ class Explaining:
         layer: str | None,
         output_fn: OutputFn | None,
         protocol: Protocol,
-        true_class: bool,
-        max_seconds: float | None,
-        notices: Notices,
+        true_class: bool = False,
+        max_seconds: float | None = None,
     ) -> None:
         self.methods, self.layer, self.output_fn, self.protocol = methods, layer, output_fn, protocol
-        self.true_class, self.max_seconds, self.notices = true_class, max_seconds, notices
+        self.true_class, self.max_seconds = true_class, max_seconds
         self.network: Network | None = None
         self.explainers: dict[str, CAMAttribution] = {}
-        self.chunk, self.perturbations, self.seconds_per_image = 2**31, 8, 0.0
-        self.hopeless = False  # not even one image and one run at once fit into memory
-
-    def scores(self, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
-        """What the network says, read for the task, in evaluation mode and without a trace."""
-        return self.prepared(pl_module).scores(images, self.protocol.task)
-
-    def explain(
-        self, pl_module: pl.LightningModule, images: Sequence[Tensor], known: Sequence[Annotation], spent: float = 0.0
-    ) -> list[Explained]:
-        """As many of the images as the time allows, in their order; ``spent`` seconds of it are over."""
-        self.prepared(pl_module)
-        start, done = time.perf_counter(), list[Explained]()
-        while len(done) < len(images):
-            alike = (image.shape == images[len(done)].shape for image in images[len(done) :])
-            same = sum(1 for _ in takewhile(bool, alike))
-            size = min(same, self.chunk, self._affordable(spent + time.perf_counter() - start, len(done)))
-            if size < 1:
-                break
-            part = slice(len(done), len(done) + size)
-            try:
-                rows = self._part(torch.stack(list(images[part])).to(pl_module.device), known[part])
-            except RuntimeError as error:
-                if not is_memory(error) or self.hopeless:
-                    raise
-                rows = None
-            if rows is None:  # outside of the block, whose error would keep the tensors of the failed attempt
-                self.hopeless = not self._halved(size)
-                continue
-            done += rows
-            self.seconds_per_image = (time.perf_counter() - start) / len(done)
-        return done
+        self.images_at_once, self.divisor, self.seconds_per_image = _NO_LIMIT, 1, 0.0
 
     def prepared(self, pl_module: pl.LightningModule) -> Network:
         """The network of this module, found once a run."""
@@ -92,87 +59,36 @@ class Explaining:
             self.network = Network(pl_module, self.output_fn)
         return self.network
 
-    def _affordable(self, spent: float, done: int) -> int:
-        if self.max_seconds is None:
-            return 2**31
-        if self.seconds_per_image == 0:
-            return 1  # the first one tells
-        fits = int((self.max_seconds - spent) / self.seconds_per_image)
-        return max(fits, 1 - done)
+    def leave(self) -> None:
+        """Let go of the network."""
+        self.network, self.explainers = None, {}
 
-    def _halved(self, size: int) -> bool:
-        """Less at once the next time: fewer images, then fewer changed ones in a run."""
-        if torch.accelerator.is_available():
-            torch.accelerator.empty_cache()
-        if size > 1:
-            self.chunk = size // 2
-            return True
-        sizes = [getattr(one, "perturbations_per_eval", 1) for one in self.explainers.values()]
-        if max([self.perturbations, *sizes]) == 1:
-            return False
-        self.perturbations = max(1, self.perturbations // 2)
-        for explainer, before in zip(self.explainers.values(), sizes, strict=True):
-            if before > 1:
-                explainer.perturbations_per_eval = before // 2
-        return True
-
-    def _part(self, images: Tensor, known: Sequence[Annotation]) -> list[Explained] | None:
-        """One row an image, or None where less at once may help."""
-        assert self.network is not None
-        scores = self.network.scores(images, self.protocol.task).float()
-        if self.protocol.task == "multiclass":
-            self.notices.doubt(doubt(scores))
-        chances = probabilities(scores, self.protocol.task)
-        predicted = scores.argmax(1).tolist()  # probabilities near one may be equal
-        rows = [
-            Explained(image, one, index, p, {}, {}, {})
-            for image, one, index, p in zip(images.cpu(), known, predicted, chances.cpu(), strict=True)
-        ]
-        true = [first_class(one, scores.shape[1]) for one in known] if self.true_class else []
-        self.notices.doubt(_no_such_class(true, known, scores.shape[1]))
-        for name in self.methods:
-            done = self.notices.guarded(self._attempt, name, images, known, predicted, true, method=name)
-            if done is _FULL:
-                return None
-            if done is None:
-                self.explainers.pop(name, None)  # made anew the next time: a layer may have been replaced
+    def explain(
+        self, pl_module: pl.LightningModule, samples: Sequence[Sample], spent: float = 0.0
+    ) -> Iterator[Outcome]:
+        """As many of the images as the time allows, in their order and in parts; ``spent`` seconds of it are over."""
+        start, done = time.perf_counter(), 0
+        while done < len(samples):
+            left = samples[done:]
+            _, alike = next(groupby(left, lambda one: one.image.shape))
+            affordable = self._affordable(spent + time.perf_counter() - start, done)
+            size = min(len(list(alike)), self.images_at_once, affordable)
+            if size < 1:
+                return
+            part = self._part(pl_module, left[:size])
+            if any(is_memory(failure.error) for failure in part.failures) and self._heaviest(size) > 1:
+                del part  # its errors keep the tensors of the failed attempt
+                self._lighten(size)
                 continue
-            maps, others, values, curves = done
-            for i, row in enumerate(rows):
-                row.maps[name] = maps[i]
-                row.values[name] = {column: of[i] for column, of in values.items()}
-                if i in others:
-                    row.maps[name + TRUE] = others[i]
-                if curves is not None:
-                    row.curves[name] = curves[i]
-        return rows
-
-    def _attempt(self, *args: Any) -> Any:
-        """What :meth:`_apply` returns, or that there is no memory for it where less at once may help."""
-        try:
-            return self._apply(*args)
-        except RuntimeError as error:
-            if is_memory(error) and not self.hopeless:
-                return _FULL
-            raise
-
-    def _apply(
-        self, name: str, images: Tensor, known: Sequence[Annotation], predicted: list[int], true: list[int | None]
-    ) -> tuple[Tensor, dict[int, Tensor], dict[str, Tensor], Tensor | None]:
-        assert self.network is not None
-        if name not in self.explainers:
-            made = make(self.methods[name], self.network, self.layer, self.protocol.task)
-            check_scores([made], self.network, images, self.protocol.task)
-            self.explainers[name] = made
-        explain = self.explainers[name].attribute
-        maps = explain(images, predicted)
-        places = [i for i, index in enumerate(true) if index is not None]
-        shown = explain(images[places], [true[i] for i in places]).detach().float().cpu() if places else ()
-        case = Case(self.network, images, predicted, maps, known, explain, self.protocol, self.perturbations)
-        values, curves = measure(case, self.protocol.metrics)
-        plain = {column: of.detach().float().cpu() for column, of in values.items()}
-        others = dict(zip(places, shown, strict=True))
-        return maps.detach().float().cpu(), others, plain, None if curves is None else curves.float().cpu()
+            for name in {failure.method for failure in part.failures if failure.method is not None}:
+                self.explainers.pop(name, None)  # made anew: a layer may have been replaced
+            if part.rows:
+                done += len(part.rows)
+                self.seconds_per_image = (time.perf_counter() - start) / done
+            else:
+                done = len(samples)  # the network itself failed
+            yield part
+            del part
 
     def descriptions(self) -> dict[str, str]:
         """Layer and options of each method that was run, as cells of a Markdown table."""
@@ -190,11 +106,98 @@ class Explaining:
         lines += [f"| {name} | {said} | {costs[name]} |" for name, said in self.descriptions().items()]
         return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
 
+    def _affordable(self, spent: float, done: int) -> int:
+        if self.max_seconds is None:
+            return _NO_LIMIT
+        if self.seconds_per_image == 0:
+            return 1  # the first one tells
+        fits = int((self.max_seconds - spent) / self.seconds_per_image)
+        return max(fits, 1 - done)
 
-def _no_such_class(true: Sequence[int | None], known: Sequence[Annotation], count: int) -> str | None:
+    def _heaviest(self, size: int) -> int:
+        """How many images, or changed images, are run at once, at most; nothing is lighter than one."""
+        runs = [Case.perturbations_per_eval, *map(run_size, self.explainers.values())]
+        return max(size, max(runs) // self.divisor)
+
+    def _lighten(self, size: int) -> None:
+        """Run less at once the next time: fewer images, then fewer changed ones in a run."""
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
+        if size > 1:
+            self.images_at_once = size // 2
+        else:
+            self.divisor *= 2
+
+    def _part(self, pl_module: pl.LightningModule, samples: Sequence[Sample]) -> Outcome:
+        """The outcome of a few images of one size, which are run at once."""
+        try:
+            network = self.prepared(pl_module)
+            images = torch.stack([one.image for one in samples]).to(pl_module.device)
+            scores = network.scores(images, self.protocol.task).float()
+            chances = probabilities(scores, self.protocol.task).cpu()
+        except Exception as error:
+            return Outcome(failures=[Failure(error)])
+        predicted = scores.argmax(1).tolist()  # probabilities near one may be equal
+        count = scores.shape[1]
+        true = [first_class(one.annotation, count) if self.true_class else None for one in samples]
+        known = zip(samples, predicted, chances, strict=True)
+        outcome = Outcome([Explained(one.image, one.annotation, index, p) for one, index, p in known])
+        doubts = [
+            doubt(scores) if self.protocol.task == "multiclass" else None,
+            _no_such_class(samples, count) if self.true_class else None,
+        ]
+        outcome.doubts.extend(text for text in doubts if text is not None)
+        failures = [self._attempt(name, network, images, outcome.rows, true) for name in self.methods]
+        outcome.failures.extend(failure for failure in failures if failure is not None)
+        return outcome
+
+    def _attempt(
+        self, name: str, network: Network, images: Tensor, rows: Sequence[Explained], true: Sequence[int | None]
+    ) -> Failure | None:
+        # A block of its own: an error that the frame of its block holds would keep all tensors of the attempt.
+        try:
+            self._apply(name, network, images, rows, true)
+        except Exception as error:
+            return Failure(error, name)
+        return None
+
+    def _apply(
+        self, name: str, network: Network, images: Tensor, rows: Sequence[Explained], true: Sequence[int | None]
+    ) -> None:
+        """Add the maps and values of one method to the rows, once all of them are made."""
+        if name not in self.explainers:
+            made = make(self.methods[name], network, self.layer, self.protocol.task)
+            check_scores([made], network, images, self.protocol.task)
+            self.explainers[name] = made
+        explainer = self.explainers[name]
+        if self.divisor > 1:
+            explainer = lighter(explainer, self.divisor)
+        predicted, known = [row.predicted for row in rows], [row.annotation for row in rows]
+        maps = explainer.attribute(images, predicted)
+        places = [i for i, index in enumerate(true) if index is not None]
+        others = explainer.attribute(images[places], [true[i] for i in places]) if places else maps[:0]
+        perturbations = max(1, Case.perturbations_per_eval // self.divisor)
+        case = Case(network, images, predicted, maps, known, explainer.attribute, self.protocol, perturbations)
+        values, curves = measure(case, self.protocol.metrics)
+        plain_maps, plain_others = _plain(maps), dict(zip(places, _plain(others), strict=True))
+        plain_curves = None if curves is None else _plain(curves)
+        for i, row in enumerate(rows):
+            row.maps[name] = {"predicted": plain_maps[i]}
+            if i in plain_others:
+                row.maps[name]["true"] = plain_others[i]
+            row.values[name] = {metric: of[i] for metric, of in values.items()}
+            if plain_curves is not None:
+                row.curves[name] = plain_curves[i]
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().cpu()
+
+
+def _no_such_class(samples: Sequence[Sample], count: int) -> str | None:
     """That annotated classes cannot be explained, or None."""
-    first = [one.classes[0] for index, one in zip(true, known, strict=False) if index is None and one.classes]
-    wrong = sorted({index for index in first if index >= 0})  # a label below zero says that there is none
+    first = [one.annotation.classes[0] for one in samples if one.annotation.classes]
+    wrong = sorted({index for index in first if index >= count})  # a label below zero says that there is none
     if not wrong:
         return None
     return (

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-LOADER = "/dataloader_idx_"
-"""What follows a tag where there are several data loaders, as in Lightning's own tags."""
+from lightning_callbacks.callback.split import LOADER
 
 
 class Patient:

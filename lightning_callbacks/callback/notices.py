@@ -1,16 +1,18 @@
 """What the callback has to say in words: once for each reason, short, and from every process."""
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
 
 import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_warn
 
 from captum_cams.errors import check_choice
+from lightning_callbacks.callback.explained import Failure
 from lightning_callbacks.memory import is_memory
 
-Result = TypeVar("Result")
+OnError = Literal["warn", "raise"]
 
 _HEAD, _TAIL = 260, 160
 """How much of a long text is shown: what went wrong stands at its beginning, and the remedy at its end."""
@@ -20,11 +22,11 @@ class Notices:
     """Warnings of one callback. Process zero warns at once, and for the other ones when :meth:`share` is called.
 
     Args:
-        on_error: "warn" or "raise"; what :meth:`guarded` does with an error.
+        on_error: what happens where an explanation fails, "warn" or "raise".
     """
 
-    def __init__(self, on_error: str = "warn") -> None:
-        check_choice("on_error", on_error, ("warn", "raise"))
+    def __init__(self, on_error: OnError = "warn") -> None:
+        check_choice("on_error", on_error, get_args(OnError))
         self.on_error = on_error
         self.said: dict[str, str] = {}
         self._waiting: dict[str, str] = {}
@@ -37,22 +39,25 @@ class Notices:
             self.said[reason] = self._waiting[reason] = text
             rank_zero_warn(text)
 
-    def doubt(self, text: str | None) -> None:
-        """Warn of what may be wrong with the explanations, if there is something."""
-        if text is not None:
-            self.add(f"CAMCallback: {text}")
+    def doubt(self, text: str) -> None:
+        """Warn of what may be wrong with the explanations."""
+        self.add(f"CAMCallback: {text}")
 
-    def guarded(self, action: Callable[..., Result], *args: Any, method: str = "") -> Result | None:
-        """What the action returns, or None and a warning where it fails; ``method`` is the one it is about."""
+    def fail(self, failure: Failure) -> None:
+        """Warn of an explanation that could not be made, or raise its error."""
+        if self.on_error == "raise":
+            raise failure.error
+        remedy = "; lower num_images or the method's perturbations_per_eval" if is_memory(failure.error) else ""
+        said = clipped(f"{failure.method or 'explanation'}: {type(failure.error).__name__}: {failure.error}")
+        self.add(f"CAMCallback skips this explanation and the run goes on. {said}{remedy}")
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Treat an error of the block as an explanation that could not be made."""
         try:
-            return action(*args)
+            yield
         except Exception as error:
-            if self.on_error == "raise":
-                raise
-            remedy = "; lower num_images or the method's perturbations_per_eval" if is_memory(error) else ""
-            said = clipped(f"{method or 'explanation'}: {type(error).__name__}: {error}")
-            self.add(f"CAMCallback skips this explanation and the run goes on. {said}{remedy}")
-            return None
+            self.fail(Failure(error))
 
     def share(self, rank: int, world_size: int) -> None:
         """Process zero says what the other processes met; all of them must take part."""

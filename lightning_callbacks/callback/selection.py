@@ -2,7 +2,9 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,29 @@ from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError
 from captum_cams.metrics.annotation import Annotation
 
-CHOICES = ("first", "random", "per_class", "hardest")
+Choose = Literal["first", "random", "per_class", "hardest"]
+CHOICES: tuple[Choose, ...] = get_args(Choose)
+SavedImage = tuple[Tensor, list[int], dict[int, Tensor]]
+"""What a checkpoint holds of an image, in plain containers: itself, its classes, their boxes or masks."""
 
-Kept = tuple[Tensor, list[int], dict[int, Tensor]]
-"""What a checkpoint holds of an image: itself, its classes, their regions."""
+
+@dataclass(frozen=True)
+class Sample:
+    """An image C×H×W on the CPU, what its labels say, and its loss where that decides."""
+
+    image: Tensor
+    annotation: Annotation
+    loss: float = 0.0
+
+    @classmethod
+    def restored(cls, saved: SavedImage) -> "Sample":
+        """The image of a checkpoint."""
+        image, classes, regions = saved
+        return cls(image, Annotation(tuple(classes), regions))
+
+    def saved(self) -> SavedImage:
+        """The image as a checkpoint holds it."""
+        return self.image, list(self.annotation.classes), dict(self.annotation.regions)
 
 
 @dataclass
@@ -28,18 +49,16 @@ class Selection:
         count: of images.
     """
 
-    choose: str
+    choose: Choose
     count: int
-    images: list[Tensor] = field(default_factory=list)
-    annotations: list[Annotation] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     complete: bool = False
     seen: int = 0
 
     def start(self) -> None:
         """Begin an epoch; what an interrupted one left is no choice."""
         if self.choose == "hardest" or not self.complete:
-            self.images, self.annotations, self.losses, self.complete = [], [], [], False
+            self.samples, self.complete = [], False
         self.seen = 0
         self._random = random.Random(0)
 
@@ -52,46 +71,34 @@ class Selection:
             place = self._place(annotation, loss)
             self.seen += 1
             if place is not None:
-                for held, one in (
-                    (self.images, images[i].detach().cpu().clone()),
-                    (self.annotations, annotation),
-                    (self.losses, loss),
-                ):
-                    held[place:] = [one, *held[place + 1 :]]  # type: ignore[list-item]
-            if self.choose == "first" and len(self.images) == self.count:
+                sample = Sample(images[i].detach().cpu().clone(), annotation, loss)
+                self.samples[place:] = [sample, *self.samples[place + 1 :]]
+            if self.choose == "first" and len(self.samples) == self.count:
                 self.complete = True
 
     def end(self) -> None:
         """The epoch has no more batches."""
-        self.complete = self.complete or len(self.images) > 0
+        self.complete = self.complete or len(self.samples) > 0
 
     def _place(self, annotation: Annotation, loss: float) -> int | None:
         """Where the image goes; None leaves it out."""
-        if len(self.images) < self.count:
-            return len(self.images)
+        if len(self.samples) < self.count:
+            return len(self.samples)
         if self.choose == "random":  # reservoir sampling
             place = self._random.randrange(self.seen + 1)
             return place if place < self.count else None
         if self.choose == "hardest":
-            easiest = min(range(self.count), key=self.losses.__getitem__)
-            return easiest if loss > self.losses[easiest] else None
-        classes = [one.classes[:1] for one in self.annotations]
+            easiest = min(range(self.count), key=lambda i: self.samples[i].loss)
+            return easiest if loss > self.samples[easiest].loss else None
+        classes = [one.annotation.classes[:1] for one in self.samples]
         most, number = Counter(classes).most_common(1)[0]
         if classes.count(annotation.classes[:1]) + 1 >= number:
             return None
         return max(i for i, one in enumerate(classes) if one == most)
 
-    def kept(self) -> list[Kept]:
-        """The images as a checkpoint holds them."""
-        pairs = zip(self.images, self.annotations, strict=True)
-        return [(image, list(one.classes), dict(one.regions)) for image, one in pairs]
-
-    def restore(self, kept: list[Kept]) -> None:
+    def restore(self, samples: Sequence[Sample]) -> None:
         """Go on with the images of a checkpoint."""
-        self.images = [image for image, _, _ in kept]
-        self.annotations = [Annotation(tuple(classes), regions) for _, classes, regions in kept]
-        self.losses = [0.0] * len(kept)
-        self.complete = bool(kept)
+        self.samples, self.complete = list(samples), bool(samples)
 
 
 def first_class(one: Annotation, count: int) -> int | None:

@@ -1,9 +1,8 @@
 """One run of a Trainer as the callback sees it: what is explained, when, and what is told of it."""
 
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -11,24 +10,42 @@ import torch.distributed as dist
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from lightning_callbacks.batches import BatchFn, annotations, out_of_range
-from lightning_callbacks.callback.explained import TRUE
-from lightning_callbacks.callback.image_explainer import Explaining
-from lightning_callbacks.callback.monitors import LOADER, stand_ins
+from lightning_callbacks.callback.explained import Explained, Outcome
+from lightning_callbacks.callback.image_explainer import ImageExplainer
+from lightning_callbacks.callback.monitors import stand_ins
 from lightning_callbacks.callback.notices import Notices
-from lightning_callbacks.callback.report import Report, stage_of
+from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.schedule import Schedule
-from lightning_callbacks.callback.selection import losses_of
-from lightning_callbacks.callback.watched_loader import WatchedLoader
+from lightning_callbacks.callback.selection import Choose, losses_of
+from lightning_callbacks.callback.split import Split, batches_of, splits_of, stage_of
+from lightning_callbacks.callback.watched_loader import LoaderState, WatchedLoader
 from lightning_callbacks.callback.witness import Witness, other_images
-from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.lightning_internals import logged_step
+from lightning_callbacks.network import ExplainsItself
+
+_T = TypeVar("_T")
+
+
+class RunState(TypedDict):
+    """What a checkpoint holds of a run.
+
+    ``settings`` decide which images and methods there are; ``methods`` says how each was run; ``turn`` is epoch and
+    number of validations of the schedule; ``values`` is the last one of each tag; ``loaders`` are named as by
+    :attr:`Split.key`.
+    """
+
+    settings: dict[str, Any]
+    methods: dict[str, str]
+    turn: tuple[int | None, int]
+    values: dict[str, float]
+    loaders: dict[str, LoaderState]
 
 
 class WatchedRun:
     """The network, the data loaders and the turns of one run.
 
     Args:
-        explaining: the network and the explainers.
+        explainer: the network and the explainers.
         schedule: which validations are explained.
         report: what is logged.
         notices: what is said in words.
@@ -39,48 +56,58 @@ class WatchedRun:
 
     def __init__(
         self,
-        explaining: Explaining,
+        explainer: ImageExplainer,
         schedule: Schedule,
         report: Report,
         notices: Notices,
         batch_fn: BatchFn,
-        choose: str,
+        choose: Choose,
         num_images: int,
     ) -> None:
-        self.explaining, self.schedule, self.report, self.notices = explaining, schedule, report, notices
+        self.explainer, self.schedule, self.report, self.notices = explainer, schedule, report, notices
         self.batch_fn, self.choose, self.num_images = batch_fn, choose, num_images
-        self.loaders: dict[tuple[str, int], WatchedLoader] = {}
+        self.loaders: dict[Split, WatchedLoader] = {}
         self.due, self.seconds = False, 0.0
         self.witness = Witness()
-        self._saved: dict[str, Any] = {}  # the loaders of a checkpoint, until they are met again
+        self._saved: dict[str, LoaderState] = {}  # the loaders of a checkpoint, until they are met again
         self._before: Mapping[str, str] = {}  # how its methods were run
         self._described: dict[str, str] = {}  # how they are run here
         self._measured: set[str] = set()  # the tags that have had a value in this run
         self._values: dict[str, float] = {}  # the last one of each tag
 
+    @property
+    def explained(self) -> dict[str, list[Explained]]:
+        """What the last explained epoch of each data loader computed."""
+        return {split.name: loader.explained for split, loader in self.loaders.items() if loader.explained}
+
     def settings(self) -> dict[str, Any]:
         """What decides which images and methods there are."""
         return {"num_images": self.num_images, "choose": self.choose, "methods": list(self.report.methods)}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> RunState:
         """What a checkpoint holds: tensors and plain containers."""
-        loaders = {f"{stage}/{number}": loader.state() for (stage, number), loader in self.loaders.items()}
+        loaders = {split.key: loader.state() for split, loader in self.loaders.items()}
         return {
             "settings": self.settings(),
             "methods": {**self._before, **self._described},
-            "turn": [self.schedule.epoch, self.schedule.validations],
+            "turn": (self.schedule.epoch, self.schedule.validations),
             "values": dict(self._values),
             "loaders": self._saved | loaders,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: RunState) -> None:
         """Go on from a checkpoint, as far as the settings are the same."""
         self.schedule.epoch, self.schedule.validations = state["turn"]
         self._values, self._before = dict(state["values"]), state["methods"]
         then = state["settings"]
         changed = {name: now for name, now in self.settings().items() if now != then[name]}
         anew = not changed.keys().isdisjoint(("num_images", "choose"))
-        self._saved = {name: one | ({"kept": []} if anew else {}) for name, one in state["loaders"].items()}
+        for key, loader in state["loaders"].items():
+            mine = {
+                image: {name: map_ for name, map_ in maps.items() if name in self.report.methods}
+                for image, maps in loader["maps"].items()
+            }
+            self._saved[key] = {"kept": [] if anew else loader["kept"], "maps": mine}
         if changed:
             said = ", ".join(f"{name} is {now} and was {then[name]}" for name, now in changed.items())
             chosen = "the images are chosen anew, and " if anew else ""
@@ -92,16 +119,16 @@ class WatchedRun:
     def leave(self) -> None:
         """The run is over; what hangs on the network is let go."""
         self.witness.end()
-        self.explaining.network, self.explaining.explainers = None, {}
+        self.explainer.leave()
 
     def start(self, trainer: pl.Trainer) -> None:
         """A validation or test begins."""
-        ours = not trainer.sanity_checking and not isinstance(trainer.lightning_module, CAMEvaluation)
+        ours = not trainer.sanity_checking and not isinstance(trainer.lightning_module, ExplainsItself)
         self.due = ours and (trainer.state.fn != "fit" or self.schedule.due(trainer.current_epoch))
         self.seconds = 0.0
         if self.due:
-            for (stage, _), loader in self.loaders.items():
-                if stage == stage_of(trainer):
+            for split, loader in self.loaders.items():
+                if split.stage == stage_of(trainer):
                     loader.start()
         if ours and trainer.state.fn == "fit":
             self._stand_in(trainer)
@@ -109,17 +136,20 @@ class WatchedRun:
     def watch(self, pl_module: pl.LightningModule, batch: Any) -> None:
         """The first batch is about to be given to the network."""
         if self.due and not self.witness.called:
-            self.notices.guarded(self._begin_watching, pl_module, batch)
+            with self.notices.guard():
+                network = self.explainer.prepared(pl_module)
+                self.witness.begin(network.network if network.hookable else None, batch)
 
-    def see(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, number: int, last: bool) -> None:
-        """One batch of a loader has been validated or tested."""
-        loader = self._loader(trainer, number)
-        if not self.due or loader.explained is not None:
+    def see(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, index: int, number: int) -> None:
+        """The batch of this index of the loader of this number has been validated or tested."""
+        loader = self._loader(trainer, splits_of(trainer)[number])
+        if not self.due or loader.share is not None:
             return
         with torch.inference_mode(False):  # what is kept must outlive the mode that validate and test run in
             if not loader.complete:
-                self.notices.guarded(self._select, trainer, pl_module, batch, loader)
-            if last:
+                with self.notices.guard():
+                    self._select(trainer, pl_module, batch, loader)
+            if index + 1 >= batches_of(trainer)[number]:
                 loader.end()
             if loader.complete:
                 # Not at the epoch's end, where weight-averaging callbacks have swapped the weights back.
@@ -127,13 +157,13 @@ class WatchedRun:
 
     def finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log what the validation or test has given; all processes take part."""
-        if trainer.sanity_checking or isinstance(trainer.lightning_module, CAMEvaluation):
+        if trainer.sanity_checking or isinstance(trainer.lightning_module, ExplainsItself):
             return
         stage, start, before = stage_of(trainer), time.perf_counter(), self.seconds
         found: dict[str, float] = {}
         if self.due:
-            for number, suffix in enumerate(_suffixes(trainer)):
-                found |= self._report_loader(trainer, pl_module, stage, number, suffix)
+            for split in splits_of(trainer):
+                found |= self._report_loader(trainer, pl_module, split)
             self._before = {}
             self.notices.share(trainer.global_rank, trainer.world_size)
             found[self.report.scalar(stage, "seconds")] = before + time.perf_counter() - start
@@ -146,91 +176,97 @@ class WatchedRun:
 
     def _stand_in(self, trainer: pl.Trainer) -> None:
         """Give those who monitor a tag something to find until its first value; Lightning keeps the values later."""
-        tags = {f"{tag}{suffix}" for tag in self.report.scalar_tags("validation") for suffix in _suffixes(trainer)}
+        own = self.report.scalar_tags("validation")
+        tags = {f"{tag}{split.suffix}" for tag in own for split in splits_of(trainer)}
         for tag, value in stand_ins(trainer, tags - self._measured, self._values).items():
             # From another hook than the value's own, which comes later and counts.
             trainer.lightning_module.log(
                 tag, value, on_step=False, on_epoch=True, logger=False, add_dataloader_idx=False, batch_size=1
             )
 
-    def _loader(self, trainer: pl.Trainer, number: int) -> WatchedLoader:
-        key = stage_of(trainer), number
-        if key not in self.loaders:
+    def _loader(self, trainer: pl.Trainer, split: Split) -> WatchedLoader:
+        if split not in self.loaders:
             processes = trainer.global_rank, trainer.world_size
-            state = self._saved.pop(f"{key[0]}/{number}", None)
-            self.loaders[key] = WatchedLoader(self.choose, self.num_images, *processes, state)
-        return self.loaders[key]
-
-    def _begin_watching(self, pl_module: pl.LightningModule, batch: Any) -> None:
-        network = self.explaining.prepared(pl_module)
-        self.witness.begin(network.network if network.hookable else None, batch)
+            state = self._saved.pop(split.key, None)
+            self.loaders[split] = WatchedLoader(self.choose, self.num_images, *processes, state)
+        return self.loaders[split]
 
     def _select(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, loader: WatchedLoader) -> None:
         given = self.witness.end()
         images, labels = self.batch_fn(batch)
-        known = annotations(labels, len(images), self.explaining.protocol.task)
+        task = self.explainer.protocol.task
+        known = annotations(labels, len(images), task)
         if given is not None:
-            self.notices.doubt(other_images(given, images) if given else out_of_range(images))
+            doubt = other_images(given, images) if given else out_of_range(images)
+            if doubt is not None:
+                self.notices.doubt(doubt)
         losses = None
         if self.choose == "hardest":
             with isolate_rng(), trainer.precision_plugin.forward_context():
-                scores = self.explaining.scores(pl_module, images)
-                losses = losses_of(scores, known, self.explaining.protocol.task)
+                losses = losses_of(self.explainer.prepared(pl_module).scores(images, task), known, task)
         loader.see(images, known, losses)
 
     def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: WatchedLoader) -> None:
-        selection, start = loader.selection, time.perf_counter()
+        start = time.perf_counter()
         if loader.replaced:
             self.notices.add(
                 "CAMCallback chooses its images anew, because the data loader no longer gives those of the checkpoint; "
                 "drift starts anew for them"
             )
-        with ExitStack() as stack:
-            # Callbacks run outside autocast; the network is explained as it is trained.
-            stack.enter_context(isolate_rng())
-            stack.enter_context(trainer.precision_plugin.forward_context())
-            arguments = pl_module, selection.images, selection.annotations, self.seconds
-            done = self.notices.guarded(self.explaining.explain, *arguments)
-        loader.explained = done or []
+        # Callbacks run outside autocast; the network is explained as it is trained.
+        loader.share = []
+        with isolate_rng(), trainer.precision_plugin.forward_context():
+            outcomes = self.explainer.explain(pl_module, loader.selection.samples, self.seconds)
+            for rows in map(self._noted, outcomes):
+                loader.share += rows
         self.seconds += time.perf_counter() - start
 
-    def _report_loader(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str, number: int, suffix: str
-    ) -> dict[str, float]:
+    def _noted(self, outcome: Outcome) -> list[Explained]:
+        """The rows of an outcome; what else there is to say of it is said at once, since errors keep tensors alive."""
+        for text in outcome.doubts:
+            self.notices.doubt(text)
+        for failure in outcome.failures:
+            self.notices.fail(failure)
+        return outcome.rows
+
+    def _report_loader(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: Split) -> dict[str, float]:
         """Draw the pictures of one loader and return its scalars; every process takes part and knows the result."""
-        loader = self._loader(trainer, number)
-        if loader.explained is None:  # a loader that does not know its length
+        loader = self._loader(trainer, split)
+        if loader.share is None:  # a loader that does not know its length
             loader.end()
             with torch.inference_mode(False):
                 self._explain(trainer, pl_module, loader)
-        described = self.notices.guarded(self.explaining.descriptions) or {}
-        parts = _gathered((loader.explained, loader.chosen(), described), trainer.world_size)
-        rows = loader.gather([(explained, chosen) for explained, chosen, _ in parts])
+        described: dict[str, str] = {}
+        with self.notices.guard():
+            described = self.explainer.descriptions()
+        parts = _gathered((loader.share or [], loader.chosen(), described), trainer.world_size)
+        loader.gather([share for share, _, _ in parts], [chosen for _, chosen, _ in parts])
         for *_, part in parts:
             self._described |= part
         for name, before in self._before.items():
             now = self._described.get(name, before)
             if now != before:
-                loader.drift.forget((name, name + TRUE))
+                loader.drift.forget(name)
                 self.notices.add(f"CAMCallback explains by {name} with {now}, and did with {before}; drift starts anew")
-        drifts = self.notices.guarded(loader.drift, rows) or [{}] * len(rows)
-        if rows and trainer.is_global_zero:
-            step = logged_step(trainer)
-            card = self.notices.guarded(self.explaining.card) or ""
-            for logger in trainer.loggers:
-                self.notices.guarded(self.report.log, logger, f"{stage}{suffix}", step, rows, drifts, card)
-        scalars = self.report.scalars(rows, drifts)
-        return {f"{self.report.scalar(stage, name)}{suffix}": value for name, value in scalars.items()}
+        with self.notices.guard():
+            loader.compare()
+        if loader.explained and trainer.is_global_zero:
+            self._draw(trainer, split, loader.explained)
+        scalars = self.report.scalars(loader.explained)
+        return {f"{self.report.scalar(split.stage, name)}{split.suffix}": value for name, value in scalars.items()}
+
+    def _draw(self, trainer: pl.Trainer, split: Split, rows: Sequence[Explained]) -> None:
+        step, card = logged_step(trainer), ""
+        with self.notices.guard():
+            card = self.explainer.card()
+        for logger in trainer.loggers:
+            with self.notices.guard():
+                self.report.log(logger, split, step, rows, card)
 
 
-def _suffixes(trainer: pl.Trainer) -> list[str]:
-    batches = trainer.num_test_batches if trainer.state.fn == "test" else trainer.num_val_batches
-    return [f"{LOADER}{number}" if len(batches) > 1 else "" for number in range(len(batches))]
-
-
-def _gathered(mine: Any, world_size: int) -> list[Any]:
+def _gathered(mine: _T, world_size: int) -> list[_T]:
     if world_size == 1:
         return [mine]
-    parts: list[Any] = [None] * world_size
+    parts = [mine] * world_size
     dist.all_gather_object(parts, mine)
     return parts

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from captum_cams.errors import shape_of
 
@@ -16,7 +17,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.called = False  # one batch tells
-        self._handle: Any = None
+        self._handle: RemovableHandle | None = None
         self._batch: Any = None
         self._seen: list[Tensor] = []
 

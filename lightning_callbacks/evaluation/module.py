@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -30,13 +29,13 @@ from lightning_callbacks.evaluation.settings import settings_of
 from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, read, share
 from lightning_callbacks.evaluation.table import Table
 from lightning_callbacks.methods import Methods, check_scores, make, named
-from lightning_callbacks.network import Network, OutputFn
+from lightning_callbacks.network import ExplainsItself, Network, OutputFn
 
 _Measured = tuple[dict[str, Tensor], dict[str, Tensor]]
 """The columns of some rows, and the sum of their curves by method."""
 
 
-class CAMEvaluation(pl.LightningModule):
+class CAMEvaluation(ExplainsItself):
     """One pass of ``Trainer.test`` over a data set; afterwards every process has the result as ``table``.
 
     The arguments are those of :func:`evaluate`.

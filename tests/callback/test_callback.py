@@ -14,7 +14,7 @@ import captum_cams as cc
 from captum_cams.metrics import average_drop, curve_area, insertion_curve
 from lightning_callbacks import CAMCallback
 from tests.support.lightning_modules import Net, WithInnerModel, data, loaders, trainer
-from tests.support.training import events, fit
+from tests.support.training import Watching, events, fit
 
 
 def test_one_argument_is_enough_and_tensorboard_shows_it(tmp_path):
@@ -66,11 +66,11 @@ def test_validate_and_test_are_explained_too(tmp_path, inference_mode):
 
 
 def test_the_same_images_every_time_though_validation_shuffles(tmp_path):
-    callback, kept = CAMCallback("gradcam", num_images=10, metrics=()), []
-    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=3)
-    inner = callback._report.log
-    callback._report.log = lambda *a: kept.append(torch.stack([row.image for row in a[3]])) or inner(*a)
+    callback = CAMCallback("gradcam", num_images=10, metrics=())
+    watching = Watching(callback)
+    run = trainer(tmp_path, callbacks=[callback, watching], logger=CSVLogger(tmp_path), max_epochs=3)
     run.fit(Net(), loaders()[0], DataLoader(data(12, seed=1), 4, shuffle=True))
+    kept = watching.images()
     assert len(kept) == 3
     assert all(torch.equal(kept[0], later) for later in kept)
     assert len(kept[0]) == 10
@@ -147,16 +147,18 @@ def test_on_error_raise_is_for_those_who_want_it(tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"method": "fdcan"}, "did you mean"),
-        ({"method": []}, "at least one method"),
-        ({"method": ["gradcam", "Grad-CAM"]}, "a name of its own"),
+        ({"methods": "fdcan"}, "did you mean"),
+        ({"methods": []}, "at least one method"),
+        ({"methods": ["gradcam", "Grad-CAM"]}, "a name of its own"),
+        ({"method": "fdcam"}, 'CAMCallback has no argument "method"; here it is called methods'),
+        ({"num_image": 3}, 'CAMCallback has no argument "num_image"; did you mean "num_images"'),
         ({"num_images": 0}, "at least 1"),
         ({"every_n_epochs": 0}, "at least 1"),
         ({"every_n_validations": 0}, "at least 1"),
         ({"every_n_epochs": 2, "every_n_validations": 1}, "only one of both"),
         ({"prefix": "cam/"}, "prefix must be"),
         ({"prefix": "../cam"}, "prefix must be"),
-        ({"method": [nn.Identity()]}, "an explainer of captum_cams, got the module Identity"),
+        ({"methods": [nn.Identity()]}, "an explainer of captum_cams, got the module Identity"),
         ({"metrics": ("accuracy",)}, "must be one of"),
         ({"mean": (0.5,)}, "both or neither"),
         ({"on_error": "ignore"}, "must be one of"),
@@ -190,8 +192,8 @@ def test_a_wrapper_by_name(tmp_path):
     ("one", "other"),
     [
         ({"layer": "features.0"}, {"layer": "features.4"}),
-        ({"method": "gradcam"}, {"method": "gradcam"}),
-        ({"method": "gradcam"}, {"method": "fdcam"}),  # the panels and the seconds
+        ({"methods": "gradcam"}, {"methods": "gradcam"}),
+        ({"methods": "gradcam"}, {"methods": "fdcam"}),  # the panels and the seconds
         ({}, {"prefix": "cam/test"}),  # the first one in the test, the second one in the validation
     ],
 )

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 import captum_cams as cc
 from captum_cams.metrics import energy_inside, pointing_game
 from lightning_callbacks import CAMCallback
+from lightning_callbacks.callback.report import Report
 from lightning_callbacks.network import class_scores
 from tests.support.lightning_modules import Net, data, loaders, trainer
 
@@ -74,11 +75,12 @@ def test_multi_label_targets_are_all_named(tmp_path):
         return [(x, torch.tensor([1, int(y == 1), int(y == 2)])) for x, y in zip(images, labels, strict=True)]
 
     callback = CAMCallback("fdcam", class_names=("red", "green", "blue"), true_class=True, on_error="raise")
-    captions, inner = [], callback._report._caption
-    callback._report._caption = lambda *a: captions.append(inner(*a)) or captions[-1]
     run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1)
     run.fit(MultiLabel(), DataLoader(several(24, 0), 8), DataLoader(several(12, 1), 8))
-    assert [caption.split("\n")[0] for caption in captions[:3]] == ["true red", "true red, green", "true red, blue"]
+    rows = callback.explained["validation"]
+    assert [row.annotation.classes for row in rows[:3]] == [(0,), (0, 1), (0, 2)]
+    captions = [Report("cam", ("fdcam",), (), class_names=("red", "green", "blue")).caption(row) for row in rows[:3]]
+    assert [caption.split("\n")[0] for caption in captions] == ["true red", "true red, green", "true red, blue"]
 
 
 def test_two_loaders_have_their_own_panels_and_numbers(tmp_path):
@@ -87,12 +89,11 @@ def test_two_loaders_have_their_own_panels_and_numbers(tmp_path):
             self(batch[0])
 
     callback = CAMCallback("gradcam", num_images=3, on_error="raise")
-    shown, inner = {}, callback._report.log
-    callback._report.log = lambda *a: shown.update({a[1]: torch.stack([row.image for row in a[3]])}) or inner(*a)
     run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1)
     run.fit(Two(), loaders()[0], [DataLoader(data(12, seed), 8) for seed in (1, 2)])
     for number, seed in enumerate((1, 2)):
-        assert torch.equal(shown[f"validation/dataloader_idx_{number}"], data(12, seed).tensors[0][:3])
+        rows = callback.explained[f"validation/dataloader_idx_{number}"]
+        assert torch.equal(torch.stack([row.image for row in rows]), data(12, seed).tensors[0][:3])
         assert torch.isfinite(run.callback_metrics[f"cam/gradcam/over_all/dataloader_idx_{number}"])
 
 

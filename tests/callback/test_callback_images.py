@@ -100,16 +100,14 @@ def test_the_scores_of_a_tuple_are_not_guessed():
 
 def test_one_warning_a_reason_and_short():
     notices = Notices()
-
-    def fail(text):
-        raise ValueError(text)
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for number in range(3):
             torch.manual_seed(number)
-            notices.guarded(fail, f"got {number} images of {torch.rand(40, 40).tolist()}; pass fewer")
-            notices.guarded(fail, "another reason")
+            with notices.guard():
+                raise ValueError(f"got {number} images of {torch.rand(40, 40).tolist()}; pass fewer")
+            with notices.guard():
+                raise ValueError("another reason")
     assert len(caught) == 2
     assert all(len(str(one.message)) < 600 for one in caught)
     assert str(caught[0].message).endswith("; pass fewer")

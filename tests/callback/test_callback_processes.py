@@ -51,7 +51,7 @@ def test_two_processes_train_as_without_it_and_show_one_panel(tmp_path):
     # The first five images of the data set, though each process saw every other one, and one panel an epoch.
     expected = data(12, seed=1).tensors[0][:5]
     for rank in watched:
-        assert torch.equal(torch.stack(rank["kept"]), expected)
+        assert torch.equal(torch.stack(rank["explained"]), expected)
         assert rank["warned"] == []
         assert rank["metrics"].keys() == watched[0]["metrics"].keys()
         for name in rank["metrics"]:

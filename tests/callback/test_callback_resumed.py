@@ -1,5 +1,7 @@
 """A run that goes on from a checkpoint with other settings, and with other data."""
 
+import warnings
+
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -11,7 +13,7 @@ from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.callback.watched_loader import WatchedLoader
 from tests.support.lightning_modules import Net, data, loaders, trainer
-from tests.support.training import shown
+from tests.support.training import Watching
 
 OPTIONS = {"num_images": 4, "metrics": ("drift",), "on_error": "raise"}
 
@@ -27,11 +29,17 @@ def checkpoint(tmp_path_factory):
 
 def resumed(path, checkpoint, validation, **options):
     callback = CAMCallback(**(OPTIONS | options))
-    images = shown(callback)
-    both = [callback, ModelCheckpoint(checkpoint.parent)]
-    run = trainer(path, callbacks=both, logger=CSVLogger(path), max_epochs=3)
-    run.fit(Net(), loaders()[0], validation, ckpt_path=checkpoint, weights_only=True)
-    return images, run.callback_metrics, list(callback._notices.said.values())
+    watching = Watching(callback)
+    callbacks = [callback, watching, ModelCheckpoint(checkpoint.parent)]
+    run = trainer(path, callbacks=callbacks, logger=CSVLogger(path), max_epochs=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run.fit(Net(), loaders()[0], validation, ckpt_path=checkpoint, weights_only=True)
+    return watching.images(), run.callback_metrics, said(caught)
+
+
+def said(caught):
+    return [str(one.message) for one in caught if str(one.message).startswith("CAMCallback")]
 
 
 @pytest.mark.filterwarnings("ignore:CAMCallback", "ignore:The dirpath has changed")
@@ -43,21 +51,21 @@ def resumed(path, checkpoint, validation, **options):
         ({"choose": "random"}, 2, 4, "choose is random and was first", False),
         ({"num_images": 7}, 1, 7, "num_images is 7 and was 4; the images are chosen anew", True),
         ({"num_images": 2}, 1, 2, "num_images is 2 and was 4", True),
-        ({"method": "fdcam"}, 1, 4, "methods is ['fdcam'] and was ['gradcam']", False),
+        ({"methods": "fdcam"}, 1, 4, "methods is ['fdcam'] and was ['gradcam']", False),
         ({"layer": "features.3"}, 1, 4, "explains by gradcam with features.3", False),
     ],
 )
 def test_the_new_setting_holds_and_one_sentence_says_so(
     tmp_path, checkpoint, options, seed, expected, sentence, drifts
 ):
-    images, metrics, said = resumed(tmp_path, checkpoint, DataLoader(data(12, seed=seed), 4), **options)
+    images, metrics, sentences = resumed(tmp_path, checkpoint, DataLoader(data(12, seed=seed), 4), **options)
     assert [len(one) for one in images] == [expected]
     if "choose" not in options:
         assert torch.equal(images[0], data(12, seed=seed).tensors[0][:expected])
-    name = options.get("method", "gradcam")
+    name = options.get("methods", "gradcam")
     assert (f"cam/{name}/drift" in metrics) == drifts  # anew for what changed alone
-    assert len(said) == (sentence is not None)
-    assert sentence is None or sentence in said[0]
+    assert len(sentences) == (sentence is not None)
+    assert sentence is None or sentence in sentences[0]
 
 
 @pytest.mark.filterwarnings("ignore:CAMCallback", "ignore:The dirpath has changed")
@@ -69,15 +77,17 @@ def test_an_explainer_with_other_options_begins_its_drift_anew(tmp_path):
         saved = ModelCheckpoint(tmp_path, save_last=True)
         made = trainer(tmp_path, callbacks=[callback, saved], logger=False, num_sanity_val_steps=0, **options)
         path = tmp_path / "last.ckpt"
-        made.fit(model, *loaders(), ckpt_path=path if path.exists() else None, weights_only=True)
-        return "cam/smoothgradcamplusplus/drift" in made.callback_metrics, list(callback._notices.said.values())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made.fit(model, *loaders(), ckpt_path=path if path.exists() else None, weights_only=True)
+        return "cam/smoothgradcamplusplus/drift" in made.callback_metrics, said(caught)
 
     assert run(0.1, max_epochs=2) == (True, [])
     assert run(0.1, max_epochs=3) == (True, [])
-    drifts, said = run(0.3, max_epochs=4)
+    drifts, sentences = run(0.3, max_epochs=4)
     assert not drifts
-    assert "sigma = 0.3" in said[0]
-    assert "sigma = 0.1" in said[0]
+    assert "sigma = 0.3" in sentences[0]
+    assert "sigma = 0.1" in sentences[0]
 
 
 @pytest.mark.parametrize("choose", ["first", "random", "per_class"])
@@ -96,7 +106,7 @@ def test_images_are_known_again_in_any_order_and_no_others(choose):
         loader.end()
         assert loader.complete
         assert loader.replaced != same
-        assert torch.equal(torch.stack(loader.selection.images), images[3:6]) == same
+        assert torch.equal(torch.stack([one.image for one in loader.selection.samples]), images[3:6]) == same
     blank = images.clone()
     blank[..., 0, 0] += 1  # another image that is nearly the same
     loader = WatchedLoader(choose, 3, 0, 1, dict(state))

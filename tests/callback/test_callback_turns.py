@@ -3,7 +3,6 @@
 import warnings
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -12,20 +11,9 @@ import captum_cams as cc
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.callback.schedule import Schedule
 from tests.support.lightning_modules import Net, loaders, trainer
-from tests.support.training import events, fit
+from tests.support.training import Watching, events, fit
 
 CHEAP = {"num_images": 2, "metrics": ("complexity",), "on_error": "raise"}
-
-
-class Noting(pl.Callback):
-    """The epochs and steps of all validations, and those that were explained."""
-
-    def __init__(self, watching):
-        self.watching, self.explained = watching, []
-
-    def on_validation_end(self, trainer, pl_module):
-        if self.watching._run.due:
-            self.explained.append((trainer.current_epoch, trainer.global_step))
 
 
 @pytest.mark.parametrize(
@@ -46,9 +34,9 @@ class Noting(pl.Callback):
 def test_epochs_are_training_epochs_and_validations_are_validations(tmp_path, turns, validations, explained):
     """Three training batches an epoch, four epochs; (epoch, step) of what is explained, the sanity check left out."""
     callback = CAMCallback(**CHEAP, **turns)
-    noting = Noting(callback)
-    fit(tmp_path, callback, noting, logger=False, max_epochs=4, num_sanity_val_steps=1, **validations)
-    assert noting.explained == explained
+    watching = Watching(callback)
+    fit(tmp_path, callback, watching, logger=False, max_epochs=4, num_sanity_val_steps=1, **validations)
+    assert watching.turns == explained
 
 
 def test_the_examples_of_the_docstring():
@@ -70,11 +58,11 @@ def test_a_resumed_run_keeps_the_turns_and_the_last_values(tmp_path):
     first = CAMCallback(**CHEAP, every_n_epochs=3)
     run, _ = fit(tmp_path, first, ModelCheckpoint(tmp_path, save_last=True), **options)
     second = CAMCallback(**CHEAP, every_n_epochs=3)
-    noting = Noting(second)
+    watching = Watching(second)
     best = ModelCheckpoint(tmp_path / "best", monitor=tag, save_top_k=-1)
-    again = trainer(tmp_path, callbacks=[second, noting, best], **(options | {"max_epochs": 4}))
+    again = trainer(tmp_path, callbacks=[second, watching, best], **(options | {"max_epochs": 4}))
     again.fit(Net(), *loaders(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert [epoch for epoch, _ in noting.explained] == [3]
+    assert [epoch for epoch, _ in watching.turns] == [3]
     values = [float(value) for value in best.best_k_models.values()]  # of epoch 2, where it is not explained, and 3
     assert values[0] == pytest.approx(float(run.callback_metrics[tag]))
     assert values[1] == pytest.approx(float(again.callback_metrics[tag]))

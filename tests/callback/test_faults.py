@@ -9,6 +9,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -71,27 +72,16 @@ def raising(error):
     return fail
 
 
-def full_disk(callback):
-    callback._report.log = raising(OSError(errno.ENOSPC, "No space left on device"))
-    return callback
+class Broken(cc.GradCAM):
+    weights = raising(ZeroDivisionError("a broken explainer"))
 
 
-def broken(callback):
-    explaining = callback._new_explaining()
-    explaining._apply = raising(ZeroDivisionError("a broken explainer"))
-    callback._new_explaining = lambda: explaining
-    return callback
-
-
-def out_of_memory(callback):
-    explaining = callback._new_explaining()
-    explaining._part = raising(torch.OutOfMemoryError("CUDA out of memory"))
-    callback._new_explaining = lambda: explaining
-    return callback
+def out_of_memory(output):
+    raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 FAULTS = {
-    "an explainer that raises": (Net, lambda: broken(CAMCallback()), "ZeroDivisionError: a broken explainer"),
+    "an explainer that raises": (Net, Broken, "ZeroDivisionError: a broken explainer"),
     "a layer that does not exist": (Net, lambda: CAMCallback(layer="nowhere"), "a module or a dotted name"),
     "a method that does not suit": (Net, lambda: CAMCallback("cam", layer="features.0"), "use Grad-CAM"),
     "two networks and no forward": (TwoNetworks, CAMCallback, "must define forward"),
@@ -115,25 +105,30 @@ FAULTS = {
     "a forward that takes the labels": (TakingLabels, CAMCallback, "TakingLabels.forward(x, y) must take images"),
     "a message as long as a book": (Net, lambda: CAMCallback(batch_fn=telling_all), "ValueError: the batch is tensor"),
     "NaN weights": (Nan, lambda: CAMCallback("fdcam"), "NaN"),
-    "no memory even for one": (Net, lambda: out_of_memory(CAMCallback()), "lower num_images or the method's"),
+    "no memory even for one": (Net, lambda: CAMCallback(output_fn=out_of_memory), "lower num_images or the method's"),
 }
-PICTURES = {"a full disk": (Net, lambda: full_disk(CAMCallback()), "No space left on device")}
+PICTURES = {"a full disk": (Net, CAMCallback, "No space left on device")}
 
 
-def trained(path, build, *callbacks):
+def trained(path, build, make=None):
+    """Also the callback; ``make`` gives it, or an explainer of the model that it is given."""
     torch.manual_seed(1)
-    run, model = fit(path, *callbacks, model=build(), logger=CSVLogger(path))
-    return run, {key: value.clone() for key, value in model.state_dict().items()}
+    model, callbacks = build(), []
+    if make is not None:
+        callbacks = [CAMCallback(make(model)) if make is Broken else make()]
+    run, _ = fit(path, *callbacks, model=model, logger=CSVLogger(path))
+    return run, {key: value.clone() for key, value in model.state_dict().items()}, *callbacks
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *PICTURES])
-def test_a_fault_costs_one_warning_and_training_ends_as_without_the_callback(tmp_path, fault):
+def test_a_fault_costs_one_warning_and_training_ends_as_without_the_callback(tmp_path, fault, monkeypatch):
     build, make, reason = (FAULTS | PICTURES)[fault]
     _, plain = trained(tmp_path / "plain", build)
-    callback = make()
+    if fault in PICTURES:
+        monkeypatch.setattr(Image.Image, "save", raising(OSError(errno.ENOSPC, "No space left on device")))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run, watched = trained(tmp_path / "watched", build, callback)
+        run, watched, callback = trained(tmp_path / "watched", build, make)
     found = [str(w.message) for w in caught if "CAMCallback skips" in str(w.message)]
     assert len(found) == 1
     assert reason in found[0]
@@ -205,6 +200,10 @@ def test_out_of_memory_halves_the_images_and_then_the_runs(tmp_path):
     sizes = []
 
     class Greedy(cc.ScoreCAM):
+        def attribute(self, inputs, *rest, **options):
+            sizes.append(len(inputs))
+            return super().attribute(inputs, *rest, **options)
+
         def score_masks(self, masks, channels, image, run):
             if self.perturbations_per_eval > 2:
                 raise torch.OutOfMemoryError("CUDA out of memory")
@@ -212,13 +211,11 @@ def test_out_of_memory_halves_the_images_and_then_the_runs(tmp_path):
 
     model = Net()
     greedy = Greedy(model, perturbations_per_eval=8)
-    callback = CAMCallback(greedy, num_images=6, metrics=("complexity",))
-    explaining = callback._new_explaining()
-    inner, callback._new_explaining = explaining._part, lambda: explaining
-    explaining._part = lambda images, known: sizes.append(len(images)) or inner(images, known)
+    callback = CAMCallback(greedy, num_images=6, metrics=("complexity",), on_error="raise")
     run, _ = fit(tmp_path, callback, model=model, logger=False, max_epochs=1)
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1, 1]
-    assert greedy.perturbations_per_eval == 2
+    assert greedy.perturbations_per_eval == 8  # a copy was halved
+    assert len(callback.explained["validation"]) == 6
     assert torch.isfinite(run.callback_metrics["cam/greedy/complexity"])
 
 

@@ -12,10 +12,10 @@ from captum_cams import metrics, visual
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks import evaluate
 from lightning_callbacks.batches import Annotation, annotations, images_and_labels
-from lightning_callbacks.callback.image_explainer import Explained, Explaining
-from lightning_callbacks.callback.notices import Notices
+from lightning_callbacks.callback.explained import Explained
+from lightning_callbacks.callback.image_explainer import ImageExplainer
 from lightning_callbacks.callback.report import Report
-from lightning_callbacks.callback.selection import losses_of
+from lightning_callbacks.callback.selection import Sample, losses_of
 from lightning_callbacks.command.main import main
 from tests.support.lightning_modules import Net, data
 from tests.support.networks import images
@@ -42,22 +42,20 @@ def test_an_image_without_any_label_has_a_loss():
     torch.testing.assert_close(found, F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(1))
 
 
-def explaining(notices: Notices) -> Explaining:
-    return Explaining({"gradcam": "gradcam"}, None, None, Protocol(()), True, None, notices)
-
-
 def test_a_true_class_is_explained_where_it_is_known():
     known = [Annotation((1,)), Annotation(), Annotation((14,))]
-    with pytest.warns(UserWarning, match=r"labels from 0 to 2, and leaves out \[14\]"):
-        rows = explaining(Notices()).explain(Net(), list(data(3).tensors[0]), known)
-    assert ["gradcam, true class" in row.maps for row in rows] == [True, False, False]
+    explainer = ImageExplainer({"gradcam": "gradcam"}, None, None, Protocol(()), true_class=True)
+    (outcome,) = explainer.explain(Net(), list(map(Sample, data(3).tensors[0], known)))
+    assert ["true" in row.maps["gradcam"] for row in outcome.rows] == [True, False, False]
+    (doubt,) = outcome.doubts
+    assert "labels from 0 to 2, and leaves out [14]" in doubt
 
 
 def test_a_caption_names_the_class_that_is_explained():
     p = torch.tensor([40.0, 30, 50]).sigmoid()
-    report = Report("cam", ("gradcam",), (), None, None, None, "multilabel")
+    report = Report("cam", ("gradcam",), (), task="multilabel")
     assert p[0] == p[2]
-    assert "predicted 2" in report._caption(Explained(images(1)[0], Annotation(), 2, p, {}, {}, {}), {})
+    assert "predicted 2" in report.caption(Explained(images(1)[0], Annotation(), 2, p))
 
 
 def flipped(output):

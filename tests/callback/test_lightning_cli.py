@@ -24,13 +24,25 @@ QUIET += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "-
 @pytest.mark.filterwarnings("ignore:.*")
 def test_the_callback_and_its_arguments_come_from_the_command_line(tmp_path):
     typed = ["fit", *QUIET, f"--trainer.default_root_dir={tmp_path}"]
-    typed += ["--trainer.callbacks+=lightning_callbacks.CAMCallback", "--trainer.callbacks.method=fdcam"]
+    typed += ["--trainer.callbacks+=lightning_callbacks.CAMCallback", "--trainer.callbacks.methods=fdcam"]
     typed += ["--trainer.callbacks.num_images=3", "--trainer.callbacks.metrics=[over_all,drift]"]
     cli = LightningCLI(WithData, args=typed, save_config_callback=None)
     (callback,) = [one for one in cli.trainer.callbacks if isinstance(one, CAMCallback)]
     assert list(callback.methods) == ["fdcam"]
     assert callback.num_images == 3
     assert torch.isfinite(cli.trainer.callback_metrics["cam/fdcam/over_all"])
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_several_methods_and_choices_come_from_the_command_line(capsys):
+    typed = ["--trainer.callbacks+=lightning_callbacks.CAMCallback", "--trainer.callbacks.methods=[fdcam,gradcam]"]
+    cli = LightningCLI(WithData, args=[*QUIET, *typed, "--trainer.callbacks.choose=random"], run=False)
+    (callback,) = [one for one in cli.trainer.callbacks if isinstance(one, CAMCallback)]
+    assert list(callback.methods) == ["fdcam", "gradcam"]
+    assert callback.choose == "random"
+    with pytest.raises(SystemExit):
+        LightningCLI(WithData, args=[*QUIET, *typed, "--trainer.callbacks.choose=some"], run=False)
+    assert "per_class" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*")

@@ -10,15 +10,18 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from scipy.stats import spearmanr
+from torch import nn
 from torch.utils.data import DataLoader
 
 import captum_cams as cc
 from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks import CAMCallback
 from lightning_callbacks.callback.drift import rank_correlation
-from lightning_callbacks.callback.selection import Selection, losses_of
+from lightning_callbacks.callback.image_explainer import ImageExplainer
+from lightning_callbacks.callback.selection import Sample, Selection, losses_of
 from tests.support.lightning_modules import Net, data, loaders, trainer
-from tests.support.training import shown
+from tests.support.training import Watching
 
 
 def passed(choose, count, classes, losses=None):
@@ -29,7 +32,7 @@ def passed(choose, count, classes, losses=None):
         part = slice(i, i + 4)
         selection.see(images[part], [Annotation((c,)) for c in classes[part]], None if losses is None else losses[part])
     selection.end()
-    return [int(image[0, 0, 0]) for image in selection.images], selection
+    return [int(one.image[0, 0, 0]) for one in selection.samples], selection
 
 
 def test_first_random_and_per_class():
@@ -52,7 +55,7 @@ def test_random_images_are_equally_likely():
         selection.start()
         selection._random.seed(seed)
         selection.see(torch.arange(12.0).view(-1, 1, 1, 1), [Annotation()] * 12, None)
-        counts.update(int(image) for image in selection.images)
+        counts.update(int(one.image) for one in selection.samples)
     assert all(60 <= counts[i] <= 140 for i in range(12))  # 100 expected, standard deviation 9
 
 
@@ -61,7 +64,7 @@ def test_hardest_are_those_with_the_largest_loss_of_the_epoch():
     found, selection = passed("hardest", 3, [0] * 8, losses)
     assert sorted(found) == [2, 4, 7]
     selection.start()
-    assert not selection.images
+    assert not selection.samples
     scores = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     expected = torch.nn.functional.cross_entropy(scores, torch.tensor([1, 1]), reduction="none")
     torch.testing.assert_close(losses_of(scores, [Annotation((1,)), Annotation()]), expected)
@@ -74,11 +77,13 @@ def test_a_resumed_run_goes_on_with_the_same_images_and_steps(tmp_path, choose):
 
     saved = ModelCheckpoint(tmp_path, save_last=True)
     first, second = (CAMCallback("gradcam", num_images=5, choose=choose, on_error="raise") for _ in range(2))
-    before, after = shown(first), shown(second)
+    watching, again_watching = Watching(first), Watching(second)
     options = {"logger": CSVLogger(tmp_path), "num_sanity_val_steps": 0}
-    trainer(tmp_path, callbacks=[first, saved], max_epochs=2, **options).fit(Net(), loaders()[0], shuffled(1))
-    again = trainer(tmp_path, callbacks=[second, ModelCheckpoint(tmp_path, save_last=True)], max_epochs=3, **options)
+    trainer(tmp_path, callbacks=[first, watching, saved], max_epochs=2, **options).fit(Net(), loaders()[0], shuffled(1))
+    callbacks = [second, again_watching, ModelCheckpoint(tmp_path, save_last=True)]
+    again = trainer(tmp_path, callbacks=callbacks, max_epochs=3, **options)
     again.fit(Net(), loaders()[0], shuffled(2), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    before, after = watching.images(), again_watching.images()
     assert len(before) == 2
     assert len(after) == 1
     assert all(torch.equal(before[0], one) for one in (*before, *after))
@@ -88,13 +93,13 @@ def test_a_resumed_run_goes_on_with_the_same_images_and_steps(tmp_path, choose):
 
 def test_drift_is_the_rank_correlation_of_two_epochs(tmp_path):
     callback = CAMCallback(["gradcam", "fdcam"], num_images=4, on_error="raise")
-    maps, inner = [], callback._report.log
-    callback._report.log = lambda *a: maps.append([row.maps for row in a[3]]) or inner(*a)
-    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=2)
+    watching = Watching(callback)
+    run = trainer(tmp_path, callbacks=[callback, watching], logger=CSVLogger(tmp_path), max_epochs=2)
     run.fit(Net(), *loaders())
+    maps = [[row.maps for row in epoch["validation"]] for epoch in watching.epochs]
     for name in ("gradcam", "fdcam"):
-        pairs = [[epoch[i][name].flatten().numpy() for epoch in maps] for i in range(4)]
-        values = [rank_correlation(maps[0][i][name], maps[1][i][name]) for i in range(4)]
+        pairs = [[epoch[i][name]["predicted"].flatten().numpy() for epoch in maps] for i in range(4)]
+        values = [row.drift[name] for row in callback.explained["validation"]]
         for pair, value in zip(pairs, values, strict=True):
             if value == value:
                 assert value == pytest.approx(spearmanr(*pair).statistic, abs=1e-5)
@@ -108,26 +113,24 @@ def test_drift_is_the_rank_correlation_of_two_epochs(tmp_path):
 
 def test_seconds_limit_the_images_and_one_is_always_explained(tmp_path):
     callback = CAMCallback("gradcam", num_images=8, max_seconds_per_epoch=1e-6, on_error="raise")
-    counts = shown(callback)
-    run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=3)
+    watching = Watching(callback)
+    run = trainer(tmp_path, callbacks=[callback, watching], logger=CSVLogger(tmp_path), max_epochs=3)
     run.fit(Net(), *loaders())
-    assert [len(images) for images in counts] == [1, 1, 1]
+    assert [len(images) for images in watching.images()] == [1, 1, 1]
     assert run.callback_metrics["cam/seconds"] > 0
     free = CAMCallback("gradcam", num_images=8, max_seconds_per_epoch=1e6, on_error="raise")
-    counts = shown(free)
     trainer(tmp_path, callbacks=[free], logger=CSVLogger(tmp_path), max_epochs=1).fit(Net(), *loaders())
-    assert [len(images) for images in counts] == [8]
+    assert len(free.explained["validation"]) == 8
 
 
 def test_both_classes_side_by_side(tmp_path):
     callback = CAMCallback("gradcam", num_images=6, true_class=True, on_error="raise")
-    rows, inner = [], callback._report.log
-    callback._report.log = lambda *a: rows.extend(a[3]) or inner(*a)
     run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1)
     run.fit(Net(), *loaders())
+    rows = callback.explained["validation"]
     for row in rows:
         same = int(row.probabilities.argmax()) == row.annotation.classes[0]
-        assert torch.equal(row.maps["gradcam"], row.maps["gradcam, true class"]) == same
+        assert torch.equal(row.maps["gradcam"]["predicted"], row.maps["gradcam"]["true"]) == same
     assert any(int(row.probabilities.argmax()) != row.annotation.classes[0] for row in rows)
 
 
@@ -140,29 +143,36 @@ def test_a_second_run_of_one_callback_starts_anew(tmp_path):
                 raise KeyboardInterrupt
 
     callback = CAMCallback("gradcam", num_images=4, on_error="raise")
-    images = shown(callback)
-    quiet = {"callbacks": [callback], "logger": CSVLogger(tmp_path), "max_epochs": 2}
+    watching = Watching(callback)
+    quiet = {"callbacks": [callback, watching], "logger": CSVLogger(tmp_path), "max_epochs": 2}
     with pytest.raises(BaseException):  # noqa: B017, PT011
         trainer(tmp_path, **quiet).fit(Breaking(), loaders()[0], DataLoader(data(12, seed=1), 4))
     model = Net()
     run = trainer(tmp_path, **quiet)
     run.fit(model, loaders()[0], DataLoader(data(12, seed=2), 4))
-    assert torch.equal(images[-1], data(12, seed=2).tensors[0][:4])
-    assert callback._run.explaining.network is None  # torn down
+    assert torch.equal(watching.images()[-1], data(12, seed=2).tensors[0][:4])
+    alive = weakref.ref(model.features)
+    model.features = nn.Sequential(*model.features)
+    gc.collect()
+    assert alive() is None  # nothing of the callback hangs on the network
     run.validate(model, DataLoader(data(12, seed=3), 4), verbose=False)
-    assert torch.equal(images[-1], data(12, seed=3).tensors[0][:4])
+    assert torch.equal(watching.images("validate")[-1], data(12, seed=3).tensors[0][:4])
     assert "cam/validate/gradcam/drift" not in run.callback_metrics
 
 
 @pytest.mark.parametrize(("every", "between", "count"), [(2, 2, 2), (4, 2, 1), (1, 2, 2), (3, 1, 2)])
 def test_every_n_epochs_counts_the_epochs_that_validate(tmp_path, every, between, count):
     callback = CAMCallback("gradcam", num_images=2, every_n_epochs=every, metrics=("complexity",), on_error="raise")
-    panels = shown(callback)
+    watching = Watching(callback)
     run = trainer(
-        tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=4, check_val_every_n_epoch=between
+        tmp_path,
+        callbacks=[callback, watching],
+        logger=CSVLogger(tmp_path),
+        max_epochs=4,
+        check_val_every_n_epoch=between,
     )
     run.fit(Net(), *loaders())
-    assert len(panels) == count
+    assert len(watching.epochs) == count
 
 
 def test_images_of_several_sizes_and_ignored_labels(tmp_path):
@@ -170,9 +180,6 @@ def test_images_of_several_sizes_and_ignored_labels(tmp_path):
     callback = CAMCallback(
         "gradcam", true_class=True, choose="hardest", metrics=("energy", "over_all"), on_error="raise"
     )
-    panels = []
-    inner = callback._report.log
-    callback._report.log = lambda *a: panels.append(len(a[3])) or inner(*a)
 
     class Silent(Net):
         def validation_step(self, batch, batch_idx):
@@ -180,7 +187,7 @@ def test_images_of_several_sizes_and_ignored_labels(tmp_path):
 
     run = trainer(tmp_path, callbacks=[callback], logger=CSVLogger(tmp_path), max_epochs=1, precision="bf16-true")
     run.fit(Silent(), loaders()[0], DataLoader(val, 1))
-    assert panels == [4]
+    assert len(callback.explained["validation"]) == 4
     assert torch.isfinite(run.callback_metrics["cam/gradcam/over_all"])
 
 
@@ -209,33 +216,41 @@ def test_one_failed_epoch_leaves_the_drift_of_the_next(tmp_path):
 
 
 def test_the_seconds_are_those_of_all_loaders_together():
-    callback = CAMCallback("gradcam", metrics=("complexity",), max_seconds_per_epoch=10, on_error="raise")
-    explaining = callback._new_explaining()
-    explaining.seconds_per_image = 1.0
-    assert explaining._affordable(4.0, 0) == 6
-    images, known = list(data(6).tensors[0]), [Annotation()] * 6
+    explainer, samples = an_explainer(max_seconds=10), some(6)
     model = Net()
-    assert len(explaining.explain(model, images, known, spent=0.0)) == 6
-    assert len(explaining.explain(model, images, known, spent=100.0)) == 1
+    for spent, count in ((0.0, 6), (4.5, 5), (100.0, 1)):
+        explainer.seconds_per_image = 1.0
+        parts = [part.rows for part in explainer.explain(model, samples, spent)]
+        assert len(parts[0]) == count
+    assert len(parts) == 1
 
 
 def test_a_failed_attempt_keeps_no_tensor():
     alive = []
-    explaining = CAMCallback("gradcam", metrics=("complexity",), on_error="raise")._new_explaining()
-    inner = explaining._apply
 
-    def greedy(name, images, *rest):
-        if len(images) > 1:
-            large = torch.zeros(10)
-            alive.append(weakref.ref(large))
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return inner(name, images, *rest)
+    class Greedy(cc.GradCAM):
+        def weights(self, seen):
+            assert [one() for one in alive] == [None] * len(alive)  # those of the attempts before
+            if len(seen.activation) > 1:
+                large = torch.zeros(10)
+                alive.append(weakref.ref(large))
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().weights(seen)
 
-    explaining._apply = greedy
+    model = Net()
     gc.disable()
     try:
-        rows = explaining.explain(Net(), list(data(4).tensors[0]), [Annotation()] * 4)
+        rows = [row for part in an_explainer(Greedy(model)).explain(model, some(4)) for row in part.rows]
         assert [one() for one in alive] == [None, None]
     finally:
         gc.enable()
     assert len(rows) == 4
+    assert all("gradcam" in row.maps for row in rows)
+
+
+def an_explainer(method="gradcam", **options):
+    return ImageExplainer({"gradcam": method}, None, None, Protocol(("complexity",)), **options)
+
+
+def some(count):
+    return [Sample(image, Annotation()) for image in data(count).tensors[0]]

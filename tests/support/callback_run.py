@@ -46,14 +46,12 @@ def main() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(model, *loaders(4))
-    watched_loader = callback._run.loaders.get(("validation", 0))
-    kept = [image for image, _, _ in watched_loader.kept] if watched_loader else []
     result = {
         "weights": model.state_dict(),
         "optimizer": trainer.optimizers[0].state_dict()["state"],
         "metrics": dict(trainer.callback_metrics),
         "random": torch.get_rng_state(),
-        "kept": kept,
+        "explained": [row.image for row in callback.explained.get("validation", [])],
         "warned": [str(one.message) for one in caught if "CAMCallback" in str(one.message)],
     }
     torch.save(result, Path(out) / f"rank{trainer.global_rank}.pt")

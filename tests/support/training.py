@@ -4,6 +4,7 @@ import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_callbacks import CAMCallback
 from tests.support.lightning_modules import Net, loaders, trainer
 
 
@@ -20,7 +21,18 @@ def fit(path, *callbacks, model=None, **options):
     return run, model
 
 
-def shown(callback):
-    kept, inner = [], callback._report.log
-    callback._report.log = lambda *a: kept.append(torch.stack([row.image for row in a[3]])) or inner(*a)
-    return kept
+class Watching(pl.Callback):
+    """Keeps ``explained`` of each epoch that explains; comes after the watched callback in the list of a Trainer."""
+
+    def __init__(self, callback: CAMCallback) -> None:
+        self.callback, self.epochs, self.turns = callback, [], []
+
+    def on_validation_end(self, trainer, pl_module):
+        now, before = self.callback.explained, self.epochs[-1] if self.epochs else {}
+        if now and all(rows is not before.get(name) for name, rows in now.items()):
+            self.epochs.append(now)
+            self.turns.append((trainer.current_epoch, trainer.global_step))
+
+    def images(self, split: str = "validation") -> list[torch.Tensor]:
+        """The explained images of each epoch."""
+        return [torch.stack([row.image for row in epoch[split]]) for epoch in self.epochs if split in epoch]
