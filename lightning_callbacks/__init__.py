@@ -3,8 +3,9 @@
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.callback.cam_callback import CAMCallback
+from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.evaluation.evaluate import evaluate
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.table import Cell, Table
 
-__all__ = ["METRICS", "PROTOCOLS", "CAMCallback", "CAMEvaluation", "Cell", "Protocol", "Table", "evaluate"]
+__all__ = ["METRICS", "PROTOCOLS", "CAMCallback", "CAMEvaluation", "Cell", "Explained", "Protocol", "Table", "evaluate"]

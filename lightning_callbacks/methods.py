@@ -1,7 +1,6 @@
 """Explainers as users name them: by name, made beforehand, or under a name of their own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -99,7 +98,7 @@ def _ordered_alike(one: Tensor, other: Tensor) -> bool:
     return not (rises(one, other) and rises(other, one))
 
 
-def _checked(method: Any) -> Method:
+def _checked(method: object) -> Method:
     if isinstance(method, type) and issubclass(method, CAMAttribution):
         name = method.__name__
         raise CAMError(

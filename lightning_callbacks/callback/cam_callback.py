@@ -72,6 +72,19 @@ class CAMCallback(pl.Callback):
     **A run that goes on from a checkpoint** goes on with its images and its drift. It chooses images anew, and says so,
     where ``num_images`` or ``choose`` has changed or the loader no longer gives the images of the checkpoint.
 
+    **Which epochs are explained,** of ten, by a Trainer that validates after each one:
+
+    - neither argument: epochs 0, 1, 2, ..., 9.
+    - ``every_n_epochs=3``: epochs 0, 3, 6 and 9.
+    - ``every_n_epochs=3`` with ``check_val_every_n_epoch=2``, which validates epochs 1, 3, 5, 7 and 9: epochs 1, 5
+      and 9.
+    - ``every_n_epochs=1`` with ``val_check_interval=0.25``, four validations an epoch: the first one of each epoch.
+      ``every_n_validations=4`` explains the same ones.
+    - ``every_n_epochs=2`` with ``val_check_interval=100, check_val_every_n_epoch=None``: after 100 batches, and
+      then at the first validation that falls into an epoch two or more later.
+
+    The arguments up to ``task`` are the main ones; the others serve special cases.
+
     Args:
         methods: a name (``captum_cams.names()``), an explainer made beforehand, a list of these, or a mapping of own
             names to these.
@@ -81,7 +94,7 @@ class CAMCallback(pl.Callback):
         choose: which images: the "first", "random" ones, as many "per_class" as can be, all of which stay the same, or
             the "hardest" by loss of each epoch, which costs a forward pass of every validation batch.
         every_n_epochs: explain at the first validation, and then at the first one that comes this many training epochs
-            later, or more; see the table below.
+            later, or more; see above.
         every_n_validations: explain at every n-th validation, the first one included, in place of ``every_n_epochs``;
             1 if neither is given.
         task: what the output means: "multiclass", "binary", ...; see :data:`captum_cams.engine.scores.Task`.
@@ -100,17 +113,6 @@ class CAMCallback(pl.Callback):
         on_error: "warn" turns a failing explanation into one warning per reason, whatever process it fails on; "raise"
             stops the run.
         prefix: what every tag begins with, in place of "cam"; each CAMCallback of a Trainer needs its own.
-
-    Which epochs of ten are explained by a Trainer that validates after each one:
-
-    - neither argument: epochs 0, 1, 2, ..., 9.
-    - ``every_n_epochs=3``: epochs 0, 3, 6 and 9.
-    - ``every_n_epochs=3`` with ``check_val_every_n_epoch=2``, which validates epochs 1, 3, 5, 7 and 9: epochs 1, 5
-      and 9.
-    - ``every_n_epochs=1`` with ``val_check_interval=0.25``, four validations an epoch: the first one of each epoch.
-      ``every_n_validations=4`` explains the same ones.
-    - ``every_n_epochs=2`` with ``val_check_interval=100, check_val_every_n_epoch=None``: after 100 batches, and
-      then at the first validation that falls into an epoch two or more later.
 
     Raises:
         CAMError: an argument does not fit, or two callbacks share a tag; at run time only with ``on_error="raise"``.

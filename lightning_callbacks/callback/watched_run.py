@@ -23,6 +23,8 @@ from lightning_callbacks.callback.witness import Witness, other_images
 from lightning_callbacks.lightning_internals import logged_step
 from lightning_callbacks.network import ExplainsItself
 
+Settings = dict[str, int | str | list[str]]
+
 _T = TypeVar("_T")
 
 
@@ -34,7 +36,7 @@ class RunState(TypedDict):
     :attr:`Split.key`.
     """
 
-    settings: dict[str, Any]
+    settings: Settings
     methods: dict[str, str]
     turn: tuple[int | None, int]
     values: dict[str, float]
@@ -80,7 +82,7 @@ class WatchedRun:
         """What the last explained epoch of each data loader computed."""
         return {split.name: loader.explained for split, loader in self.loaders.items() if loader.explained}
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """What decides which images and methods there are."""
         return {"num_images": self.num_images, "choose": self.choose, "methods": list(self.report.methods)}
 

@@ -31,10 +31,13 @@ ALLOWED = {
     "metrics": {"errors", "images", "engine", "metrics"},
     "visual": {"errors", "images"},
 }
+# The wings of lightning_callbacks, and which of them each may import; what they share imports none.
+WINGS = {"callback": {"callback"}, "evaluation": {"evaluation"}, "command": {"callback", "evaluation", "command"}}
 FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
 OURS = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 FILES = sorted((ROOT / "captum_cams").rglob("*.py"))
-LIBRARY = [*FILES, *sorted((ROOT / "lightning_callbacks").rglob("*.py"))]
+LIGHTNING = sorted((ROOT / "lightning_callbacks").rglob("*.py"))
+LIBRARY = [*FILES, *LIGHTNING]
 
 
 def imported(file: Path) -> set[str]:
@@ -65,6 +68,14 @@ def test_imports_go_one_way(file):
 def test_private_names_of_other_libraries_are_in_one_file_each(file):
     if file.relative_to(ROOT).as_posix() not in INTERNALS:
         assert not foreign_private_names(file)
+
+
+@pytest.mark.parametrize("file", LIGHTNING, ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_callback_and_evaluation_do_not_know_each_other(file):
+    part = file.relative_to(ROOT / "lightning_callbacks").parts[0]
+    inner = {name.split(".")[1] for name in imported(file) if name.startswith("lightning_callbacks.")}
+    if part != "__init__.py":
+        assert inner & WINGS.keys() <= WINGS.get(part, set())
 
 
 @pytest.mark.parametrize("file", OURS, ids=lambda f: f.relative_to(ROOT).as_posix())
