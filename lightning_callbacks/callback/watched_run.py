@@ -215,8 +215,8 @@ class WatchedRun:
                 "CAMCallback chooses its images anew, because the data loader no longer gives those of the checkpoint; "
                 "drift starts anew for them"
             )
-        # Callbacks run outside autocast; the network is explained as it is trained.
         loader.share = []
+        # Callbacks run outside autocast; the network is explained as it is trained.
         with isolate_rng(), trainer.precision_plugin.forward_context():
             outcomes = self.explainer.explain(pl_module, loader.selection.samples, self.seconds)
             for rows in map(self._noted, outcomes):

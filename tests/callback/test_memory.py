@@ -31,7 +31,7 @@ class Narrow(Net):
 METHODS = {
     "a method": lambda model: cc.ScoreCAM(model, perturbations_per_eval=8),
     "the base of a wrapper": lambda model: cc.FGCAM(model, base=cc.ScoreCAM(model, perturbations_per_eval=8)),
-    "a wrapper and its base": lambda model: cc.JitterCAM(
+    "a wrapper and its base": lambda model: cc.AugmentedCAM(
         model, base=cc.ScoreCAM(model, perturbations_per_eval=8), perturbations_per_eval=4
     ),
 }
