@@ -28,7 +28,7 @@ class Explained:
         maps: method → "predicted" or "true" → the map of that class, 1×h×w at the size of the layer. The true class is
             there with ``true_class=True``, where the image has a label.
         values: method → metric → its value, a tensor without dimensions, NaN where the metric is not defined. A metric
-            that chooses its best level over all images ("iou" and the localisation errors) has one overlap a level.
+            that chooses its best level over all images ("iou" and the localisation errors) has one value a level.
         curves: method → deletion and insertion curve, 2×(steps + 1), if a metric needs them.
         drift: method → rank correlation, −1 to 1, with the map of the last explained epoch; no entry without one.
 
