@@ -159,7 +159,7 @@ def test_on_error_raise_is_for_those_who_want_it(tmp_path):
         ({"prefix": "cam/"}, "prefix must be"),
         ({"prefix": "../cam"}, "prefix must be"),
         ({"methods": [nn.Identity()]}, "an explainer of captum_cams, got the module Identity"),
-        ({"metrics": ("accuracy",)}, "must be one of"),
+        ({"metrics": ("accuracy",)}, 'unknown metric "accuracy"; there are deletion_auc'),
         ({"mean": (0.5,)}, "both or neither"),
         ({"on_error": "ignore"}, "must be one of"),
         ({"preset": "ris"}, "did you mean"),
