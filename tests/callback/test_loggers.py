@@ -23,7 +23,10 @@ def test_csv_gets_scalars_and_files(tmp_path):
         assert picture.size[0] == 448
     assert "| gradcam | features" in (folder / "cam" / "validation" / "card.md").read_text()
     with open(folder / "metrics.csv", newline="") as file:
-        assert [row["cam/gradcam/average_drop"] for row in csv.DictReader(file) if row["cam/gradcam/average_drop"]]
+        written = [row["cam/gradcam/average_drop"] for row in csv.DictReader(file)]
+    values = [float(value) for value in written if value]
+    assert len(values) == 2  # one for each epoch
+    assert values[-1] == pytest.approx(float(run.callback_metrics["cam/gradcam/average_drop"]), abs=1e-4)
 
 
 def test_two_loggers_at_once(tmp_path):

@@ -173,7 +173,9 @@ def test_images_in_folders_in_patterns_and_behind_methods(image, tmp_path, capsy
 def test_suggested_layers_work_when_typed(image, tmp_path, capsys):
     typed = ["explain", str(image), "--out", str(tmp_path / "out"), "--model", "tests.support.networks:seeded_residual"]
     assert main([*typed, "--layer", "layer4.0.conv3"]) == 2
-    for hint in re.findall(r'"([\w.]+)"', capsys.readouterr().err.split("did you mean")[1]):
+    hints = re.findall(r'"([\w.]+)"', capsys.readouterr().err.split("did you mean")[1])
+    assert "layer4.0.conv2" in hints
+    for hint in hints:
         assert main([*typed, "--layer", hint]) == 0
 
 

@@ -1,6 +1,5 @@
 """Memory of the wrappers follows their chunk, not the number of patches."""
 
-import resource
 import subprocess
 import sys
 
@@ -31,9 +30,8 @@ LIMIT = 400
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 def test_patches_stay_under_the_memory_of_their_chunk():
-    assert resource.getpagesize()
     out = subprocess.run([sys.executable, "-c", PATCHES], capture_output=True, text=True, check=True, timeout=500)
-    assert float(out.stdout) < LIMIT
+    assert 0 < float(out.stdout) < LIMIT
 
 
 @pytest.mark.parametrize("name", ["jittercam", "sess", "augmentedcam"])

@@ -1,6 +1,5 @@
 """Channel masks through the shortcuts against one full run for every mask."""
 
-import resource
 import subprocess
 import sys
 
@@ -160,9 +159,8 @@ LIMIT = 700  # MiB; all masked images at once would be 8 · 2048 · 3 · 224² �
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 def test_two_thousand_channels_at_full_size_stay_under_the_memory_limit():
-    assert resource.getpagesize()
     out = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True, timeout=500)
-    assert float(out.stdout) < LIMIT
+    assert 0 < float(out.stdout) < LIMIT
 
 
 def test_a_bar_is_shown_for_those_who_want_it(capsys):

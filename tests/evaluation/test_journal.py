@@ -193,4 +193,5 @@ def test_presets_of_ones_own_count(tmp_path):
 
 def test_nothing_is_described_without_a_folder():
     lock = threading.Lock()
-    run(None, ["gradcam"], output_fn=lambda output: (lock.locked(), output)[1])
+    table = run(None, ["gradcam"], output_fn=lambda output: (lock.locked(), output)[1])
+    assert numbers(table) == numbers(run(None, ["gradcam"]))

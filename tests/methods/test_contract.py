@@ -2,7 +2,6 @@
 
 import gc
 import tracemalloc
-from collections import deque
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ import captum_cams as cc
 from tests.support.explainers import ANYWHERE, EVERY, explainer
 from tests.support.networks import NETWORKS, SIDE, images, seeded
 from tests.support.refusals import REFUSED, SUITED
-from tests.support.untouched import same, state
+from tests.support.untouched import alive, same, state
 
 MODES = {"grad": torch.enable_grad, "no_grad": torch.no_grad, "inference_mode": torch.inference_mode}
 # The mode is a matter of the guard around every method: one mode for each pair, in turn, so that every method and every
@@ -157,14 +156,6 @@ def test_an_instance_can_explain_the_input_of_a_layer(name):
     at_output = explainer(name, model, "layer4").attribute(x, 3)
     at_input = explainer(name, model, "avgpool").attribute(x, 3, attribute_to_layer_input=True)
     torch.testing.assert_close(at_input, at_output)
-
-
-def alive() -> tuple[int, int, int]:
-    """Tensors, objects, and entries of all containers: a growing dict of numbers is one object."""
-    gc.collect()
-    found = gc.get_objects()
-    entries = sum(len(o) for o in found if type(o) in (list, dict, set, deque) and o is not found)
-    return sum(issubclass(type(o), torch.Tensor) for o in found), len(found), entries
 
 
 @pytest.mark.parametrize("name", [name for name in ANYWHERE if "(" not in name])

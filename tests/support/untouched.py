@@ -1,5 +1,8 @@
 """All that a call or a training must leave as it was, as values that can be compared."""
 
+import gc
+from collections import deque
+
 import torch
 from torch import nn
 
@@ -55,3 +58,11 @@ def assert_equal(left, right, where):
             assert_equal(one, other, f"{where}/{i}")
     else:
         assert left == right, where
+
+
+def alive() -> tuple[int, int, int]:
+    """Tensors, objects, and entries of all containers: a growing dict of numbers is one object."""
+    gc.collect()
+    found = gc.get_objects()
+    entries = sum(len(o) for o in found if type(o) in (list, dict, set, deque) and o is not found)
+    return sum(issubclass(type(o), torch.Tensor) for o in found), len(found), entries
