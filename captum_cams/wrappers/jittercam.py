@@ -45,7 +45,7 @@ class JitterCAM(VariantsCAM):
         2021,
         "https://github.com/HartleyTW/Jitter-CAM",
     )
-    cost = Cost(bases=1 + named("patches"))
+    cost = Cost(2, bases=named("patches"))  # a base that is a wrapper itself is run once more, for the size of its maps
 
     def __init__(
         self,
