@@ -8,6 +8,12 @@ import torch
 import torchvision
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    # The long ones first: otherwise one worker is left with them when the others have nothing more to take.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _threads():
     # Two processors: one for each worker of pytest-xdist, or both for a run without workers.

@@ -226,6 +226,7 @@ def everything():
     return plain(settings_of(seen.network, seen, methods, [[0, 1], [2]], None, **given))
 
 
+@pytest.mark.slow
 def test_equal_settings_are_equal_in_another_process():
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
     script = SCRIPT.replace("from tests.test", "import warnings; warnings.simplefilter('ignore')\nfrom tests.test")

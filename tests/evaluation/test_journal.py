@@ -159,6 +159,7 @@ class Waiting(TensorDataset):
         return super().__getitem__(index)
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", HOLD, str(tmp_path)]

@@ -38,7 +38,7 @@ def boxed(data):
 @pytest.mark.parametrize("name", ["cam", "gradcam", "gradcamplusplus", "xgradcam", "layercam", "hirescam", "fdcam"])
 def test_the_objects_are_lit(squeezenet, boxed, name):
     """The energy of the map inside the boxes exceeds the boxes' share of the image."""
-    images, labels, masks = boxed
+    images, labels, masks = (of[:12] if name == "fdcam" else of for of in boxed)  # FD-CAM takes seconds an image
     cam = cc.create(name, squeezenet)
     heat = minmax(upsample(cam.attribute(images, labels, relu_attributions=True), (224, 224)))[:, 0]
     assert cam.layer is squeezenet.features[12]

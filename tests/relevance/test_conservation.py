@@ -118,7 +118,7 @@ def settled(name: str) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None
-        model.train()(F.interpolate(images(8), (128, 128), mode="bilinear"))
+        model.train()(F.interpolate(images(4), (96, 96), mode="bilinear"))
     return model.eval()
 
 
@@ -126,7 +126,7 @@ def settled(name: str) -> nn.Module:
 @pytest.mark.filterwarnings("ignore:Applied workaround")
 @pytest.mark.parametrize("name", NETS)
 def test_torchvision_networks_from_the_last_layer_to_the_pixels(name, monkeypatch):
-    model, x = settled(name), F.interpolate(images(2, 7), (128, 128), mode="bilinear")
+    model, x = settled(name), F.interpolate(images(2, 7), (96, 96), mode="bilinear")
     lost = Lost(monkeypatch)
     for batch_norm in ("identity", "fold"):
         base = cc.GradCAM(model)
