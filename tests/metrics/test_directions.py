@@ -25,7 +25,7 @@ def test_every_metric_has_a_direction_here():
 
 
 def test_the_printed_table_has_the_arrows():
-    table = evaluate(network(), loader(), ["centre"], list(METRICS), quiet())
+    table = evaluate(network(), loader(), methods=["centre"], metrics=list(METRICS), trainer=quiet())
     header = [cell.strip() for cell in str(table).splitlines()[0].strip("|").split("|")]
     assert header[0] == "method"
     arrows = dict(cell.rsplit(" ", 1) for cell in header[1 : 1 + len(METRICS)])
