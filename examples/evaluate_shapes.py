@@ -66,7 +66,7 @@ def main() -> None:
         model,
         loader,
         args.methods,
-        ["pointing_game", "energy"],
+        metrics=["pointing_game", "energy"],
         protocol="fdcam_discriminability",
         out=args.out,
     )
