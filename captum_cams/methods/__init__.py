@@ -1,4 +1,4 @@
-"""One method a file; importing the package imports, and so registers, every one of them."""
+"""Every method, one per file; all are registered when this package is imported."""
 
 import importlib
 import pkgutil

@@ -13,10 +13,19 @@ from captum_cams.registry import register
 
 @register
 class AblationCAM(PerturbedCAM, WeightedCAM):
-    """Weigh each channel by the share of the score that is lost without it.
+    """Shows the features whose removal lowers the class score.
 
-    Desai and Ramaswamy 2020, eq. 2: w_k = (y_c − y_c(k off)) / |y_c|. The absolute value keeps the map from being
-    turned over by a negative logit; a score of 0 is not divided by.
+    Desai and Ramaswamy 2020, eq. 2: each channel is set to zero in turn, and its weight is the share of the score that
+    is lost, w_k = (y_c − y_c(k off)) / |y_c|. The paper divides by y_c itself; the absolute value keeps a negative
+    logit from inverting the map. If the score is 0, the weight is the difference alone.
+
+    Raises:
+        CAMError: in a call, if ``reshape`` has no inverse (see :class:`Layout`).
+
+    Example::
+
+        cam = cc.AblationCAM(model, "layer4", perturbations_per_eval=32)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

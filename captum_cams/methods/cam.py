@@ -13,14 +13,22 @@ from captum_cams.registry import register
 
 @register
 class CAM(WeightedCAM):
-    """Weigh each channel by the classifier's own weight for the class; no ReLU.
+    """Shows where the features lie that the classifier weighs for the class.
 
-    Zhou et al. 2016, eq. 2: map = Σ_k W_ck A_k. For heads that are global average pooling then one Linear, or one 1×1
-    convolution then pooling. Whether the head is such a one is read off the run: the classifier's input must be the
-    layer's (averaged) channels and the model's output the classifier's.
+    Zhou et al. 2016, eq. 2: map = Σ_k W_ck A_k, with the weights W of the classifier. There is no ReLU, so the map is
+    signed.
+
+    The head must be global average pooling and one linear layer, or one 1×1 convolution and pooling. A forward pass
+    shows whether it is: the classifier must read the (averaged) channels of the layer, and its result must be the
+    output of the model.
 
     Raises:
-        CAMError: any other head.
+        CAMError: in a call, if the model has another head.
+
+    Example::
+
+        cam = cc.CAM(model, "layer4")
+        maps = cam.attribute(images, labels)  # signed
     """
 
     paper = Paper(
@@ -35,25 +43,23 @@ class CAM(WeightedCAM):
     rectifies = False
 
     def weights(self, seen: Seen) -> Tensor:
-        call, activation = seen.classifier, seen.activation
-        if call is None:
+        classifier, activation = seen.classifier, seen.activation
+        if classifier is None:
             raise _unfit("no classifier was found")
-        weight, scores, source = call.weight, call.output, call.source
+        weight, scores, source = classifier.weight, classifier.output, classifier.source
         pooled = activation.mean((2, 3))
-        if self.task == "binary":  # the rows of the two sides
+        if self.task == "binary":  # the weights and scores of the two sides
             weight, scores = torch.cat((-weight, weight)), torch.cat((-scores, scores), 1)
         if weight.ndim == 4 and weight.shape[2:] == (1, 1) and source.shape == activation.shape:
-            averaged = (
-                scores.mean((2, 3)),
-                scores.relu().mean((2, 3)),
-            )  # SqueezeNet rectifies before it pools
+            averaged = (scores.mean((2, 3)), scores.relu().mean((2, 3)))  # SqueezeNet applies ReLU before it pools
             fits = _equal(source, activation) and any(_equal(scores, seen.output) for scores in averaged)
         else:
             fits = _equal(source.flatten(1), pooled) and _equal(scores.flatten(1), seen.output)
         if not fits:
-            raise _unfit(f"between the layer, {type(call.module).__name__} and the output stands something else")
-        rows = torch.tensor([index[0] for index in seen.target], device=weight.device)
-        return weight.flatten(1)[rows].to(activation.dtype)
+            kind = type(classifier.module).__name__
+            raise _unfit(f"another operation changes the values between the layer, {kind} and the output")
+        classes = torch.tensor([index[0] for index in seen.target], device=weight.device)
+        return weight.flatten(1)[classes].to(activation.dtype)
 
 
 def _equal(left: Tensor, right: Tensor) -> bool:
@@ -66,6 +72,6 @@ def _equal(left: Tensor, right: Tensor) -> bool:
 
 def _unfit(found: str) -> CAMError:
     return CAMError(
-        "CAM needs a head of global average pooling and one Linear (or a 1×1 convolution and pooling) right "
-        f"behind the layer, but {found}; use Grad-CAM, which equals CAM/(h·w) on such heads and suits any other"
+        "CAM needs a head of global average pooling and one linear layer (or a 1×1 convolution and pooling) directly "
+        f"after the layer, but {found}; use Grad-CAM, which equals CAM/(h·w) on such heads and suits any other head"
     )

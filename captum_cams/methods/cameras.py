@@ -18,18 +18,26 @@ from captum_cams.registry import register
 
 @register
 class CAMERAS(SpatialCAM):
-    """Multiply activations and gradients that are averaged over resolutions of the input; at the input's size.
+    """Shows which pixels activate the layer and raise the class score at several sizes of the image.
 
-    Jalwana et al. 2021, eq. 3 to 5: A and G of the input at several sizes (bicubic), each upsampled to the input's size
-    and averaged; map = ReLU(Σ_k Ā_k Ḡ_k).
+    Jalwana et al. 2021, eq. 3 to 5: the image is enlarged (bicubic) step by step; the activations A and the gradients G
+    at each size are upsampled to the size of the input and averaged; map = ReLU(Σ_k Ā_k Ḡ_k). The map is as large as
+    the image, N×1×H×W.
 
     Args:
-        resolutions: sizes, the input's own included; memory grows with channels × pixels of one image.
-        step: pixels that the shorter side grows by from one size to the next.
+        resolutions: number of sizes, at least 1; the first one is the size of the input. Memory grows with channels ×
+            pixels of one image.
+        step: pixels by which the shorter side grows from one size to the next, at least 1.
         **options: see :class:`CAMAttribution`.
 
     Raises:
-        CAMError: the model takes inputs of one size only.
+        CAMError: ``resolutions`` or ``step`` is not a positive integer; in a call, if the model refuses a larger image,
+            or if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.CAMERAS(model, "layer4", resolutions=3, step=32)
+        maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
     paper = Paper(
@@ -68,12 +76,12 @@ class CAMERAS(SpatialCAM):
         for i in range(self.resolutions):
             sides = [round(side * (shorter + i * self.step) / shorter) for side in size]
             resized = image if i == 0 else upsample(image, sides, mode="bicubic")
-            look = self._look(seen, resized, sample)
-            activation = activation + upsample(look.activation, size)
-            gradient = gradient + upsample(look.gradient, size)
+            seen_resized = self._run(seen, resized, sample)
+            activation = activation + upsample(seen_resized.activation, size)
+            gradient = gradient + upsample(seen_resized.gradient, size)
         return product(activation, gradient / self.resolutions**2).sum(1, keepdim=True)
 
-    def _look(self, seen: Seen, image: Tensor, sample: int) -> Seen:
+    def _run(self, seen: Seen, image: Tensor, sample: int) -> Seen:
         try:
             return seen.again(image, [sample])
         except (RuntimeError, AssertionError) as error:
@@ -81,6 +89,6 @@ class CAMERAS(SpatialCAM):
                 raise
             size = "×".join(map(str, image.shape[2:]))
             raise CAMError(
-                f"CAMERAS needs a model that takes inputs of any size, got an error at {size} "
-                f"({str(error).splitlines()[0]}); use fewer resolutions or another method"
+                f"CAMERAS needs a model that takes images of any size, got an error for an image of {size} "
+                f"({str(error).splitlines()[0]}); use fewer resolutions, or another method"
             ) from error

@@ -12,9 +12,16 @@ from captum_cams.registry import register
 
 @register
 class Centre(SpatialCAM):
-    """A Gaussian around the middle of the image, σ a quarter of each side: photographers centre their objects.
+    """Shows a bright spot in the middle, whatever the model and the image are: a baseline.
 
-    The baseline of Zhang et al. 2018, section 4: map = exp(−8 (u² + v²)), u and v from −½ to ½ over the layer's map.
+    Photographers tend to centre their objects, so this map often points at the object. It is the centre baseline of
+    Zhang et al. 2018, section 4, drawn as a Gaussian whose σ is a quarter of each side: map = exp(−8 (u² + v²)), with u
+    and v from −½ to ½ over the map of the layer. Values lie in (0, 1].
+
+    Example::
+
+        baseline = cc.Centre(model, "layer4")
+        maps = baseline.attribute(images)
     """
 
     paper = Paper(

@@ -10,10 +10,20 @@ from captum_cams.registry import register
 
 @register
 class CLRP(OutputRelevance):
-    """Carry the target's score back against the same score, spread over all other classes.
+    """Shows which pixels speak for the class rather than for all other classes.
 
-    Gu et al. 2018, section 4 (CLRP1): R = y_c at c, −y_c/(classes − 1) elsewhere; the map is the sum of R over
-    channels.
+    Gu et al. 2018, section 4 (CLRP1): relevance starts with the score of the class, and with the same amount, negative
+    and spread evenly, at the other classes: R = y_c at c and −y_c/(classes − 1) elsewhere; map = Σ_k R_k. Size and sign
+    of the map are those of :class:`LRP`.
+
+    Raises:
+        CAMError: in a call, if the output has fewer than two classes, ``task`` is "binary", or an operation has no rule
+            for relevance.
+
+    Example::
+
+        cam = cc.CLRP(model)
+        maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
     paper = Paper(

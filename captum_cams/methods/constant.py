@@ -11,10 +11,16 @@ from captum_cams.registry import register
 
 @register
 class Constant(SpatialCAM):
-    """The same value everywhere: it says nothing, and games average drop and increase.
+    """Shows nothing, as the map has one value almost everywhere: a baseline.
 
-    The baseline of Hartley et al. 2021, section 4.3: map = 0.9, but 0 in one corner and 1 in another (the paper draws
-    the two places), so that scaling to [0, 1] leaves the rest at 0.9.
+    Average drop and average increase rate such a map well, and this baseline reveals it. Hartley et al. 2021, section
+    4.3: map = 0.9, but 0 in the first position and 1 in the last one, so that the rest stays at 0.9 when the map is
+    scaled to [0, 1]. The paper draws these two positions at random.
+
+    Example::
+
+        baseline = cc.Constant(model, "layer4")
+        maps = baseline.attribute(images)
     """
 
     paper = Paper(

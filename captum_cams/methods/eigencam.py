@@ -13,11 +13,16 @@ from captum_cams.registry import register
 
 @register
 class EigenCAM(SpatialCAM):
-    """Project the activations on their first principal component; the same for every class.
+    """Shows the strongest pattern in the activations, which is the same for every class.
 
-    Muhammad and Yeasin 2020, eq. 2 and 3: A as h·w rows and K columns, A = U Σ Vᵀ, map = A v_1. Columns are centred
-    first, as pytorch-grad-cam does. A singular vector has no sign of its own: it is the one that correlates positively
-    with the mean activation.
+    Muhammad and Yeasin 2020, eq. 2 and 3: A as a matrix with h·w rows and K columns, A = U Σ Vᵀ, map = A v_1, followed
+    by ReLU. The columns are centred first, as in pytorch-grad-cam, so v_1 is the first principal component. A singular
+    vector has no sign of its own; here the map correlates positively with the mean activation.
+
+    Example::
+
+        cam = cc.EigenCAM(model, "layer4")
+        maps = cam.attribute(images)  # needs no target
     """
 
     paper = Paper(

@@ -27,20 +27,30 @@ _COMBINE: dict[Combine, Callable[[Tensor, Tensor, float], Tensor]] = {
 
 @register
 class FDCAM(PerturbedCAM, WeightedCAM):
-    """Weigh each channel by its mean gradient, scaled by what its group of similar channels does to the score.
+    """Shows the features that raise the class score, judged together with similar features.
 
-    Li et al. 2022, eq. 4 to 11: the group of k holds the channels whose cosine similarity with A_k exceeds the row's
-    percentile; s_k = ½[(y_c − y_c(group off)) + y_c(only the group on)]; w_k = α̂_k exp(ŝ_k) − b, where α is Grad-CAM's
-    weight and the hat scales to [0, 1] over the channels.
+    Li et al. 2022, eq. 4 to 11: the group of channel k holds the channels whose cosine similarity with A_k exceeds a
+    percentile of the similarities of k; s_k = ½[(y_c − y_c(group off)) + y_c(only the group on)];
+    w_k = α̂_k exp(ŝ_k) − b. Here α_k is the weight of Grad-CAM, and the hat means scaled to [0, 1] over the channels.
 
     Args:
-        percentile: θ, the share of most similar channels in a group, in percent; None switches each channel
-            alone (the paper's ablation "no grouping").
-        bias: b.
-        switch_on: False scores by switching off alone (ablation).
-        combine: ρ; "biased_exponential" as above, "exponential" without the bias, "product" α̂ ŝ (ablations).
-        score: "logit" as in the authors' code, or "probability".
+        percentile: θ, between 0 and 100; the θ percent of the channels that are most similar to a channel form its
+            group. None takes each channel alone (the ablation "no grouping" of the paper).
+        bias: b, which is subtracted from every weight.
+        switch_on: False leaves out the second term of s_k (an ablation).
+        combine: ρ, which makes a weight of α̂ and ŝ: "biased_exponential" as above, "exponential" without b, or
+            "product" for α̂ ŝ (ablations).
+        score: what y_c stands for: "logit" as in the code of the authors, or "probability".
         **options: see :class:`PerturbedCAM`.
+
+    Raises:
+        CAMError: ``percentile`` is not between 0 and 100, or ``combine`` or ``score`` is not one of its choices; in a
+            call, if ``reshape`` has no inverse (see :class:`Layout`), or if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.FDCAM(model, "layer4", percentile=10.0)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -78,7 +88,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
 
     def weights(self, seen: Seen) -> Tensor:
         on = self.groups(seen.activation)
-        # y_c and the factor ½ are the same for all k and drop out of ŝ.
+        # y_c and the factor ½ are the same for all channels, and the scaling to [0, 1] removes them.
         if self.switch_on:
             _, scores = seen.resume.switched(torch.cat((on, ~on), 1), self.score)
             score_on, score_off = scores.chunk(2, 1)
@@ -89,7 +99,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
         return _COMBINE[self.combine](minmax(alpha, 1), minmax(change, 1), self.bias)
 
     def groups(self, activation: Tensor) -> Tensor:
-        """Which channels are switched with which: N×K×K booleans, row k the group of channel k."""
+        """The groups of channels for an activation N×K×h×w: N×K×K, True at [n, k, l] if channel l is in group k."""
         samples, channels = activation.shape[:2]
         if self.percentile is None:
             return torch.eye(channels, dtype=torch.bool, device=activation.device).expand(samples, -1, -1)
@@ -98,15 +108,15 @@ class FDCAM(PerturbedCAM, WeightedCAM):
 
 
 def cosine_similarity(activation: Tensor) -> Tensor:
-    """Cosine of every pair of flattened channels, N×K×K; a dead channel has 0 with all, itself included."""
-    rows = levelled(activation.flatten(2), 2)
-    norm = rows.norm(dim=2, keepdim=True)
-    unit = rows / norm.where(norm > 0, 1)
+    """Return the cosines of all pairs of flattened channels, N×K×K; with a channel of zeros they are 0."""
+    flat = levelled(activation.flatten(2), 2)
+    norm = flat.norm(dim=2, keepdim=True)
+    unit = flat / norm.where(norm > 0, 1)
     return unit @ unit.mT
 
 
 def row_quantile(values: Tensor, q: float) -> Tensor:
-    """The q-quantile of every row with linear interpolation, ...×1: ``torch.quantile`` without sorting rows."""
+    """Return the q-quantile of each row, …×1, interpolated as by ``torch.quantile``, but without a full sort."""
     position = q * (values.shape[-1] - 1)
     below = int(position)
     highest = values.topk(values.shape[-1] - below, sorted=True).values

@@ -11,9 +11,19 @@ from captum_cams.registry import register
 
 @register
 class GradCAM(WeightedCAM):
-    """Weigh each channel by its mean gradient.
+    """Shows the features that raise the class score.
 
-    Selvaraju et al. 2017, eq. 1 and 2: w_k = ⟨∂y_c/∂A_k⟩, map = ReLU(Σ_k w_k A_k).
+    Selvaraju et al. 2017, eq. 1 and 2: the weight of each channel is its mean gradient, w_k = ⟨∂y_c/∂A_k⟩, and
+    map = ReLU(Σ_k w_k A_k).
+
+    Raises:
+        CAMError: in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.GradCAM(model, "layer4")
+        maps = cam.attribute(images, labels)  # 2×1×h×w, not negative
+        signed = cam.attribute(images, labels, relu_attributions=False)
     """
 
     paper = Paper(

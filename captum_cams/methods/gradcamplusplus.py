@@ -12,10 +12,19 @@ from captum_cams.registry import register
 
 @register
 class GradCAMPlusPlus(WeightedCAM):
-    """Weigh each channel by its positive gradients, each with a coefficient from higher derivatives.
+    """Shows all the places where features of the class lie, also if the image holds several objects.
 
-    Chattopadhay et al. 2018, eq. 5 and 19: w_k = Σ_ij α_k ReLU(G_k) with α_k = G_k² / (2 G_k² + G_k³ Σ_ab A_k), 0 where
-    the denominator is 0. The paper's factor exp(y_c) is the same for all channels and left out.
+    Chattopadhay et al. 2018, eq. 5 and 19: each positive gradient has a coefficient of its own,
+    w_k = Σ_ij α_k ReLU(G_k) with α_k = G_k² / (2 G_k² + G_k³ Σ_ab A_k), and 0 if the denominator is 0. The factor
+    exp(y_c) of the paper is the same for all channels and is left out.
+
+    Raises:
+        CAMError: in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.GradCAMPlusPlus(model, "layer4")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -31,7 +40,7 @@ class GradCAMPlusPlus(WeightedCAM):
 
     def weights(self, seen: Seen) -> Tensor:
         gradient = seen.gradient
-        # Divided by G², which keeps tiny gradients from underflowing; where G = 0 the product with ReLU(G) is 0.
+        # The fraction is reduced by G², which keeps tiny gradients from underflow; if G = 0, the product is 0 as well.
         total = seen.activation.sum(tuple(range(2, gradient.ndim)), keepdim=True)
         denominator = 2 + gradient * total
         alpha = torch.where(denominator == 0, 0, 1 / denominator.where(denominator != 0, 1))

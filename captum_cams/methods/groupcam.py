@@ -18,14 +18,24 @@ from captum_cams.registry import register
 
 @register
 class GroupCAM(PerturbedCAM, SpatialCAM):
-    """Weigh the Grad-CAM maps of groups of channels by what each shows of the class over a blurred image.
+    """Shows which parts of a blurred image must be sharp for the model to see the class.
 
-    Zhang et al. 2021, eq. 3 to 8: R_g = ReLU(Σ_{k∈g} ⟨G_k⟩ A_k), m_g = norm(up(R_g)), s_g = ReLU(p_c(x ∘ m_g + blur(x)
-    ∘ (1 − m_g)) − p_c(blur(x))), map = Σ_g s_g R_g.
+    Zhang et al. 2021, eq. 3 to 8: the channels are split, in their order, into groups g. R_g = ReLU(Σ_{k∈g} ⟨G_k⟩ A_k)
+    is the Grad-CAM map of a group, m_g = norm(up(R_g)) its mask, and s_g = ReLU(p_c(x ∘ m_g + blur(x) ∘ (1 − m_g)) −
+    p_c(blur(x))) its weight; map = Σ_g s_g R_g. The blur is a Gaussian of 51 pixels, σ 50.
 
     Args:
-        groups: number of groups of consecutive channels, at most one per channel.
+        groups: number of groups of neighbouring channels, at least 1; a layer with fewer channels has one group per
+            channel.
         **options: see :class:`PerturbedCAM`.
+
+    Raises:
+        CAMError: ``groups`` is not a positive integer; in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.GroupCAM(model, "layer4", groups=16)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

@@ -12,9 +12,18 @@ from captum_cams.registry import register
 
 @register
 class HiResCAM(SpatialCAM):
-    """Multiply gradient and activation position by position, without averaging.
+    """Shows the positions that raise the class score, judged by their own gradients.
 
-    Draelos and Carin 2020, eq. 5: map = ReLU(Σ_k G_k ∘ A_k).
+    Draelos and Carin 2020, eq. 5: gradient and activation are multiplied position by position,
+    map = ReLU(Σ_k G_k ∘ A_k); Grad-CAM averages the gradient first.
+
+    Raises:
+        CAMError: in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.HiResCAM(model, "layer4")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

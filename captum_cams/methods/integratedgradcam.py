@@ -16,13 +16,22 @@ from captum_cams.registry import register
 
 @register
 class IntegratedGradCAM(PerturbedCAM):
-    """Average Grad-CAM along the path from a black image, each channel by its growth on the way.
+    """Shows the features that raise the class score while the image fades in from zeros.
 
-    Sattarzadeh et al. 2021, eq. 4: map = (1/m) Σ_t ReLU(Σ_k ⟨G_k(x_t)⟩ (A_k(x_t) − A_k(0))) with x_t = (t/m) x.
+    Sattarzadeh et al. 2021, eq. 4: map = (1/m) Σ_t ReLU(Σ_k ⟨G_k(x_t)⟩ (A_k(x_t) − A_k(0))) with x_t = (t/m) x, the
+    average of Grad-CAM over m scaled images, in which each activation is measured against that of an image of zeros.
 
     Args:
-        steps: m.
-        **options: see :class:`PerturbedCAM`; several steps and images share a run.
+        steps: m, at least 1.
+        **options: see :class:`PerturbedCAM`; scaled images of several steps and samples share a run.
+
+    Raises:
+        CAMError: ``steps`` is not a positive integer; in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.IntegratedGradCAM(model, "layer4", steps=10)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

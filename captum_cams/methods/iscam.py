@@ -15,14 +15,23 @@ from captum_cams.registry import register
 
 @register
 class ISCAM(InputMaskCAM):
-    """Score-CAM with the score averaged over masks of growing strength.
+    """Shows the features that let the model see the class, through faint and strong masks alike.
 
-    Naidu et al. 2020, eq. 5: w_k = softmax_k(1/n Σ_t f_c(x ∘ norm(up(A_k)) · t/n)), t = 1..n.
+    Naidu et al. 2020, eq. 5: the score of :class:`ScoreCAM` is averaged over masks of growing strength,
+    w_k = softmax_k(1/n Σ_t f_c(x ∘ norm(up(A_k)) · t/n)), t = 1..n.
 
     Args:
-        steps: n; every live channel costs as many runs.
-        cumulative: add the factors up, 1/n, 3/n, 6/n, ..., as TorchCAM does; most masks are amplified then.
+        steps: n, at least 1; each channel that is not constant costs n forward passes of the whole model.
+        cumulative: True adds the factors up (1/n, 3/n, 6/n, …), as TorchCAM does; most masks then exceed 1.
         **options: see :class:`InputMaskCAM`.
+
+    Raises:
+        CAMError: ``steps`` is not a positive integer.
+
+    Example::
+
+        cam = cc.ISCAM(model, "layer4", steps=4)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

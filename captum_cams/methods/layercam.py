@@ -12,9 +12,18 @@ from captum_cams.registry import register
 
 @register
 class LayerCAM(SpatialCAM):
-    """Weigh each position of each channel by its positive gradient, which also suits shallow layers.
+    """Shows the positions where features raise the class score, also in shallow layers.
 
-    Jiang et al. 2021, eq. 5 to 7: map = ReLU(Σ_k ReLU(G_k) ∘ A_k).
+    Jiang et al. 2021, eq. 5 to 7: the positive gradient weighs each position of each channel,
+    map = ReLU(Σ_k ReLU(G_k) ∘ A_k).
+
+    Raises:
+        CAMError: in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.LayerCAM(model, "layer2")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

@@ -13,16 +13,24 @@ from captum_cams.registry import register
 
 @register
 class LIFTCAM(WeightedCAM):
-    """Weigh each channel by its DeepLIFT contribution to the score, an approximation of its Shapley value.
+    """Shows the features by what each of them contributes to the class score.
 
-    Jung and Oh 2021, eq. 8 to 10: w_k is the contribution of A_k, summed over positions, to the part of the network
-    behind the layer, against zero activations. Σ_k w_k is the score less the score of zero activations. Functions of
-    single values and max pooling have the rules of Captum's ``DeepLift``, which the authors use; a product is shared
-    equally by its factors, a normalisation's scale takes no part, and other operations have their mean gradient between
-    the two runs.
+    Jung and Oh 2021, eq. 8 to 10: w_k is the DeepLIFT contribution of A_k to the score, summed over positions, against
+    a baseline of zero activations; it approximates the Shapley value. Σ_k w_k is the score minus the score of zero
+    activations.
+
+    Elementwise functions and max pooling have the rules of Captum's ``DeepLift``, which the authors use. A product is
+    shared equally between its factors, the scale of a normalisation takes no part, and any other operation has its mean
+    gradient between the two runs.
 
     Raises:
-        CAMError: in use, if the contributions do not add up to the change of the score.
+        CAMError: in a call, if the contributions do not add up to the change of the score, or if ``reshape`` has no
+            inverse (see :class:`Layout`).
+
+    Example::
+
+        cam = cc.LIFTCAM(model, "layer4")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -40,9 +48,9 @@ class LIFTCAM(WeightedCAM):
         return torch.stack([self._contributions(seen, sample) for sample in range(len(seen.activation))])
 
     def _contributions(self, seen: Seen, sample: int) -> Tensor:
-        behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
+        rest, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
-            return seen.call.score_of(behind(values), sample)
+            return seen.call.score_of(rest(values), sample)
 
         return contributions(score, activation, torch.zeros_like(activation))[0].flatten(1).sum(1)

@@ -10,10 +10,19 @@ from captum_cams.registry import register
 
 @register
 class LRP(OutputRelevance):
-    """Carry the target's score back to the pixels.
+    """Shows which pixels speak for the class, and which against it.
 
-    Bach et al. 2015, with the rules of Montavon et al. 2017: R = y_c at c, 0 elsewhere; the map is the sum of R over
-    channels.
+    Bach et al. 2015, with the rules of Montavon et al. 2017: relevance starts at the output with R = y_c at c and 0
+    elsewhere, and is carried back to the pixels, or to a layer if one is given; map = Σ_k R_k. The map is signed. It is
+    as large as the image, N×1×H×W, or as the map of the given layer.
+
+    Raises:
+        CAMError: in a call, if an operation has no rule for relevance, or if the target is side 0 of a "binary" task.
+
+    Example::
+
+        cam = cc.LRP(model, batch_norm="fold")
+        maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
     paper = Paper(

@@ -17,19 +17,25 @@ from captum_cams.relevance.propagation import epsilon_relevance
 
 @register
 class LRPCAM(WeightedCAM):
-    """Weigh each channel by its relevance for the score under the ε-rule.
+    """Shows the features to which the class score is traced back.
 
     Jung and Oh 2021, section 4, with the ε-rule of Bach et al., PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j +
-    ε sign z_j); w_k = Σ_ij R_k at the layer. BatchNorm is part of the convolution before it, or a linear layer of its
-    own where there is none; a constant that is added keeps its part, as a bias does. Other operations pass relevance as
-    in :class:`Propagation`.
+    ε sign z_j), and w_k = Σ_ij R_k at the layer. BatchNorm is folded into the convolution before it, or is a linear
+    layer of its own if there is none. A constant that is added keeps its share, as a bias does. Relevance passes other
+    operations as :class:`Propagation` says.
 
     Args:
-        epsilon: ε, absolute; against it z_j is the output of a convolution or Linear.
+        epsilon: ε, not negative, in the unit of z_j, an output of a convolution or a linear layer.
         **options: see :class:`CAMAttribution`.
 
     Raises:
-        CAMError: ε is negative; in use, if an operation behind the layer has no rule.
+        CAMError: ``epsilon`` is negative; in a call, if ``epsilon`` is larger than the score, an operation after the
+            layer has no rule for relevance, or ``reshape`` has no inverse (see :class:`Layout`).
+
+    Example::
+
+        cam = cc.LRPCAM(model, "layer4", epsilon=1e-4)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -54,16 +60,16 @@ class LRPCAM(WeightedCAM):
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
         if epsilon < 0:
-            raise CAMError(f"epsilon must not be negative, got {epsilon}")
+            raise CAMError(f"epsilon must not be negative, got {epsilon}; the default is 1e-6")
         self.epsilon = epsilon
 
     def weights(self, seen: Seen) -> Tensor:
         return torch.stack([self._relevance(seen, sample) for sample in range(len(seen.activation))])
 
     def _relevance(self, seen: Seen, sample: int) -> Tensor:
-        behind, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
+        rest, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
-            return seen.call.score_of(behind(values), sample)
+            return seen.call.score_of(rest(values), sample)
 
         return epsilon_relevance(seen.call, score, activation, self.epsilon)[0].flatten(1).sum(1)

@@ -17,13 +17,19 @@ from captum_cams.registry import register
 
 @register
 class Random(SpatialCAM):
-    """A map of uniform noise at the layer's size: what an explanation has to beat.
+    """Shows uniform noise, which every explanation should beat: a baseline.
 
-    The baseline of Petsiuk et al. 2018, table 1: map_ij ~ U(0, 1), drawn from the image itself and the seed.
+    Petsiuk et al. 2018, table 1: map_ij ~ U(0, 1). The noise depends on the seed and on the image alone, so that an
+    image has the same map in every batch.
 
     Args:
-        seed: another one gives other maps.
+        seed: another seed gives other maps.
         **options: see :class:`CAMAttribution`.
+
+    Example::
+
+        baseline = cc.Random(model, "layer4", seed=1)
+        maps = baseline.attribute(images)
     """
 
     paper = Paper(

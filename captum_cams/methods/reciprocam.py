@@ -20,14 +20,23 @@ from captum_cams.registry import register
 
 @register
 class ReciproCAM(PerturbedCAM, SpatialCAM):
-    """Score each position of the layer by what the network says when it sees that position alone.
+    """Shows the positions of the layer that are enough for a high class score on their own.
 
-    Byun and Lee 2022, eq. 1 to 4: map_ij = norm(y_c(A ∘ M_ij)), M_ij being 1 at (i, j) and 0 elsewhere. No ReLU.
+    Byun and Lee 2022, eq. 1 to 4: map_ij = norm(y_c(A ∘ M_ij)), where the mask M_ij is 1 at (i, j) and 0 elsewhere.
+    There is no ReLU; each map is scaled to [0, 1].
 
     Args:
-        gaussian: M_ij is a 3×3 binomial window around (i, j) instead, which the paper prefers for deep networks.
-        score: "logit" or "probability".
+        gaussian: True takes a 3×3 binomial window around (i, j) as M_ij, which the paper prefers for deep networks.
+        score: what y_c stands for: "logit" or "probability".
         **options: see :class:`PerturbedCAM`.
+
+    Raises:
+        CAMError: ``score`` is not one of its choices; in a call, if ``reshape`` has no inverse (see :class:`Layout`).
+
+    Example::
+
+        cam = cc.ReciproCAM(model, "layer4", gaussian=True)
+        maps = cam.attribute(images, labels)  # values in [0, 1]
     """
 
     paper = Paper(

@@ -17,14 +17,23 @@ from captum_cams.relevance.propagation import BatchNorm, Propagation
 
 @register
 class RelevanceCAM(WeightedCAM):
-    """Weigh each channel by its mean relevance.
+    """Shows the features that are relevant for the class rather than for the others.
 
-    Lee et al. 2021, eq. 4 to 7: w_k = ⟨R_k⟩ with R carried from the output to the layer by z⁺, starting from 1 at c and
-    −1/classes elsewhere.
+    Lee et al. 2021, eq. 4 to 7: w_k = ⟨R_k⟩, the mean relevance of the channel. Relevance starts at the output with 1
+    at c and −1/classes elsewhere, and z⁺ carries it to the layer.
 
     Args:
         batch_norm: see :class:`Propagation`.
         **options: see :class:`CAMAttribution`.
+
+    Raises:
+        CAMError: ``batch_norm`` is not one of its choices; in a call, if the output has fewer than two classes,
+            ``task`` is "binary", or an operation after the layer has no rule for relevance.
+
+    Example::
+
+        cam = cc.RelevanceCAM(model, "layer4")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -47,7 +56,7 @@ class RelevanceCAM(WeightedCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        Propagation(batch_norm)  # raises where it does not fit
+        Propagation(batch_norm)  # raises if batch_norm does not fit
         self.batch_norm = batch_norm
 
     def weights(self, seen: Seen) -> Tensor:

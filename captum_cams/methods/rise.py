@@ -22,17 +22,27 @@ from captum_cams.registry import register
 
 @register
 class RISE(PerturbedCAM, SpatialCAM):
-    """Average random masks of the input, each weighted by the class probability it leaves; at the input's size.
+    """Shows the pixels that keep the class probability high if they stay visible.
 
-    Petsiuk et al. 2018, eq. 6: map = Σ_i p_c(x ∘ m_i) m_i / (N q); m_i is a random grid, upsampled and shifted. Every
-    image sees the same masks.
+    Petsiuk et al. 2018, eq. 6: map = Σ_i p_c(x ∘ m_i) m_i / (N q), where each mask m_i is a random grid, upsampled and
+    shifted; all images have the same masks. No layer takes part, and there is no ReLU. The map is as large as the
+    image, N×1×H×W, and it is not negative if probabilities are read.
 
     Args:
-        masks: N; 4000 for VGG and 8000 for ResNet-50 in the paper. Each is a run of the whole network.
-        grid: cells along a side.
-        keep: q, the probability of a cell to stay.
-        seed: of the masks.
+        masks: N, at least 1; each mask costs one forward pass of the whole model. The paper takes 4000 for VGG and 8000
+            for ResNet-50.
+        grid: number of cells along a side of the grid, at least 1.
+        keep: q, the probability that a cell stays visible, between 0 and 1.
+        seed: seed of the masks.
         **options: see :class:`PerturbedCAM`.
+
+    Raises:
+        CAMError: ``masks`` or ``grid`` is not a positive integer, or ``keep`` is not between 0 and 1.
+
+    Example::
+
+        cam = cc.RISE(model, masks=100)
+        maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
     paper = Paper(
@@ -45,7 +55,7 @@ class RISE(PerturbedCAM, SpatialCAM):
     cost = Cost(1 + named("masks"))
     per_channel = False
     at_input_size = True
-    rectifies = False  # probabilities are not negative, other scores may be
+    rectifies = False  # probabilities are not negative, but other scores may be
 
     def __init__(
         self,
@@ -63,13 +73,13 @@ class RISE(PerturbedCAM, SpatialCAM):
         check_at_least("masks", masks, 1)
         check_at_least("grid", grid, 1)
         if not 0 < keep < 1:
-            raise CAMError(f"keep must lie between 0 and 1, got {keep}")
+            raise CAMError(f"keep must be a probability between 0 and 1, got {keep}; the paper takes 0.5")
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
     def place(self, call: Call) -> Place:
         alone = len(call.inputs) == 1 and not call.extra and call.inputs[0].ndim == 4
         if self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module):
-            return Place(call.network, at_input=True)  # no layer takes part, and one need not be found
+            return Place(call.network, at_input=True)  # no layer takes part, so none has to be found
         return super().place(call)
 
     def maps(self, seen: Seen) -> Tensor:
@@ -88,7 +98,7 @@ class RISE(PerturbedCAM, SpatialCAM):
 
 
 def _masks(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
-    """Grids R×1×s×s, upsampled by one cell more than the image needs and cut out at the shift: R×1×H×W."""
+    """Return masks R×1×H×W: grids R×1×s×s, upsampled to one cell more than the image and cropped at their shifts."""
     cells = [math.ceil(side / grids.shape[-1]) for side in size]
     large = F.interpolate(grids, [(grids.shape[-1] + 1) * cell for cell in cells], mode="bilinear")
     starts = (shifts * torch.tensor(cells)).long().tolist()

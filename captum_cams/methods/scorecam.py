@@ -12,9 +12,15 @@ from captum_cams.registry import register
 
 @register
 class ScoreCAM(InputMaskCAM):
-    """Weigh each channel by the score of the input seen through it.
+    """Shows the features that let the model see the class when they alone mask the image.
 
-    Wang et al. 2020, eq. 4 to 8: w_k = softmax_k(f_c(x ∘ norm(up(A_k))) − f_c(0)).
+    Wang et al. 2020, eq. 4 to 8: w_k = softmax_k(f_c(x ∘ norm(up(A_k))) − f_c(0)), the score of the image masked by
+    channel k. The term f_c(0) is the same for all channels and drops out of the softmax.
+
+    Example::
+
+        cam = cc.ScoreCAM(model, "layer4", score="probability")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(

@@ -17,19 +17,26 @@ from captum_cams.registry import register
 
 @register
 class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
-    """Grad-CAM++ with gradients averaged over noisy images.
+    """Shows all the places where features of the class lie, with less noise than Grad-CAM++.
 
-    Omeiza et al. 2019, eq. 8 and 9: w_k = Σ_ij α_k ReLU(Ḡ_k) with α_k = G²̄_k / (2 G²̄_k + G³̄_k Σ_ab A_k), 0 where the
-    denominator is 0; bars are means over x + ε, ε ~ N(0, σ²), and A is that of the image itself.
+    Omeiza et al. 2019, eq. 8 and 9: the gradients of :class:`GradCAMPlusPlus` are averaged over noisy images,
+    w_k = Σ_ij α_k ReLU(Ḡ_k) with α_k = G²̄_k / (2 G²̄_k + G³̄_k Σ_ab A_k), and 0 if the denominator is 0. A bar is the
+    mean over x + ε, ε ~ N(0, σ²); A is the activation of the image without noise.
 
     Args:
-        samples: noisy images; the noise of all of them is kept, samples×C×H×W.
-        sigma: σ as a share of each image's range.
-        seed: of the noise, which all images share.
+        samples: number of noisy copies of each image, at least 1; the noise of all of them is kept, samples×C×H×W.
+        sigma: σ as a share of the range of values in each image, not negative.
+        seed: seed of the noise, which all images share.
         **options: see :class:`PerturbedCAM`; several noisy images share a run.
 
     Raises:
-        CAMError: σ is negative.
+        CAMError: ``samples`` is not a positive integer, or ``sigma`` is negative; in a call, if no gradient of the
+            score reaches the layer.
+
+    Example::
+
+        cam = cc.SmoothGradCAMPlusPlus(model, "layer4", samples=5)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -57,26 +64,26 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
         super().__init__(forward_func, layer, device_ids, **options)
         check_at_least("samples", samples, 1)
         if sigma < 0:
-            raise CAMError(f"sigma must not be negative, got {sigma}")
+            raise CAMError(f"sigma must not be negative, got {sigma}; the default is 0.15")
         self.samples, self.sigma, self.seed = samples, sigma, seed
 
     def noise(self, images: Tensor) -> Tensor:
-        """ε for one image, samples×C×H×W in the image's units, before it is scaled by its range."""
+        """The noise ε of every image N×C×H×W before it is multiplied by the range of the image: samples×C×H×W."""
         generator = torch.Generator().manual_seed(self.seed)
         return self.sigma * torch.randn(self.samples, *images.shape[1:], generator=generator).to(images)
 
     def moments(self, seen: Seen) -> Tensor:
-        """The means of G, G² and G³ over the noisy images, 3×N×K×h×w."""
+        """The means of G, G² and G³ over the noisy images: 3×N×K×h×w."""
         images, noise = seen.inputs[0], self.noise(seen.inputs[0])
         flat = images.flatten(1)
         spread = (flat.amax(1) - flat.amin(1)).reshape(-1, *[1] * (images.ndim - 1))
-        # In double precision, which the cube of a gradient neither overflows nor underflows.
+        # The cube of a gradient neither overflows nor underflows in double precision.
         moments = torch.zeros(3, *seen.activation.shape, dtype=torch.float64, device=images.device)
         for part in self.chunks(torch.arange(len(images) * self.samples)):
-            which, draw = part // self.samples, part % self.samples
-            gradient = seen.again(images[which] + spread[which] * noise[draw], which.tolist()).gradient.double()
+            sample, draw = part // self.samples, part % self.samples
+            gradient = seen.again(images[sample] + spread[sample] * noise[draw], sample.tolist()).gradient.double()
             for power, moment in enumerate(moments, 1):
-                moment.index_add_(0, which.to(images.device), gradient**power / self.samples)
+                moment.index_add_(0, sample.to(images.device), gradient**power / self.samples)
         return moments
 
     def weights(self, seen: Seen) -> Tensor:

@@ -16,15 +16,24 @@ from captum_cams.registry import register
 
 @register
 class SSCAM(InputMaskCAM):
-    """Score-CAM with the score averaged over noisy masks.
+    """Shows the features that let the model see the class even through noisy masks.
 
-    Wang et al. 2020, eq. 4: w_k = softmax_k(1/n Σ_i f_c(x ∘ (norm(up(A_k)) + ε_i))) with ε_i ~ N(0, σ²).
+    Wang et al. 2020, eq. 4: the score of :class:`ScoreCAM` is averaged over noise on the mask, w_k = softmax_k(1/n Σ_i
+    f_c(x ∘ (norm(up(A_k)) + ε_i))) with ε_i ~ N(0, σ²).
 
     Args:
-        samples: n; every channel costs as many runs.
-        sigma: σ, in units of the masks' range.
-        seed: of the noise, which is the same for every image and differs from channel to channel.
+        samples: n, at least 1; each channel costs n forward passes of the whole model.
+        sigma: σ; the masks themselves lie in [0, 1].
+        seed: seed of the noise, which is the same for every image and differs from channel to channel.
         **options: see :class:`InputMaskCAM`.
+
+    Raises:
+        CAMError: ``samples`` is not a positive integer.
+
+    Example::
+
+        cam = cc.SSCAM(model, "layer4", samples=5)
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
@@ -57,8 +66,8 @@ class SSCAM(InputMaskCAM):
         return torch.stack(scores).mean(0)
 
     def noise(self, masks: Tensor, channels: Tensor, sample: int) -> Tensor:
-        """Noise for the masks of ``channels`` in one of the ``samples``: one seed each, whatever the chunks."""
-        rows = []
+        """The noise R×1×H×W on the masks of these channels in one of the ``samples``, however they are chunked."""
+        noise = []
         for channel in channels.tolist():
-            rows.append(torch.randn(masks.shape[1:], generator=generator_of(self.seed, sample, channel)))
-        return self.sigma * torch.stack(rows).to(masks)
+            noise.append(torch.randn(masks.shape[1:], generator=generator_of(self.seed, sample, channel)))
+        return self.sigma * torch.stack(noise).to(masks)

@@ -11,9 +11,18 @@ from captum_cams.registry import register
 
 @register
 class XGradCAM(WeightedCAM):
-    """Weigh each channel by its gradient, averaged in proportion to the activation.
+    """Shows the features that raise the class score at the positions where they are active.
 
-    Fu et al. 2020, eq. 8: w_k = Σ_ij A_k G_k / Σ_ij A_k, 0 where the sum of the activations is 0.
+    Fu et al. 2020, eq. 8: the weight of a channel is its gradient, averaged in proportion to the activation,
+    w_k = Σ_ij A_k G_k / Σ_ij A_k, and 0 if the activations add up to 0.
+
+    Raises:
+        CAMError: in a call, if no gradient of the score reaches the layer.
+
+    Example::
+
+        cam = cc.XGradCAM(model, "layer4")
+        maps = cam.attribute(images, labels)
     """
 
     paper = Paper(
