@@ -1,4 +1,4 @@
-"""One wrapper a file; importing the package imports, and so registers, every one of them."""
+"""Every wrapper, one per file; importing this package registers them all."""
 
 import importlib
 import pkgutil

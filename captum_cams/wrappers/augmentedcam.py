@@ -1,4 +1,4 @@
-"""Averages over geometric transformations."""
+"""AugmentedCAM and the transformations that it averages over."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,20 @@ from captum_cams.registry import register
 
 @dataclass(frozen=True)
 class Transformation:
-    """An invertible change of the image plane.
+    """Describes an invertible change of the image plane.
+
+    The flip comes first, then scaling and rotation around the centre, then the shift.
 
     Args:
-        flip: mirror left and right.
+        flip: True mirrors left and right.
         angle: rotation in degrees, clockwise.
-        scale: above 1 enlarges.
-        shift: right and down, as shares of the width and the height.
+        scale: factor above 0; a factor above 1 enlarges.
+        shift: to the right and down, as shares of the width and the height.
+
+    Example::
+
+        turned = cc.Transformation(angle=30.0, scale=1.2)
+        cam = cc.AugmentedCAM(model, "layer4", transformations=[cc.Transformation(), turned])
     """
 
     flip: bool = False
@@ -37,7 +44,20 @@ class Transformation:
     shift: tuple[float, float] = (0.0, 0.0)
 
     def matrix(self, height: int, width: int) -> Tensor:
-        """Where each output position reads, 3×3, in coordinates from −1 to 1."""
+        """Tells which position of an image each position of the transformed image shows.
+
+        Args:
+            height: of the image, in pixels.
+            width: of the image, in pixels.
+
+        Returns:
+            The 3×3 matrix from homogeneous coordinates (x, y, 1) of the transformed image to those of the image, where
+            x and y run from −1 to 1.
+
+        Example::
+
+            matrix = cc.Transformation(flip=True).matrix(64, 64)  # −1, 1, 1 on the diagonal
+        """
         turn, ratio = radians(self.angle), height / width
         linear = torch.tensor(
             [
@@ -64,17 +84,25 @@ PLANE = (
 
 @register
 class AugmentedCAM(VariantsCAM):
-    """Average the maps of moved, turned, scaled and mirrored images, each carried back; at the input's size.
+    """Shows what the base finds on average over shifts, rotations, scalings and flips of the image.
 
-    After Oh et al. 2021: map = Σ_t T_t⁻¹(up(M(T_t x))) / Σ_t T_t⁻¹(1), every
-    position over the transformed images that show it.
+    After Oh et al. 2021: map = Σ_t T_t⁻¹(up(M(T_t x))) / Σ_t T_t⁻¹(1). The base explains each transformed image, its
+    map is transformed back, and each position is averaged over the images that show it. The result has the size of
+    the image, N×1×H×W.
 
     Args:
-        transformations: what is done to the image; the first ten shift by a tenth, turn by 15° and scale by a tenth.
+        transformations: what is done to the image, a list of :class:`Transformation`. The default has ten: no change, a
+            flip, four shifts by a tenth, two rotations by 15° and two scalings by a tenth.
         **options: see :class:`VariantsCAM`.
 
     Raises:
-        CAMError: no transformations, or one that is not invertible.
+        CAMError: ``transformations`` is empty or holds anything but transformations with ``scale`` > 0.
+
+    Example::
+
+        flips = [cc.Transformation(), cc.Transformation(flip=True)]
+        cam = cc.AugmentedCAM(model, "layer4", base="gradcam", transformations=flips)
+        maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
     paper = Paper(
@@ -98,33 +126,33 @@ class AugmentedCAM(VariantsCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, base=base, **options)
-        known = [isinstance(one, Transformation) and one.scale > 0 for one in transformations]
+        known = [isinstance(item, Transformation) and item.scale > 0 for item in transformations]
         if not known or not all(known):
             raise CAMError(
-                f"transformations must be a list of at least one Transformation(…), each with scale > 0, got "
-                f"{brief(transformations)}"
+                f"transformations must be a list of Transformation(…) with scale > 0, got {brief(transformations)}; "
+                "leave the argument out for the default"
             )
         self.transformations = tuple(transformations)
 
     def combine(self, call: Call) -> Tensor:
         images, size = call.inputs[0], call.inputs[0].shape[2:]
-        there = [one.matrix(*size) for one in self.transformations]
-        back = [matrix.inverse() for matrix in there]
-        pairs = [(n, t) for n in range(len(images)) for t in range(len(there))]
+        forward = [transformation.matrix(*size) for transformation in self.transformations]
+        back = [matrix.inverse() for matrix in forward]
+        pairs = [(n, t) for n in range(len(images)) for t in range(len(forward))]
         total = wide(torch.zeros_like(images[:, :1]))
-        seen = torch.zeros_like(total)
+        count = torch.zeros_like(total)
         for part in self.chunks(len(pairs)):
             samples, which = zip(*(pairs[index] for index in part), strict=True)
-            changed = _moved(images[list(samples)], torch.stack([there[t] for t in which]))
+            changed = _transformed(images[list(samples)], torch.stack([forward[t] for t in which]))
             maps = upsample(self.base.map_of(call.rows(changed, list(samples))), size)
             inverse = torch.stack([back[t] for t in which])
-            shown = _moved(torch.ones_like(maps), inverse)
+            shown = _transformed(torch.ones_like(maps), inverse)
             index = torch.tensor(samples, device=images.device)
-            total.index_add_(0, index, _moved(maps, inverse).to(total.dtype))
-            seen.index_add_(0, index, shown.to(seen.dtype))
-        return total / seen.where(seen > 0, 1)
+            total.index_add_(0, index, _transformed(maps, inverse).to(total.dtype))
+            count.index_add_(0, index, shown.to(count.dtype))
+        return total / count.where(count > 0, 1)
 
 
-def _moved(images: Tensor, matrices: Tensor) -> Tensor:
+def _transformed(images: Tensor, matrices: Tensor) -> Tensor:
     grid = F.affine_grid(matrices[:, :2].to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)

@@ -21,28 +21,34 @@ from captum_cams.relevance.propagation import BatchNorm, Propagation, Range
 
 @register
 class FGCAM(WrappedCAM):
-    """Carry a deep map down to a shallower layer or to the pixels, as relevance.
+    """Shows the base's map of a deep layer in fine detail, at a shallower layer or at the pixels.
 
-    Qiu et al. 2024, section 3: I_L = w ∘ A_L, carried by z⁺ (zβ at the input) to I_l, map = ReLU(Σ_k I_l) with the size
-    of l.
+    Qiu et al. 2024, section "FG-CAM": the contributions of the base at layer L, I_L = w ∘ A_L, are carried as relevance
+    to the contributions I_l at an earlier layer l, by z⁺ (zβ at the input); map = ReLU(Σ_k I_l). The map has the size
+    of l, or N×1×H×W at the input.
 
     Args:
-        base: gives the components I_L; any method with one map per channel.
+        base: an explainer or its name; any method with one map per channel.
         to: the module at whose output the map is wanted, by name or itself, or "input".
-        denoising: keep only the largest tenth of the singular values of I_L, its rows centred ("FG-CAM with
-            denoising"); at least one is kept.
+        denoising: True keeps only the largest tenth of the singular values of I_L with centred rows, at least one
+            ("FG-CAM with denoising").
         batch_norm: see :class:`Propagation`.
         pixel_range: see :class:`Propagation`.
         **options: see :class:`WrappedCAM`.
 
     Raises:
-        CAMError: the base has no map per channel, ``to`` is not before its layer, or an operation between the two
-            has no rule.
+        CAMError: the base has no map per channel or uses ``reshape``, or ``to`` is not found; in a call, if ``to`` is
+            not before the layer of the base, or an operation between the two has no rule for relevance.
+
+    Example::
+
+        cam = cc.FGCAM(model, "layer4", base="gradcam", to="layer2")
+        maps = cam.attribute(images, labels)  # as large as the map of layer2
     """
 
     paper = Paper(
         "Qiu et al.",
-        "Fine-Grained and High-Faithfulness Explanations for Convolutional Neural Networks",
+        "Empowering CAM-Based Methods with Capability to Generate Fine-Grained and High-Faithfulness Explanations",
         "AAAI",
         2024,
         "https://arxiv.org/abs/2303.09171",
@@ -67,12 +73,15 @@ class FGCAM(WrappedCAM):
         if not isinstance(self.base, SpatialCAM) or not self.base.per_channel:
             raise CAMError(
                 f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}; use a "
-                "weighting method, as Grad-CAM"
+                "method with weights for channels, such as Grad-CAM"
             )
         if self.base.layout is not None:
-            raise CAMError("FG-CAM needs a layer that gives N×K×h×w itself; relevance has no way through reshape=")
+            raise CAMError(
+                "FG-CAM needs a layer whose own output is N×K×h×w, got a base with reshape=, through which relevance "
+                "cannot pass; choose a layer that needs no reshape"
+            )
         self.to = to if to == "input" else named_layer(forward_func, to)
-        Propagation(batch_norm, pixel_range)  # raises where they do not fit
+        Propagation(batch_norm, pixel_range)  # raises if they do not fit
         self.denoising, self.batch_norm, self.pixel_range = denoising, batch_norm, pixel_range
 
     @property
@@ -80,7 +89,7 @@ class FGCAM(WrappedCAM):
         return not isinstance(self.to, nn.Module)
 
     def explain(self, call: Call) -> Tensor:
-        call = call.copied()  # for the trail, which marks them
+        call = call.copied()  # since the trail marks the inputs
         start = self.base.place(call)
         end = Place(self.to) if isinstance(self.to, nn.Module) else call.inputs[0]
         if isinstance(end, Place) and end == start:
@@ -94,14 +103,14 @@ class FGCAM(WrappedCAM):
         components = self.base.components(seen)
         if components.shape != seen.activation.shape:
             raise CAMError(
-                f"FG-CAM needs a base with a map per channel ({shape_of(seen.activation)}), got "
-                f"{shape_of(components)} from {type(self.base).__name__}; use a weighting method, as Grad-CAM"
+                f"FG-CAM needs a base with a map per channel ({shape_of(seen.activation)}), got {shape_of(components)} "
+                f"from {type(self.base).__name__}; use a method with weights for channels, such as Grad-CAM"
             )
         return denoise(components) if self.denoising else components
 
 
 def denoise(components: Tensor) -> Tensor:
-    """N×K×h×w, each N's K×(h·w) centred by rows and rebuilt from a tenth of its singular values."""
+    """Rebuild contributions N×K×h×w, seen as K×(h·w) with centred rows, from a tenth of their singular values."""
     rows = components.flatten(2)
     left, values, right = torch.linalg.svd(rows - rows.mean(2, keepdim=True), full_matrices=False)
     kept = max(1, values.shape[1] // 10)

@@ -23,19 +23,27 @@ from captum_cams.registry import register
 
 @register
 class GuidedCAM(WrappedCAM):
-    """Multiply the upsampled map with guided backpropagation: pixels, signed.
+    """Shows the details of the image to which the class score reacts, inside the base's map.
 
-    Selvaraju et al. 2017, section 3.2, with guided backpropagation (Springenberg et al., ICLR 2015 workshop), as
-    Captum's ``GuidedBackprop``: map = up(M) ∘ Σ_c g_c over the image's channels; ``contributions`` keeps them apart,
-    N×C×H×W. ReLU alone is guided; other activations, and pooling, keep their gradient.
+    Selvaraju et al. 2017, section 3.2, with guided backpropagation (Springenberg et al., ICLR 2015 workshop), as in
+    Captum's ``GuidedBackprop``: map = up(M) ∘ Σ_c g_c over the image's channels. The map is signed and as large as the
+    image, N×1×H×W; ``contributions`` keeps the image's channels apart, N×C×H×W. Only ReLU is guided; other activation
+    functions, and pooling, keep their gradient.
 
     Args:
         base: see :class:`WrappedCAM`.
         **options: see :class:`WrappedCAM`.
 
     Raises:
-        CAMError: the model calls ReLU as a function, where no hook reaches it, or is no module; or the score does not
-            depend on the input.
+        CAMError: the model is not a module; in a call, if it is scripted or applies ReLU as a function, where no hook
+            reaches it, or if the score does not depend on the input.
+
+    Example::
+
+        features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1))
+        network = torch.nn.Sequential(features, torch.nn.Flatten(), torch.nn.Linear(8, 10))
+        cam = cc.GuidedCAM(network.eval(), base="gradcam")
+        maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
     paper = Paper(
@@ -61,12 +69,16 @@ class GuidedCAM(WrappedCAM):
         super().__init__(forward_func, layer, device_ids, base=base, **options)
         if not isinstance(unwrap(forward_func), nn.Module):
             raise CAMError(
-                f"Guided CAM needs a torch.nn.Module, whose ReLUs it hooks, got {brief(forward_func)}; pass the module"
+                f"Guided CAM needs a torch.nn.Module, whose ReLU modules it hooks, got {brief(forward_func)}; "
+                "pass the module"
             )
 
     def explain(self, call: Call) -> Tensor:
         if any(isinstance(module, torch.jit.ScriptModule) for module in call.modules or ()):
-            raise CAMError("Guided CAM needs eager modules, got one in a script, whose ReLUs no hook reaches")
+            raise CAMError(
+                "Guided CAM needs eager modules, got a scripted part, whose ReLUs no hook reaches; explain the network "
+                "before it was scripted"
+            )
         with running(call.modules) as stack, _NoFunctionalReLU(stack):
             call = call.resolved(call.output())
         maps, leaves = self.base.map_of(call), call.copied()
@@ -77,13 +89,13 @@ class GuidedCAM(WrappedCAM):
 
 
 def _guide(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-    """Let only what is positive go back through a ReLU."""
+    """Let only positive gradients pass back through a ReLU."""
     if isinstance(module, nn.ReLU) and isinstance(output, Tensor) and output.requires_grad:
         output.register_hook(torch.relu)
 
 
 class _NoFunctionalReLU(TorchFunctionMode):
-    """Raises where ReLU is called outside of ``nn.ReLU``.
+    """Raises a CAMError if ReLU is called outside of ``nn.ReLU``.
 
     Args:
         running: the modules that are running, innermost last.
@@ -94,11 +106,11 @@ class _NoFunctionalReLU(TorchFunctionMode):
         self._running = running
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        inner = self._running[-1] if self._running else None  # None in a target, whose ReLU is not the model's
+        inner = self._running[-1] if self._running else None  # None in a target function, whose ReLU is not the model's
         is_relu = getattr(func, "__name__", "").split(".")[0].strip("_") == "relu"
         if is_relu and inner is not None and not isinstance(inner, nn.ReLU):
             raise CAMError(
-                f"Guided CAM needs every ReLU to be a module, which a hook reaches, got a ReLU that is called as a "
-                f"function in {type(inner).__name__}; replace it by nn.ReLU, or explain with the map alone"
+                "Guided CAM needs every ReLU to be a module, which a hook can reach, got a ReLU that is called as a "
+                f"function in {type(inner).__name__}; replace it by nn.ReLU, or use the base alone"
             )
         return func(*args, **(kwargs or {}))

@@ -22,18 +22,24 @@ Fusion = Literal["max", "mean"]
 
 @register
 class MultiLayerCAM(WrappedCAM):
-    """Fuse the maps of several layers, each scaled to [0, 1], at the size of the largest.
+    """Shows what the base finds in several layers, in one map.
 
-    Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l norm(up(M_l)), or the mean over l.
+    Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l up(norm(M_l)), or the mean over l. The
+    map lies in [0, 1] and is as large as the largest M_l.
 
     Args:
         base: the method that explains each layer.
-        layers: modules or names; None is the last layer of each size that the network has, three at most.
+        layers: modules or names; None takes the last layer of each size of map in the network, at most three.
         fusion: "max" or "mean".
         **options: see :class:`WrappedCAM`.
 
     Raises:
-        CAMError: ``layers`` is empty, or none are found.
+        CAMError: ``layers`` is empty or not a list, a layer is not found, or ``fusion`` is not one of its choices.
+
+    Example::
+
+        cam = cc.MultiLayerCAM(model, layers=["layer2", "layer4"])
+        maps = cam.attribute(images, labels)  # as large as the map of layer2, in [0, 1]
     """
 
     paper = Paper(
@@ -59,11 +65,11 @@ class MultiLayerCAM(WrappedCAM):
         super().__init__(forward_func, layer, device_ids, base=base, **options)
         check_choice("fusion", fusion, Fusion)
         if isinstance(layers, str | nn.Module):
-            raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}")
+            raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}; put it in a list")
         if layers is not None and not layers:
-            raise CAMError("layers must name at least one layer, got none")
+            raise CAMError("layers must name at least one layer, got none; layers=None finds some")
         chosen = [self.layer] if layers is None and self.layer is not None else layers
-        self.layers = None if chosen is None else [named_layer(forward_func, one) for one in chosen]
+        self.layers = None if chosen is None else [named_layer(forward_func, layer_) for layer_ in chosen]
         self.fusion = fusion
         self.found_layers: list[nn.Module] | None = None
 
@@ -72,7 +78,7 @@ class MultiLayerCAM(WrappedCAM):
         if layers is None:
             layers = self.found_layers = find_layers(call.network, call.output, call.inputs[0].ndim, 3)
         first, maps = self.base.layer, []
-        try:  # no other thread sees a layer of ours in the base, since this one has its turn
+        try:  # no other thread sees the base with a changed layer, as explanations of one model wait for each other
             for layer in layers:
                 self.base.layer = layer
                 found = self.base.map_of(call)

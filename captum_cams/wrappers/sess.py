@@ -21,22 +21,31 @@ Fusion = Literal["mean", "max"]
 
 @register
 class SESS(VariantsCAM):
-    """Fuse the maps of windows that slide over the image at several scales; at the input's size.
+    """Shows what the base finds in windows that slide over the image at several scales.
 
-    Tursun et al. 2022, section 3: each window's map, scaled to [0, 1], is weighted by the window's class probability
-    over the largest one and placed back; a pixel gets the mean over the maps that are not zero there (or their
-    maximum), smoothed by a Gaussian, 11 pixels, σ 5.
+    Tursun et al. 2022, section 3: the map of each window is scaled to [0, 1], multiplied by the window's class
+    probability, divided by the largest one, and placed on the image; a pixel gets the mean of the maps that are not
+    zero there (or their maximum), smoothed by a Gaussian of 11 pixels, σ 5. The map is as large as the image, N×1×H×W,
+    with values in [0, 1].
+
+    In the cost, ``windows`` is the number of all windows and ``kept`` the number of those that are explained.
 
     Args:
-        scales: how often the image is enlarged, the image itself included.
-        step: pixels that its sides grow by from one scale to the next.
-        drop: share of windows with the lowest probability that are not explained. The first is 0.9, as windows here
-            are as few as cover the image, side by side or overlapping evenly.
+        scales: number of sizes of the image, at least 1; the first one is its own size.
+        step: pixels by which the sides grow from one size to the next, at least 1.
+        drop: share of the windows, 0 ≤ drop < 1, that are not explained: those with the lowest class probability.
+            Windows are as few as cover the image, side by side or overlapping evenly.
         fusion: "mean" or "max".
         **options: see :class:`VariantsCAM`.
 
     Raises:
-        CAMError: ``drop`` is not in [0, 1), or a score that is taken as it is is negative.
+        CAMError: ``scales`` or ``step`` is not a positive integer, ``drop`` is not in [0, 1), or ``fusion`` is not one
+            of its choices; in a call, if the score of a window is negative.
+
+    Example::
+
+        cam = cc.SESS(model, "layer4", base="gradcam", scales=2)
+        maps = cam.attribute(images, labels)  # 2×1×64×64, in [0, 1]
     """
 
     paper = Paper(
@@ -67,7 +76,7 @@ class SESS(VariantsCAM):
         check_at_least("step", step, 1)
         check_choice("fusion", fusion, Fusion)
         if not 0 <= drop < 1:
-            raise CAMError(f"drop must lie in 0 ≤ drop < 1, got {drop!r}")
+            raise CAMError(f"drop must be at least 0 and below 1, got {drop!r}; drop=0 explains every window")
         self.scales, self.step, self.drop, self.fusion = scales, step, drop, fusion
 
     def combine(self, call: Call) -> Tensor:
@@ -92,8 +101,8 @@ class SESS(VariantsCAM):
         scores = torch.cat([cut([windows[i] for i in part]).probabilities() for part in parts])
         if bool((scores < 0).any()):
             raise CAMError(
-                f"SESS weighs windows by scores that are not negative, got {float(scores.min()):.3g} from a target "
-                "or task that takes them as they are; pass a function that ends in a sigmoid, softmax or exp"
+                f"SESS weighs windows by scores, which must not be negative, got {float(scores.min()):.3g} from a "
+                "target or task without probabilities; pass a function that ends in a sigmoid, softmax or exp"
             )
         kept = scores.argsort(descending=True, stable=True)[: max(1, round(len(windows) * (1 - self.drop)))].tolist()
         total, count = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, :1])
@@ -109,7 +118,7 @@ class SESS(VariantsCAM):
 
 
 def _starts(side: int, growth: int) -> list[int]:
-    """Where windows of ``side`` begin on ``side + growth``: as few as cover it, evenly."""
+    """Return where windows of ``side`` begin on ``side + growth`` pixels: as few as cover them, evenly spaced."""
     number = ceil((side + growth) / side)
     return [round(i * growth / max(number - 1, 1)) for i in range(number)]
 
@@ -120,7 +129,7 @@ def _grown(image: Tensor, growth: int) -> Tensor:
 
 
 def _placed(window: Tensor, growth: int, top: int, left: int) -> Tensor:
-    """A window's map on the whole image, which is brought back to its own size."""
+    """Put the map of a window on the enlarged image and resize the result to the image's own size."""
     height, width = window.shape[2:]
     whole = window.new_zeros(1, 1, height + growth, width + growth)
     whole[:, :, top : top + height, left : left + width] = window
