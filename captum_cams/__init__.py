@@ -1,111 +1,72 @@
-"""Class activation maps as Captum layer attributions."""
+"""Class activation maps as Captum layer attributions.
 
-from captum_cams import methods, wrappers
-from captum_cams.bases.attribution import CAMAttribution
-from captum_cams.bases.input_mask import InputMaskCAM
-from captum_cams.bases.output_relevance import OutputRelevance
-from captum_cams.bases.perturbed import PerturbedCAM
-from captum_cams.bases.spatial import SpatialCAM, WeightedCAM
-from captum_cams.bases.variants import VariantsCAM
-from captum_cams.bases.wrapped import WrappedCAM
-from captum_cams.cost import Cost
-from captum_cams.engine.layout import CHANNELS_LAST, Layout, tokens
-from captum_cams.errors import CAMError
-from captum_cams.methods.ablationcam import AblationCAM
-from captum_cams.methods.cam import CAM
-from captum_cams.methods.cameras import CAMERAS
-from captum_cams.methods.centre import Centre
-from captum_cams.methods.clrp import CLRP
-from captum_cams.methods.constant import Constant
-from captum_cams.methods.eigencam import EigenCAM
-from captum_cams.methods.fdcam import FDCAM
-from captum_cams.methods.gradcam import GradCAM
-from captum_cams.methods.gradcamplusplus import GradCAMPlusPlus
-from captum_cams.methods.groupcam import GroupCAM
-from captum_cams.methods.hirescam import HiResCAM
-from captum_cams.methods.integratedgradcam import IntegratedGradCAM
-from captum_cams.methods.iscam import ISCAM
-from captum_cams.methods.layercam import LayerCAM
-from captum_cams.methods.liftcam import LIFTCAM
-from captum_cams.methods.lrp import LRP
-from captum_cams.methods.lrpcam import LRPCAM
-from captum_cams.methods.random import Random
-from captum_cams.methods.reciprocam import ReciproCAM
-from captum_cams.methods.relevancecam import RelevanceCAM
-from captum_cams.methods.rise import RISE
-from captum_cams.methods.scorecam import ScoreCAM
-from captum_cams.methods.sglrp import SGLRP
-from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus
-from captum_cams.methods.sscam import SSCAM
-from captum_cams.methods.xgradcam import XGradCAM
-from captum_cams.paper import Paper
-from captum_cams.registry import create, names, register
-from captum_cams.relevance.propagation import Propagation
-from captum_cams.relevance.rules import ZBetaRule, ZPlusRule
-from captum_cams.wrappers.augmentedcam import AugmentedCAM, Transformation
-from captum_cams.wrappers.fgcam import FGCAM
-from captum_cams.wrappers.guidedcam import GuidedCAM
-from captum_cams.wrappers.jittercam import JitterCAM
-from captum_cams.wrappers.multilayercam import MultiLayerCAM
-from captum_cams.wrappers.sess import SESS
+This package has the methods, the wrappers, and the base classes that a new method extends. :func:`create` makes an
+explainer from its name. :mod:`captum_cams.metrics` measures maps, and :mod:`captum_cams.visual` draws them; both have
+to be imported by their own names.
+
+Example::
+
+    from captum_cams import visual
+
+    maps = cc.FDCAM(model, "layer4").attribute(images)
+    pictures = visual.overlay(visual.displayable(images), maps)
+"""
+
+from captum_cams import methods as methods
+from captum_cams import wrappers as wrappers
+from captum_cams.bases.attribution import CAMAttribution as CAMAttribution
+from captum_cams.bases.input_mask import InputMaskCAM as InputMaskCAM
+from captum_cams.bases.output_relevance import OutputRelevance as OutputRelevance
+from captum_cams.bases.perturbed import PerturbedCAM as PerturbedCAM
+from captum_cams.bases.spatial import SpatialCAM as SpatialCAM
+from captum_cams.bases.spatial import WeightedCAM as WeightedCAM
+from captum_cams.bases.variants import VariantsCAM as VariantsCAM
+from captum_cams.bases.wrapped import WrappedCAM as WrappedCAM
+from captum_cams.cost import Cost as Cost
+from captum_cams.engine.layout import CHANNELS_LAST as CHANNELS_LAST
+from captum_cams.engine.layout import Layout as Layout
+from captum_cams.engine.layout import tokens as tokens
+from captum_cams.errors import CAMError as CAMError
+from captum_cams.methods.ablationcam import AblationCAM as AblationCAM
+from captum_cams.methods.cam import CAM as CAM
+from captum_cams.methods.cameras import CAMERAS as CAMERAS
+from captum_cams.methods.centre import Centre as Centre
+from captum_cams.methods.clrp import CLRP as CLRP
+from captum_cams.methods.constant import Constant as Constant
+from captum_cams.methods.eigencam import EigenCAM as EigenCAM
+from captum_cams.methods.fdcam import FDCAM as FDCAM
+from captum_cams.methods.gradcam import GradCAM as GradCAM
+from captum_cams.methods.gradcamplusplus import GradCAMPlusPlus as GradCAMPlusPlus
+from captum_cams.methods.groupcam import GroupCAM as GroupCAM
+from captum_cams.methods.hirescam import HiResCAM as HiResCAM
+from captum_cams.methods.integratedgradcam import IntegratedGradCAM as IntegratedGradCAM
+from captum_cams.methods.iscam import ISCAM as ISCAM
+from captum_cams.methods.layercam import LayerCAM as LayerCAM
+from captum_cams.methods.liftcam import LIFTCAM as LIFTCAM
+from captum_cams.methods.lrp import LRP as LRP
+from captum_cams.methods.lrpcam import LRPCAM as LRPCAM
+from captum_cams.methods.random import Random as Random
+from captum_cams.methods.reciprocam import ReciproCAM as ReciproCAM
+from captum_cams.methods.relevancecam import RelevanceCAM as RelevanceCAM
+from captum_cams.methods.rise import RISE as RISE
+from captum_cams.methods.scorecam import ScoreCAM as ScoreCAM
+from captum_cams.methods.sglrp import SGLRP as SGLRP
+from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
+from captum_cams.methods.sscam import SSCAM as SSCAM
+from captum_cams.methods.xgradcam import XGradCAM as XGradCAM
+from captum_cams.paper import Paper as Paper
+from captum_cams.registry import create as create
+from captum_cams.registry import names as names
+from captum_cams.registry import register as register
+from captum_cams.relevance.propagation import Propagation as Propagation
+from captum_cams.relevance.rules import ZBetaRule as ZBetaRule
+from captum_cams.relevance.rules import ZPlusRule as ZPlusRule
+from captum_cams.wrappers.augmentedcam import AugmentedCAM as AugmentedCAM
+from captum_cams.wrappers.augmentedcam import Transformation as Transformation
+from captum_cams.wrappers.fgcam import FGCAM as FGCAM
+from captum_cams.wrappers.guidedcam import GuidedCAM as GuidedCAM
+from captum_cams.wrappers.jittercam import JitterCAM as JitterCAM
+from captum_cams.wrappers.multilayercam import MultiLayerCAM as MultiLayerCAM
+from captum_cams.wrappers.sess import SESS as SESS
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "CAM",
-    "CAMERAS",
-    "CHANNELS_LAST",
-    "CLRP",
-    "FDCAM",
-    "FGCAM",
-    "ISCAM",
-    "LIFTCAM",
-    "LRP",
-    "LRPCAM",
-    "RISE",
-    "SESS",
-    "SGLRP",
-    "SSCAM",
-    "AblationCAM",
-    "AugmentedCAM",
-    "CAMAttribution",
-    "CAMError",
-    "Centre",
-    "Constant",
-    "Cost",
-    "EigenCAM",
-    "GradCAM",
-    "GradCAMPlusPlus",
-    "GroupCAM",
-    "GuidedCAM",
-    "HiResCAM",
-    "InputMaskCAM",
-    "IntegratedGradCAM",
-    "JitterCAM",
-    "LayerCAM",
-    "Layout",
-    "MultiLayerCAM",
-    "OutputRelevance",
-    "Paper",
-    "PerturbedCAM",
-    "Propagation",
-    "Random",
-    "ReciproCAM",
-    "RelevanceCAM",
-    "ScoreCAM",
-    "SmoothGradCAMPlusPlus",
-    "SpatialCAM",
-    "Transformation",
-    "VariantsCAM",
-    "WeightedCAM",
-    "WrappedCAM",
-    "XGradCAM",
-    "ZBetaRule",
-    "ZPlusRule",
-    "create",
-    "methods",
-    "names",
-    "register",
-    "tokens",
-    "wrappers",
-]

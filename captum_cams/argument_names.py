@@ -1,4 +1,4 @@
-"""How explainers are made and called: names of arguments are checked, and those of other libraries translated."""
+"""Check the names of arguments, and translate the names that other libraries use."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ _OF_ALL = ("forward_func", "layer", "device_ids")
 
 _MODEL = "here it is called forward_func and comes first: GradCAM(model)"
 _LAYER = "here it is called layer: one module, or its dotted name; several: MultiLayerCAM(model, layers=[…])"
-_PLACE = "the maps are made where the model and the images are: model.to(device), images.to(device)"
-_IN_THE_CALL = "it belongs to the call: attribute(images, target)"
+_PLACE = "the maps are on the device of the model and the images: call model.to(device) and images.to(device)"
+_IN_THE_CALL = "pass it to the call instead: attribute(images, target)"
 _IMAGES = "here they are called inputs and come first: attribute(images)"
-_TARGET = "here it is called target: a class, or one for each image in a list or a tensor"
-_CHUNK = "here it is called perturbations_per_eval, which the methods have that run changed images"
+_TARGET = "here it is called target: one class, or a list or a tensor with a class for each image"
+_CHUNK = "here it is called perturbations_per_eval; only methods that run the model on changed images have it"
 
-# What pytorch-grad-cam, TorchCAM and Captum call the arguments of their constructors, and of their calls.
+# The names of arguments in pytorch-grad-cam, TorchCAM and Captum, each with its name here.
 OF_CONSTRUCTORS = {
     **dict.fromkeys(("model", "net", "network"), _MODEL),
     **dict.fromkeys(("target_layers", "target_layer", "target_layer_names", "conv_layer", "layers"), _LAYER),
@@ -29,23 +29,23 @@ OF_CONSTRUCTORS = {
     **dict.fromkeys(("target", "targets", "inputs", "input_tensor"), _IN_THE_CALL),
     **dict.fromkeys(("batch_size", "internal_batch_size"), _CHUNK),
     "reshape_transform": 'here it is called reshape: "tokens" for ViT, "channels_last" for Swin, or a function',
-    "input_shape": "no shape is needed, since the layer is found in the first call",
+    "input_shape": "it is not needed, because the first call finds the layer",
 }
 OF_CALLS = {
     **dict.fromkeys(("input_tensor", "input", "images", "image", "x"), _IMAGES),
     **dict.fromkeys(("targets", "target_category", "class_idx", "class_index", "label", "labels"), _TARGET),
-    **dict.fromkeys(("batch_size", "internal_batch_size"), _CHUNK + "; it belongs to the constructor"),
-    "eigen_smooth": "the first principal component of the activations is EigenCAM's map",
-    "aug_smooth": "the mean over changed images is AugmentedCAM(model, base=…)",
+    **dict.fromkeys(("batch_size", "internal_batch_size"), _CHUNK + "; pass it to the constructor"),
+    "eigen_smooth": "EigenCAM gives the first principal component of the activations",
+    "aug_smooth": "AugmentedCAM(model, base=…) gives the mean over changed images",
     "relu": "here it is called relu_attributions",
 }
 
 
 class Called:
-    """What a constructor's arguments, a call and a ``with`` mean to an explainer."""
+    """Checks the options of a constructor, and says what to use instead of calling the explainer itself."""
 
     wraps: ClassVar[bool] = False
-    """Whether the class explains with another explainer, its ``base``."""
+    """Whether the class is a wrapper, which takes another explainer as its ``base``."""
 
     def __new__(cls: type[_Self], *args: Any, **options: Any) -> _Self:
         known = (*options_of(cls), *_OF_ALL)
@@ -55,13 +55,13 @@ class Called:
         return super().__new__(cls)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Say what to call.
+        """Say which method to call instead.
 
         Raises:
             CAMError: always.
         """
         raise CAMError(
-            "an explainer is no function: call .attribute(images, target) for maps at the layer's size, or "
+            "an explainer is not a function: call .attribute(images, target) for maps at the layer's size, or "
             ".heatmap(images, target) for maps in [0, 1] at the images' size"
         )
 
@@ -69,14 +69,14 @@ class Called:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """There is nothing to give back: hooks live for one call."""
+        """Do nothing, because every call removes its own hooks."""
 
 
 def options_of(cls: type) -> dict[str, Any]:
-    """The hyperparameters of a class, with their defaults.
+    """Read the hyperparameters of a class, with their defaults, from its constructors.
 
-    They are the arguments of its constructor beside the model, the layer and ``device_ids``, and where it hands on
-    ``**options``, those of the classes that it extends.
+    They are the arguments except the model, the layer and ``device_ids``. If a constructor takes ``**options``, the
+    arguments of the classes that it extends are included.
     """
     found: dict[str, Any] = {}
     for base in cls.__mro__:
@@ -90,7 +90,7 @@ def options_of(cls: type) -> dict[str, Any]:
 
 
 def check_kept(explainer: Called) -> None:
-    """Raise unless each hyperparameter is an attribute of the same name."""
+    """Raise an error unless each hyperparameter is an attribute of the same name."""
     for name in options_of(type(explainer)):
         if not hasattr(explainer, name):
             raise CAMError(
@@ -100,13 +100,13 @@ def check_kept(explainer: Called) -> None:
 
 
 def refuse_option(cls: type, name: str) -> NoReturn:
-    """Raise for an option that a class does not have, with near names or another library's translated."""
+    """Raise an error for an unknown option, with similar names or the translation from another library."""
     known = sorted(options_of(cls))
     raise CAMError(f'{cls.__name__} has no option "{name}"{_hint(name, known, OF_CONSTRUCTORS)}')
 
 
 def names_checked(foreign: Mapping[str, str]) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Decorate a function whose users may know its arguments by the ``foreign`` names."""
+    """Make a decorator that explains unknown arguments of a function, also those with a ``foreign`` name."""
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
         signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""What a method costs: how many runs of the model it takes to explain one image."""
+"""The cost of a method: how often the model runs to explain one image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Count:
-    """A number of runs that depends on named numbers: a sum of products, made with ``+`` and ``*``.
+    """A number of runs that depends on named numbers; ``+`` and ``*`` build it.
 
     Args:
-        terms: each a whole number and the names that it is multiplied by.
+        terms: the terms of the sum. Each is a whole number and the names that it is multiplied by.
 
-    Example:
+    Example::
+
+        >>> from captum_cams.cost import K
         >>> count = 1 + 2 * K
         >>> str(count), count.at({"K": 512})
         ('1 + 2K', 1025)
@@ -36,7 +38,13 @@ class Count:
     __rmul__ = __mul__
 
     def at(self, values: Mapping[str, Any]) -> int:
-        """The number itself, from a value for each name; a list or a tuple stands for its length.
+        """Compute the number from the values of the names.
+
+        Args:
+            values: a value for each name. A list or a tuple stands for its length.
+
+        Returns:
+            The number of runs.
 
         Raises:
             KeyError: a name has no value.
@@ -48,7 +56,7 @@ class Count:
 
 
 def named(name: str) -> Count:
-    """The number with this name: a hyperparameter of the class, or what its docstring explains."""
+    """Make a count of one name: a hyperparameter of the class, or a name that its docstring explains."""
     return Count(((1, (name,)),))
 
 
@@ -60,20 +68,22 @@ P = named("P")
 
 @dataclass(frozen=True)
 class Cost:
-    """Runs of the model that one image takes at most; its ``str`` is short, for lists.
+    """How often the model runs to explain one image, at most; ``print`` shows it in one line.
+
+    A count is a number, or a formula of K (channels of the layer), P (positions of the map) and hyperparameters.
 
     Args:
-        whole: forward passes of the whole model.
-        behind: forward passes of the part of the model behind the layer.
-        gradients: backward passes.
+        whole: the number of forward passes of the whole model.
+        behind: the number of forward passes of the part after the layer.
+        gradients: the number of backward passes.
         bases: how often a wrapper runs its base.
-        base: the cost of that base.
+        base: the cost of the base, if it is known.
 
-    Example:
-        >>> cost = Cost(behind=1 + 2 * K, gradients=1)
-        >>> print(cost)
-        1 + (1 + 2K) behind the layer + gradient
-        >>> cost.at({"K": 512})
+    Example::
+
+        >>> print(cc.FDCAM.cost)
+        1 + (1 + 2K) after the layer + gradient
+        >>> cc.FDCAM.cost.at({"K": 512})
         Cost(whole=1, behind=1025, gradients=1, bases=0, base=None)
     """
 
@@ -84,18 +94,27 @@ class Cost:
     base: Cost | None = None
 
     def over(self, base: Cost) -> Cost:
-        """The cost of a wrapper whose base has this cost."""
+        """Add the cost of the base to the cost of a wrapper."""
         return replace(self, base=base)
 
     def at(self, values: Mapping[str, Any]) -> Cost:
-        """The cost in numbers, that of the base included.
+        """Compute the cost in numbers; the cost of the base is included.
 
         Args:
-            values: of each name, such as ``{"K": 512, "P": 49} | explainer.hyperparameters``; those under "base" count
-                for the base.
+            values: a value for each name, such as ``{"K": 512, "P": 49} | explainer.hyperparameters``. The values under
+                "base" are used for the base.
+
+        Returns:
+            The cost, with whole numbers instead of formulas.
 
         Raises:
             KeyError: a name has no value.
+
+        Example::
+
+            >>> fdcam = cc.FDCAM(model, "layer4")
+            >>> fdcam.total_cost.at({"K": 32} | fdcam.hyperparameters).behind
+            65
         """
         whole, behind, gradients = (_count(one).at(values) for one in (self.whole, self.behind, self.gradients))
         if self.base is None:
@@ -108,7 +127,7 @@ class Cost:
         parts = [
             "" if self.whole == 0 else str(self.whole),
             _times(self.bases, base, " × "),
-            _times(self.behind, "behind the layer", " ", one="1 behind the layer"),
+            _times(self.behind, "after the layer", " ", one="1 after the layer"),
             _times(self.gradients, "gradient", " × "),
         ]
         return " + ".join(part for part in parts if part) or "0"
@@ -130,7 +149,7 @@ def _number(value: Any) -> int:
 
 
 def _product(factor: int, names: Sequence[str]) -> str:
-    """``2K``, ``K·samples`` and ``2·masks``, as papers write them."""
+    """Write a product as papers do: ``2K``, ``K·samples`` or ``2·masks``."""
     if not names:
         return str(factor)
     sign = "" if len(names[0]) == 1 else "·"

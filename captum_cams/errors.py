@@ -1,4 +1,4 @@
-"""The one exception of the package, and the checks that raise it."""
+"""The exception of the package, and the checks that raise it."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -12,31 +12,39 @@ _Value = TypeVar("_Value")
 
 
 class CAMError(ValueError):
-    """An explanation cannot be made; the message says what was expected, what came and what to do."""
+    """The error of this package: its message says what was expected, what came and what to do.
+
+    Example::
+
+        try:
+            cc.create("gradcamm", model)
+        except cc.CAMError as error:
+            print(error)  # unknown CAM "gradcamm"; did you mean "gradcam" …
+    """
 
 
 def shape_of(tensor: Tensor) -> str:
-    """The shape as the messages print it: ``8×512×7×7``."""
+    """Write a shape for a message: ``8×512×7×7``."""
     return "×".join(map(str, tensor.shape)) or "a scalar"
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """``; did you mean "fdcam"?`` for a misspelt name, or nothing."""
+    """Write ``; did you mean "fdcam"?`` for a misspelt name, or nothing if no known name is similar."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     return "; did you mean " + " or ".join(f'"{one}"' for one in close) + "?" if close else ""
 
 
 def lookup(kind: str, name: Any, known: Mapping[str, _Value], remedy: str = "") -> _Value:
-    """What ``known`` holds under this name.
+    """Find the value of a name that the user gave.
 
     Args:
-        kind: what the names stand for, as the message calls it: "preset".
+        kind: the kind of the value for the message, for example "preset".
         name: the name that the user gave.
-        known: every name that is allowed, with what it stands for.
-        remedy: what to do where no known name is near, instead of the list of all names.
+        known: every allowed name with its value.
+        remedy: the end of the message if no known name is similar; otherwise all names are listed.
 
     Raises:
-        CAMError: there is no such name; near names are listed.
+        CAMError: the name is not known.
     """
     if isinstance(name, str) and name in known:
         return known[name]
@@ -46,7 +54,7 @@ def lookup(kind: str, name: Any, known: Mapping[str, _Value], remedy: str = "") 
 
 
 def brief(value: Any) -> str:
-    """A value as the messages print it: what it is where its ``repr`` would fill the screen."""
+    """Write a value for a message, shortened if its ``repr`` is long."""
     if isinstance(value, Tensor):
         return f"a tensor {shape_of(value)}" if value.ndim else f"a tensor with {value.item()}"
     if isinstance(value, type):
@@ -61,7 +69,7 @@ def brief(value: Any) -> str:
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Raise unless ``value`` is one of ``choices``: a ``Literal`` type, or the keys of a table."""
+    """Raise an error unless ``value`` is one of ``choices``: a ``Literal`` type, or the keys of a table."""
     allowed = list(get_args(choices) or choices)
     if value not in allowed:
         hint = near(str(value), map(str, allowed))
@@ -69,14 +77,14 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
-    """Raise unless ``value`` is an integer of at least ``least``."""
+    """Raise an error unless ``value`` is an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         remedy = f"; pass int({name})" if isinstance(value, Integral) and int(value) >= least else ""
         raise CAMError(f"{name} must be an integer of at least {least}, got {brief(value)}{remedy}")
 
 
 def check_finite(what: str, tensor: Tensor) -> None:
-    """Raise if ``tensor`` holds NaN or Inf, and say which samples."""
+    """Raise an error if ``tensor`` contains NaN or Inf, and name the samples."""
     if torch.isfinite(tensor).all():
         return
     bad = [i for i, sample in enumerate(tensor) if not torch.isfinite(sample).all()]
@@ -89,7 +97,7 @@ def check_finite(what: str, tensor: Tensor) -> None:
 
 
 def check_tensor(name: str, value: Any, form: str) -> None:
-    """Raise unless ``value`` is a tensor; ``form`` is its shape in words."""
+    """Raise an error unless ``value`` is a tensor; ``form`` is the expected shape."""
     if isinstance(value, Tensor):
         return
     if hasattr(value, "__array_interface__"):

@@ -1,4 +1,4 @@
-"""What an explainer is made with: how it is read, shown and compared."""
+"""The hyperparameters of an explainer: how they are read, printed and compared."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,9 @@ from captum_cams.errors import CAMError, brief
 
 
 class Declared(Called):
-    """Gives an explainer its hyperparameters, a ``repr`` and equality.
+    """Gives an explainer ``hyperparameters``, a ``repr`` and equality.
 
-    The contract is scikit-learn's: each argument of a constructor beside the model and the layer is kept as an
+    The contract is the one of scikit-learn: a constructor keeps each argument, except the model and the layer, in an
     attribute of the same name.
     """
 
@@ -23,19 +23,19 @@ class Declared(Called):
 
     @property
     def given_layer(self) -> nn.Module | None:
-        """The layer that the explainer was made with; None if it finds the layer itself."""
+        """The layer that the user gave; None if the explainer searches for the layer."""
         return None if self.layer is self.found_layer else self.layer
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The arguments of the constructor beside the model and the layer, by name, as the explainer holds them now.
+        """The arguments of the constructor, except the model and the layer, with their present values.
 
-        The values can be compared and printed: a module is given by its dotted name in the model, tensors and arrays
-        as numbers, and the base of a wrapper as a dict of its class and of its own hyperparameters. A call of the
-        explainer changes nothing here.
+        The values can be compared and printed: modules are replaced by their dotted names in the model, tensors and
+        arrays by numbers, and the base of a wrapper by a dict of its class and its own hyperparameters. Explaining
+        images does not change them.
 
         Raises:
-            CAMError: a class keeps one of its arguments under no attribute of that name.
+            CAMError: the class does not keep an argument in an attribute of the same name.
         """
         check_kept(self)
         return {name: self._plain(getattr(self, name)) for name in options_of(type(self))}
@@ -50,12 +50,12 @@ class Declared(Called):
         return dotted(self.forward_func, value)
 
     def _held(self) -> dict[str, Any]:
-        """The hyperparameters, with the base of a wrapper itself."""
+        """The same values, but the base of a wrapper is the explainer itself."""
         held = {name: getattr(self, name, None) for name in options_of(type(self))}
         return {name: one if isinstance(one, Declared) else self._plain(one) for name, one in held.items()}
 
     def __repr__(self) -> str:
-        """The class with its layer and with what differs from an explainer that is made without arguments."""
+        """The class, the layer and the hyperparameters that differ from their defaults."""
         shown = {} if self.given_layer is None else {"layer": self._plain(self.given_layer)}
         held = self._held()
         if any(isinstance(one, Declared) for one in held.values()):
@@ -71,14 +71,14 @@ class Declared(Called):
             return {}
 
     def __eq__(self, other: object) -> bool:
-        """Whether the class, the model, the layer and all hyperparameters are the same."""
+        """Whether both explainers have the same class, model, layer and hyperparameters."""
         if type(other) is not type(self):
             return NotImplemented
         same = self.forward_func is other.forward_func and self.given_layer is other.given_layer
         return same and self._held() == other._held()
 
     def __hash__(self) -> int:
-        # Hyperparameters may be changed, and equal explainers have the class and the model in common.
+        # Hyperparameters may change later, so the hash uses the class and the model only.
         return hash((type(self), id(self.forward_func)))
 
 

@@ -1,4 +1,4 @@
-"""Operations on images and maps: scaling to [0, 1], resizing, and the blur that stands in for removed pixels."""
+"""Operations on images and maps: scaling to [0, 1], resizing, and blur."""
 
 from collections.abc import Sequence
 
@@ -8,23 +8,37 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 _ROUNDING = 4
-"""Steps of the float type, relative to the largest magnitude, that rounding alone puts between equal values."""
+"""How far rounding alone may move equal values apart, as a multiple of ε and of the largest magnitude."""
 
 
 def minmax(values: Tensor, dims: int | tuple[int, ...] = (-2, -1)) -> Tensor:
-    """Scale linearly to [0, 1] over ``dims``; values without spread give 0, never NaN.
+    """Scale values linearly to [0, 1]; constant values become 0, never NaN.
 
-    There is no spread where maximum and minimum differ by at most 4 ε of the larger magnitude, with ε of the float
-    type (1.2e-7 in float32): that much the rounding of one sum or one interpolation makes of equal values.
+    Values are constant if the maximum and the minimum differ by at most 4 ε of the larger magnitude, where ε is the
+    precision of the float type (1.2e-7 in float32). The rounding of a sum or of an interpolation can be that large.
+
+    Args:
+        values: a tensor of any shape.
+        dims: the dimensions over which the minimum and the maximum are taken.
+
+    Returns:
+        The scaled values, with the shape of ``values``.
     """
     low, spread = _low_and_spread(values, dims)
     return torch.where(spread > 0, (values - low) / spread.where(spread > 0, 1), 0)
 
 
 def upsample(maps: Tensor, size: Sequence[int], align_corners: bool = False, mode: str | None = None) -> Tensor:
-    """Resize N×K×h×w maps to N×K×H×W, bilinear (N×K×t linear, N×K×d×h×w trilinear) or by another ``mode``.
+    """Resize maps by linear interpolation; a constant map stays constant to the bit.
 
-    A map without spread, as in :func:`minmax`, is constant to the bit at every size.
+    Args:
+        maps: N×K×t, N×K×h×w or N×K×d×h×w.
+        size: the new size of the dimensions after the channels.
+        align_corners: whether the centres of the corner values, instead of their outer edges, keep their places.
+        mode: another mode of ``torch.nn.functional.interpolate``; None is linear, bilinear or trilinear.
+
+    Returns:
+        The maps N×K×``size``.
     """
     low, spread = _low_and_spread(maps, tuple(range(2, maps.ndim)))
     maps = maps.where(spread > 0, low)
@@ -36,9 +50,15 @@ def upsample(maps: Tensor, size: Sequence[int], align_corners: bool = False, mod
 
 
 def heat(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """Resize as :func:`upsample` does and scale each map to [0, 1]; a map without spread gives zeros.
+    """Resize each map and scale it to [0, 1], as heat maps are shown; a constant map becomes zero.
 
-    Whether a map has spread is decided at its own size.
+    Args:
+        maps: as in :func:`upsample`. A map counts as constant at its own size, before it is resized.
+        size: as in :func:`upsample`.
+        align_corners: as in :func:`upsample`.
+
+    Returns:
+        The maps N×K×``size``, in [0, 1].
     """
     dims = tuple(range(2, maps.ndim))
     return minmax(upsample(minmax(maps, dims), size, align_corners), dims)
@@ -53,6 +73,22 @@ def _low_and_spread(values: Tensor, dims: int | tuple[int, ...]) -> tuple[Tensor
 
 
 def blur(images: Tensor, kernel_size: int = 51, sigma: float = 50.0) -> Tensor:
-    """Gaussian blur with reflected borders; on small images the kernel shrinks to what reflection allows."""
+    """Blur images with a Gaussian kernel, for example to replace the pixels that a metric deletes.
+
+    The borders are reflected. On small images the kernel shrinks to the largest size that reflection allows.
+
+    Args:
+        images: N×C×H×W.
+        kernel_size: width and height of the kernel in pixels, an odd number.
+        sigma: standard deviation of the kernel in pixels.
+
+    Returns:
+        The blurred images N×C×H×W.
+
+    Example::
+
+        blurred = metrics.blur(images, kernel_size=11, sigma=5.0)
+        assert blurred.shape == images.shape
+    """
     sizes = [min(kernel_size, 2 * side - 1) for side in reversed(images.shape[-2:])]
     return gaussian_blur(images, sizes, [sigma, sigma])

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method was published; its ``str`` is a short citation such as ``Selvaraju et al., ICCV 2017``.
+    """The publication of a method; ``print`` shows a short citation.
 
     Args:
-        authors: family names, with "et al." after the first of three or more.
-        title: of the paper.
-        venue: the conference or the journal, in short, or "arXiv".
-        year: of the publication.
-        url: where the paper can be read.
+        authors: the family names. With three or more authors, the first name and "et al.".
+        title: the title of the paper.
+        venue: the short name of the conference or the journal, or "arXiv".
+        year: the year of the publication.
+        url: an address where the paper can be read.
 
-    Example:
-        >>> str(Paper("Zhou et al.", "Learning Deep Features", "CVPR", 2016, "https://arxiv.org/abs/1512.04150"))
-        'Zhou et al., CVPR 2016'
+    Example::
+
+        >>> print(cc.GradCAM.paper)
+        Selvaraju et al., ICCV 2017
     """
 
     authors: str

@@ -1,4 +1,4 @@
-"""Explainers by name."""
+"""The explainers by their names."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ _classes: dict[str, type[Any]] = {}
 _Class = TypeVar("_Class", bound=type[Called])
 
 
-# What other libraries call the methods that are here, and where those are that are not.
+# The names that other libraries give to our methods, and where users find methods that we do not have.
 _ELSEWHERE = {
     "gradcampp": "gradcamplusplus",
     "smoothgradcampp": "smoothgradcamplusplus",
@@ -27,12 +27,12 @@ _ELSEWHERE = {
     "guidedgradcam": "guidedcam",
 }
 _ABSENT = {
-    "fullgrad": "it is no class activation map; pytorch-grad-cam has FullGrad, and Captum other methods of its kind",
-    "eigengradcam": "eigencam takes the first principal component of the activations alone",
-    "gradcamelementwise": "hirescam multiplies elementwise, and layercam with the positive gradients alone",
-    "kpcacam": "eigencam takes the principal component without a kernel",
+    "fullgrad": "it is no class activation map; pytorch-grad-cam has FullGrad, and Captum has similar methods",
+    "eigengradcam": "eigencam is the closest method here; it uses the first principal component of the activations",
+    "gradcamelementwise": "hirescam multiplies elementwise, and layercam does so with the positive gradients only",
+    "kpcacam": "eigencam is the closest method here; it uses the principal component without a kernel",
     **{
-        name.lower(): f"it is no class activation map; captum.attr.{name} is it"
+        name.lower(): f"it is no class activation map; use captum.attr.{name}"
         for name in (
             *("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift"),
             *("DeepLiftShap", "GradientShap", "Occlusion", "FeatureAblation", "ShapleyValueSampling", "Lime"),
@@ -43,16 +43,35 @@ _ABSENT = {
 
 
 def register(cls: _Class) -> _Class:
-    """Class decorator: make the class known under its own name in lower case.
+    """Make a class of explainers known by its name in lower case, as a class decorator.
+
+    :func:`names`, :func:`create`, the callback, ``evaluate`` and the command line then know the class. The same class
+    may be registered again, as notebooks do.
+
+    Args:
+        cls: a class without abstract methods that extends :class:`CAMAttribution`. Its ``cost`` is a :class:`Cost`, its
+            ``paper`` a :class:`Paper` or None. Its constructor takes the model and the layer, and every hyperparameter
+            by keyword only, and keeps each in an attribute of the same name.
+
+    Returns:
+        The class, unchanged.
 
     Raises:
-        CAMError: it is no finished class of an explainer, its ``cost`` is no :class:`Cost`, its ``paper`` neither a
-            :class:`Paper` nor None, its constructor does not take the model and the layer, an argument of that is not
-            keyword-only or kept under no attribute of its name, or the name of the class belongs to another one. The
-            same class may be registered again, as notebooks do.
+        CAMError: the class does not fulfil one of these conditions, or another class has its name.
+
+    Example::
+
+        @cc.register
+        class MeanActivation(cc.WeightedCAM):
+            cost = cc.Cost()
+
+            def weights(self, seen):
+                return seen.activation.flatten(2).mean(2)
+
+        maps = cc.create("meanactivation", model, "layer4").attribute(images)
     """
     if not isinstance(cls, type) or not issubclass(cls, Called):
-        raise CAMError(f"register takes a class that extends SpatialCAM or WeightedCAM, as GradCAM, got {brief(cls)}")
+        raise CAMError(f"register needs a class that extends SpatialCAM or WeightedCAM, like GradCAM, got {brief(cls)}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise CAMError(f"{cls.__name__} must define {', '.join(missing)} before it is registered")
     _check_constants(cls)
@@ -71,7 +90,7 @@ def _check_constants(cls: type[Any]) -> None:
     cost, paper = getattr(cls, "cost", None), getattr(cls, "paper", None)
     if not isinstance(cost, Cost):
         raise CAMError(
-            f"{cls.__name__} must declare what an image costs, such as cost = Cost(gradients=1), got {brief(cost)}"
+            f"{cls.__name__} must declare its cost for one image, such as cost = Cost(gradients=1), got {brief(cost)}"
         )
     if not isinstance(paper, Paper | None):
         raise CAMError(
@@ -92,43 +111,53 @@ def _check_constructor(cls: type[Any]) -> None:
         one = signature.parameters.get(name)
         if one is not None and one.kind is not one.KEYWORD_ONLY:
             raise CAMError(
-                f"{cls.__name__} must take its argument {name} by name only; write a * before it in the constructor"
+                f"{cls.__name__} must take its argument {name} by name only, got an argument that also has a position; "
+                "write a * before it in the constructor"
             )
     try:
         made = cls(nn.Identity())
     except Exception:
-        return  # the class may refuse this model, as any other that it cannot explain
+        return  # the class may refuse a model that it cannot explain
     check_kept(made)
 
 
 def names() -> list[str]:
-    """The names of all explainers, sorted."""
+    """List the names of all explainers.
+
+    Returns:
+        The names, in alphabetical order.
+
+    Example::
+
+        >>> cc.names()[:3]
+        ['ablationcam', 'augmentedcam', 'cam']
+    """
     return sorted(_classes)
 
 
 def wrappers() -> list[str]:
-    """The names of the explainers that are built on another one, as in ``fgcam(scorecam)``."""
+    """List the names of the wrappers, which take a base: ``fgcam(scorecam)``."""
     return [name for name in names() if _classes[name].wraps]
 
 
 def lookup(name: str) -> type[Any]:
-    """The class with this name; ``Grad-CAM++`` is read as ``gradcamplusplus``.
+    """Find the class with this name; ``Grad-CAM++`` is read as ``gradcamplusplus``.
 
     Raises:
-        CAMError: there is no such explainer; near names are listed.
+        CAMError: no explainer has this name; the message lists similar names.
     """
     key = re.sub(r"[-_ ]", "", name.lower().replace("++", "plusplus"))
     key = _ELSEWHERE.get(key, key)
     if key in _ABSENT and key not in _classes:
         raise CAMError(f'unknown CAM "{name}"; {_ABSENT[key]}')
-    return errors.lookup("CAM", key, _classes, f"captum_cams.names() lists the {len(_classes)} that are here")
+    return errors.lookup("CAM", key, _classes, f"captum_cams.names() lists the {len(_classes)} known names")
 
 
 def canonical(name: str) -> str:
-    """The name as the registry spells it: ``fgcam(scorecam)`` for ``FG-CAM(Score-CAM)``.
+    """Spell a name as the registry does: ``fgcam(scorecam)`` for ``FG-CAM(Score-CAM)``.
 
     Raises:
-        CAMError: unknown name.
+        CAMError: no explainer has this name.
     """
     outer, inner = _split(name)
     return lookup(outer).__name__.lower() + ("" if inner is None else f"({canonical(inner)})")
@@ -136,7 +165,7 @@ def canonical(name: str) -> str:
 
 def _split(name: str) -> tuple[str, str | None]:
     if not isinstance(name, str):
-        raise CAMError(f'a CAM is made by its name first, then the model: create("gradcam", model), got {brief(name)}')
+        raise CAMError(f'create needs the name first, then the model: create("gradcam", model), got {brief(name)}')
     match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name.strip())
     if match is None:
         raise CAMError(f'a CAM\'s name must look like "gradcam" or "fgcam(gradcam)", got "{name}"')
@@ -145,12 +174,25 @@ def _split(name: str) -> tuple[str, str | None]:
 
 @names_checked(OF_CONSTRUCTORS)
 def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **options: Any) -> Any:
-    """The explainer ``name`` for a model, a :class:`CAMAttribution`; ``options`` are the hyperparameters of its class.
+    """Make an explainer from its name.
 
-    ``fgcam(scorecam)`` is FG-CAM over Score-CAM; each option goes to every class in the name that has it.
+    Args:
+        name: one of :func:`names`, or a wrapper with its base in brackets: ``fgcam(scorecam)`` is FG-CAM with Score-CAM
+            as its base.
+        forward_func: as in :class:`CAMAttribution`.
+        layer: as in :class:`CAMAttribution`.
+        **options: hyperparameters. Each option is passed to every class in the name that accepts it.
+
+    Returns:
+        The explainer, a :class:`CAMAttribution`.
 
     Raises:
-        CAMError: unknown name, a base for a class that takes none, or an option that no class in the name has.
+        CAMError: the name is unknown, a class in it takes no base, or no class in it accepts an option.
+
+    Example::
+
+        explainer = cc.create("fgcam(scorecam)", model, "layer4", denoising=True, softmax=False)
+        maps = explainer.attribute(images, labels)
     """
     outer, inner = _split(name)
     cls = lookup(outer)
@@ -162,7 +204,7 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
             refuse_option(cls, key)
         return cls(forward_func, layer=layer, **own)
     if not cls.wraps:
-        raise CAMError(f'{cls.__name__} is built on no other CAM, got "{name}"; there are {", ".join(wrappers())}')
+        raise CAMError(f'{cls.__name__} takes no base, got "{name}"; use one of the wrappers: {", ".join(wrappers())}')
     shared = {key: value for key, value in own.items() if key in _options_within(inner)}
     return cls(forward_func, base=create(inner, forward_func, layer, **shared, **rest), **own)
 

@@ -1,4 +1,7 @@
-"""Pictures: a heat map over an image, and a panel of many. The only file with numpy and matplotlib."""
+"""Draw maps over images, panels of several methods, and deletion and insertion curves.
+
+No other file of the package imports matplotlib or numpy.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -18,22 +21,34 @@ _CELL = 224  # pixels of one picture in a panel
 
 
 def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
-    """Images N×C×H×W as colours in [0, 1], N×3×H×W.
+    """Make images that a display can show from images that a model takes.
 
     Args:
-        images: one or three channels; of any other number the mean over channels is shown.
-        mean: of the normalisation that is undone, per channel, together with ``std``; without them each image is
-            scaled to its own range.
-        std: as ``mean``.
+        images: N×C×H×W. Images with three channels keep their colours; otherwise the mean over the channels is shown in
+            grey.
+        mean: the mean that the normalisation subtracted, one value for each channel. With ``mean`` and ``std``, the
+            normalisation is undone; without them, each image is scaled to its own minimum and maximum.
+        std: the standard deviation that the normalisation divided by, one value for each channel.
+
+    Returns:
+        The images N×3×H×W in [0, 1], on the CPU.
 
     Raises:
-        CAMError: not four axes, NaN or Inf, one of ``mean`` and ``std`` without the other, or of another length.
+        CAMError: the images do not have four dimensions or contain NaN or Inf, only one of ``mean`` and ``std`` is
+            given, or their length is not the number of channels.
+
+    Example::
+
+        from captum_cams import visual
+
+        shown = visual.displayable(images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        assert 0 <= shown.min() and shown.max() <= 1
     """
     check_tensor("images", images, "N×C×H×W")
     if images.ndim != 4:
         raise CAMError(f"images must be N×C×H×W, got {shape_of(images)}")
     if (mean is None) != (std is None):
-        raise CAMError("mean and std undo the normalisation together; pass both or neither")
+        raise CAMError("mean and std must be given together, got only one; pass both, or neither")
     check_finite("images", images)
     images = images.detach().float().cpu()
     if mean is not None and std is not None:
@@ -51,13 +66,27 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
 
 
 def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "turbo") -> Tensor:
-    """Heat maps over displayable images: N×3×H×W in [0, 1].
+    """Draw each map in colour over its image.
 
     Args:
-        images: N×3×H×W in [0, 1].
-        maps: N×h×w or N×1×h×w, resized and scaled to [0, 1] one by one.
-        alpha: weight of the colours against the image.
-        colormap: any of matplotlib's.
+        images: N×3×H×W in [0, 1], as :func:`displayable` makes them.
+        maps: N×h×w or N×1×h×w, of any size. Each map is resized to its image and scaled to [0, 1].
+        alpha: how much the colours cover the image, from 0 (the image alone) to 1 (the colours alone).
+        colormap: the name of a colour map of matplotlib.
+
+    Returns:
+        The pictures N×3×H×W in [0, 1], on the CPU.
+
+    Raises:
+        CAMError: the shapes do not fit, or the maps contain NaN or Inf.
+
+    Example::
+
+        from captum_cams import visual
+
+        maps = cc.GradCAM(model, "layer4").attribute(images)
+        pictures = visual.overlay(visual.displayable(images), maps)
+        assert pictures.shape == images.shape
     """
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     maps = maps[:, None] if maps.ndim == 3 else maps
@@ -78,20 +107,36 @@ def panel(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """One row per image: the image, one overlay per method, a caption below. H×W×3, uint8.
+    """Draw a picture that compares methods: a row for each image, and a column for each method.
+
+    A row shows the image, the map of each method over the image, and a caption below.
 
     Args:
-        images: N×C×H×W as the model saw them.
-        maps: method → maps, N×h×w or N×1×h×w.
-        captions: N lines.
-        mean: see :func:`displayable`.
-        std: see :func:`displayable`.
+        images: N×C×H×W, as the model takes them.
+        maps: the name of each method with its maps, N×h×w or N×1×h×w.
+        captions: one text for each image.
+        mean: as in :func:`displayable`.
+        std: as in :func:`displayable`.
+
+    Returns:
+        The picture H×W×3, with integers from 0 to 255.
+
+    Raises:
+        CAMError: ``maps`` is not a mapping, the number of captions is not the number of images, or images and maps do
+            not fit :func:`displayable` and :func:`overlay`.
+
+    Example::
+
+        from captum_cams import visual
+
+        maps = {name: cc.create(name, model, "layer4").attribute(images) for name in ("gradcam", "fdcam")}
+        picture = visual.panel(images, maps, captions=["first image", "second image"])
     """
     if not isinstance(maps, Mapping):
-        raise CAMError(f'maps must map a method\'s name to its maps, got {brief(maps)}; pass {{"gradcam": maps}}')
+        raise CAMError(f'maps must be a dict of methods with their maps, got {brief(maps)}; pass {{"gradcam": maps}}')
     shown = displayable(images, mean, std)
     if len(captions) != len(shown):
-        raise CAMError(f"captions must be one for each of {len(shown)} images, got {len(captions)}")
+        raise CAMError(f"captions must be {len(shown)} texts, one for each image, got {len(captions)}")
     columns = {"input": shown} | {name: overlay(shown, map_) for name, map_ in maps.items()}
     height, width = shown.shape[-2:]
     cell, whole = round(_CELL * height / width), len(columns) * _CELL
@@ -103,7 +148,7 @@ def panel(
     total = line + len(shown) * (cell + below)
     figure = Figure(figsize=(whole / 100, total / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
-    # One picture for all cells: an axes for each would take ten times as long.
+    # All cells are one picture, because separate axes would take ten times as long.
     drawn = np.full((total, whole, 3), 255, dtype=np.uint8)
     for column, (name, pictures) in enumerate(columns.items()):
         x = (column + 0.5) / len(columns)
@@ -121,11 +166,24 @@ def panel(
 
 
 def curves(curves: Mapping[str, tuple[Tensor, Tensor]], quantity: str = "probability") -> np.ndarray:
-    """Two plots, one above the other, of the deletion and of the insertion curve of each method. H×W×3, uint8.
+    """Draw the deletion curves of all methods, and their insertion curves below.
 
     Args:
-        curves: method → (deletion, insertion), each (steps + 1) probabilities over equal shares of the pixels.
-        quantity: what they are, if not probabilities.
+        curves: the name of each method with its deletion curve and its insertion curve. A curve has (steps + 1) values,
+            at equal distances from 0 to 100 % of the pixels.
+        quantity: the name of the values, for the vertical axes.
+
+    Returns:
+        The picture H×W×3, with integers from 0 to 255.
+
+    Example::
+
+        from captum_cams import visual
+
+        maps = cc.GradCAM(model, "layer4").attribute(images)
+        deletion = metrics.deletion_curve(model, images, maps).mean(0)
+        insertion = metrics.insertion_curve(model, images, maps).mean(0)
+        picture = visual.curves({"gradcam": (deletion, insertion)})
     """
     # Large letters: TensorBoard shows a figure at a third of its size.
     figure = Figure(figsize=(6.4, 9.6), dpi=100)

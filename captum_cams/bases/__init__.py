@@ -1,1 +1,1 @@
-"""The abstract classes that methods and wrappers extend."""
+"""The abstract classes that methods and wrappers extend, one file for each."""

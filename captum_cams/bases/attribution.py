@@ -1,4 +1,4 @@
-"""The abstract classes that every method extends, and the arguments that all of them share."""
+"""The abstract class that every method and every wrapper extends."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -27,35 +27,50 @@ Reshape = NamedLayout | Layout | Callable[[Tensor], Tensor] | None
 
 
 class CAMAttribution(LayerAttribution, Declared, ABC):
-    """A class activation map Φ(Σ_k C_k) from per-channel contributions C, N×K×h×w.
+    """The base class of all class activation maps: it checks the call, and its subclasses compute the map.
 
-    Instances hold hyperparameters and the layer, never tensors. Whatever happens in a call, the model is left
-    as it was: parameters, buffers, attributes, gradients, flags, hooks, random state.
+    A subclass writes :meth:`explain`, which gives the contributions C, N×K×h×w. The map is Φ(Σ_k C_k), with ReLU or the
+    identity for Φ; see :attr:`rectifies`. An instance keeps the layer and the hyperparameters, but no tensors.
 
-    Several threads may explain, predict and train at once. Explanations that share a module wait for one another, as do
-    all explanations of plain functions, whose modules are not known beforehand. While one thread explains a network,
-    another may predict with it if it is in eval mode and its forward keeps nothing; training it, moving it, or saving
-    it whole (not its state dict) has to wait until the explanation is over. A network with a compiled part makes all
-    compiled code of the process run eagerly meanwhile. A part of a network that runs in threads of its own is not seen.
+    A call leaves the model as it was, also if it raises an error: parameters, buffers, attributes, gradients, training
+    flags, hooks and the random state.
+
+    Several threads may explain, predict and train at the same time. Explanations of models that share a module wait for
+    one another. Explanations of plain functions always wait for one another, because their modules are not known. While
+    one thread explains a model, another thread may predict with it if the model is in eval mode and its forward pass
+    stores nothing. Another thread must not train the model, move it to another device, or save it as a whole until the
+    explanation is over; it may save the state dict. If a part of the model is compiled, all compiled code of the
+    process runs without compilation during the explanation. The library does not see parts of a model that run in
+    threads of their own.
 
     Args:
-        forward_func: the model, a module or any function of the inputs. A compiled or data-parallel model is
-            explained through the network inside it.
-        layer: a module, its dotted name, or None for the last feature layer with a spatial map, found in the
-            first call and named in a log line.
-        device_ids: for Captum's order of arguments; not needed here.
-        reshape: what makes a map N×K×h×w of the layer's output where that is none: "tokens" for ViT, "channels_last"
-            for Swin, a function, or a :class:`Layout`.
-        task: what the model's output means: "multiclass", "multilabel", "binary", "regression", or a function of the
-            output that gives scores; see :data:`captum_cams.engine.scores.Task`.
+        forward_func: the model: a module, or any function of the inputs. A compiled or data-parallel model is explained
+            through the module inside it.
+        layer: the layer to explain: a module, or its dotted name. With None, the first call takes the last feature
+            layer that has positions, and names it in a log message.
+        device_ids: accepted because Captum has this argument; not needed.
+        reshape: how the output of the layer becomes a map N×K×h×w, if it has another shape: "tokens" for ViT,
+            "channels_last" for Swin, a function, or a :class:`Layout`.
+        task: what the output of the model means: "multiclass", "multilabel", "binary", "regression", or a function that
+            makes scores from the output; see :data:`captum_cams.engine.scores.Task`.
+
+    Raises:
+        CAMError: the model is not callable, the layer is not in the model, ``reshape`` or ``task`` is unknown, or the
+            class has no such option.
+
+    Example::
+
+        explainer = cc.GradCAM(model, "layer4")
+        assert isinstance(explainer, cc.CAMAttribution)
+        print(explainer, explainer.hyperparameters)
     """
 
     rectifies: ClassVar[bool] = True
-    """Whether Φ is ReLU (otherwise the identity)."""
+    """Whether Φ is ReLU; otherwise it is the identity."""
     cost: ClassVar[Cost]
-    """What one image costs at most; that of a wrapper's base is not in it, see :attr:`total_cost`."""
+    """How often the model runs for one image, at most; without the base of a wrapper, see :attr:`total_cost`."""
     paper: ClassVar[Paper | None] = None
-    """Where the method was published."""
+    """The publication of the method."""
     layer: nn.Module | None
 
     def __init__(
@@ -70,46 +85,60 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         if not callable(forward_func) or isinstance(forward_func, CAMAttribution | type):
             if isinstance(forward_func, CAMAttribution):
                 kind = type(forward_func).__name__
-                remedy = f"the explainer {kind}; pass the model, and a base by name: FGCAM(model, base={kind}(model))"
+                remedy = f"the explainer {kind}; pass the model first, as in FGCAM(model, base={kind}(model))"
             else:
                 remedy = brief(forward_func) + (f"; pass {forward_func.__name__}()" if callable(forward_func) else "")
             raise CAMError(f"forward_func must be the model, a module or a function of the inputs, got {remedy}")
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
-        as_layout(reshape)  # raises where it is none
+        as_layout(reshape)  # raises an error if it is unknown
         self.reshape, self.task = reshape, check_task(task)
         self.found_layer: nn.Module | None = None
-        """The layer that the first call found, where none was given."""
+        """The layer that the first call found; None if the layer was given."""
 
     @property
     def layout(self) -> Layout | None:
-        """What ``reshape`` stands for."""
+        """The layout that ``reshape`` names; None if the output of the layer is a map already."""
         return as_layout(self.reshape)
 
     @property
     def total_cost(self) -> Cost:
-        """What one image costs at most, the base of a wrapper included."""
+        """How often the model runs for one image, at most; the base of a wrapper is included."""
         return self.cost
 
     @property
     def at_input_size(self) -> bool:
-        """Whether the map is as large as the image, whatever the layer."""
+        """Whether the map always has the size of the image."""
         return False
 
     @abstractmethod
     def explain(self, call: Call) -> Tensor:
-        """The contributions to the map of a call, N×K×h×w; a map without shares of channels is N×1×h×w."""
+        """Compute the contributions to the map; every method and every wrapper writes this in its own way.
+
+        Args:
+            call: the user's call: inputs, further arguments and target, already checked.
+
+        Returns:
+            The contributions N×K×h×w, or N×1×h×w if the map is not a sum over channels.
+        """
 
     def map_of(self, call: Call, relu_attributions: bool | None = None) -> Tensor:
-        """The map of a call, N×1×h×w: what :meth:`explain` gives, summed over channels and rectified.
+        """Make the map from the contributions of :meth:`explain`, as a wrapper needs it from its base.
+
+        Args:
+            call: the user's call, or the same call for other images.
+            relu_attributions: as in :meth:`attribute`.
+
+        Returns:
+            The sum of the contributions over the channels, N×1×h×w.
 
         Raises:
-            CAMError: the contributions have no positions, or their sum holds NaN or Inf.
+            CAMError: the contributions have no positions, or their sum contains NaN or Inf.
         """
         components = self.explain(call)
         if components.ndim < 3:
             raise CAMError(
-                f"a map needs positions beside the channels, got {shape_of(components)} for inputs without them; "
-                "contributions() gives one value per feature, and so do captum.attr's own methods"
+                f"a map needs contributions with positions, got {shape_of(components)} for inputs without positions; "
+                "call contributions() for one value per feature, or use a method of captum.attr"
             )
         summed = components.sum(1, keepdim=True)
         check_finite("the map", summed)
@@ -117,13 +146,13 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         return (summed.relu() if rectify else summed).contiguous()
 
     def map_size(self, call: Call) -> torch.Size:
-        """The size h×w of the maps of a call. Unless a class knows it better, one image is explained for it."""
+        """The size h×w of the maps of a call; if the class cannot tell it beforehand, one image is explained."""
         return self.map_of(call.rows(call.inputs[0][:1], [0])).shape[2:]
 
     def _answer(
         self, question: Callable[[Call], Tensor], inputs: Any, target: Any, extra: Any, at_input: bool
     ) -> Tensor:
-        """What a question about the user's call gives; the only place where a call is made, checked and guarded."""
+        """Make and check the user's call, and answer a question about it while the model is protected."""
         with recipes(self.forward_func, inputs, extra), untouched(self.forward_func) as modules:
             call = Call.of(self.forward_func, inputs, target, extra, at_input, task=self.task, modules=modules)
             first, *others = map(question, call.parts())
@@ -137,7 +166,25 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
     ) -> Tensor:
-        """The map before it is summed over channels and rectified, N×K×h×w; arguments as in :meth:`attribute`."""
+        """Compute the share of each channel in the map, before the sum over channels and the ReLU.
+
+        Args:
+            inputs: as in :meth:`attribute`.
+            target: as in :meth:`attribute`.
+            additional_forward_args: as in :meth:`attribute`.
+            attribute_to_layer_input: as in :meth:`attribute`.
+
+        Returns:
+            The contributions N×K×h×w, with positive and negative values; N×1×h×w if the map is not a sum over channels.
+
+        Raises:
+            CAMError: for the same reasons as :meth:`attribute`.
+
+        Example::
+
+            shares = cc.GradCAM(model, "layer4").contributions(images, labels)
+            strongest = shares.sum((2, 3)).argmax(1)  # the channel that speaks most for the class, for each image
+        """
         return self._answer(self.explain, inputs, target, additional_forward_args, attribute_to_layer_input)
 
     @log_usage()
@@ -150,23 +197,33 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         attribute_to_layer_input: bool = False,
         relu_attributions: bool | None = None,
     ) -> Tensor:
-        """The class activation map at the layer's size, N×1×h×w, as Captum's ``LayerGradCam`` returns it.
+        """Explain a batch: compute the class activation map of each sample at the size of the layer.
 
         Args:
-            inputs: N×C×H×W, or a tuple of tensors with one batch size.
-            target: what to explain, in any of Captum's forms; None is the class with the highest score. A function
-                is called with the model's output for any number of rows and scores each row on its own, as
-                ``lambda output: output[:, 3] - output[:, 5]``. What differs from sample to sample (labels, weights
-                or boxes of the batch) takes a list of functions, one per sample.
-            additional_forward_args: further arguments of the model; tensors with N rows belong to the samples.
-            attribute_to_layer_input: explain the layer's input instead of its output.
-            relu_attributions: True keeps positive values only, False gives the signed map, None is as the
-                method's paper has it.
+            inputs: the images N×C×H×W, or a tuple of tensors with N rows that begins with the images.
+            target: the class to explain, in any form that Captum takes: one index for the whole batch, or a list or a
+                tensor with one index for each sample. None is the class with the highest score. A function gets the
+                output of the model, for any number of rows, and must score each row on its own, for example
+                ``lambda output: output[:, 3] - output[:, 5]``. If the score needs something that differs between the
+                samples (labels, weights, boxes), pass a list with one function for each sample.
+            additional_forward_args: further arguments of the model; a tensor with N rows is split with the samples.
+            attribute_to_layer_input: explain the input of the layer instead of its output.
+            relu_attributions: True keeps the positive values only, False gives the signed map, and None does what the
+                paper of the method does.
+
+        Returns:
+            The maps N×1×h×w, as Captum's ``LayerGradCam`` returns them. The values are not scaled: they are 0 or
+            greater if the method rectifies its map, and have both signs otherwise.
 
         Raises:
-            CAMError: the layer is not found or gives no N×K×h×w map, the target does not fit the output or is a
-                function that does not score each row on its own, the batch is empty, or activations, scores or
-                gradients hold NaN or Inf.
+            CAMError: the layer is not found or its output is not a map, the target does not fit the output, a function
+                as the target does not score each row on its own, the batch is empty, or activations, scores or
+                gradients contain NaN or Inf.
+
+        Example::
+
+            maps = cc.GradCAM(model, "layer4").attribute(images, labels)
+            assert maps.shape[:2] == (2, 1)
         """
         question = partial(self.map_of, relu_attributions=relu_attributions)
         return self._answer(question, inputs, target, additional_forward_args, attribute_to_layer_input)
@@ -175,7 +232,24 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     def heatmap(
         self, inputs: Tensor | tuple[Tensor, ...], target: Any = None, additional_forward_args: Any = None
     ) -> Tensor:
-        """The map at the size of the first input, N×H×W in [0, 1]; a constant map gives zeros."""
+        """Explain a batch and give each map at the size of its image, scaled for display.
+
+        Args:
+            inputs: as in :meth:`attribute`.
+            target: as in :meth:`attribute`.
+            additional_forward_args: as in :meth:`attribute`.
+
+        Returns:
+            The maps N×H×W, each scaled to [0, 1]; a constant map becomes zero.
+
+        Raises:
+            CAMError: for the same reasons as :meth:`attribute`.
+
+        Example::
+
+            heat = cc.GradCAM(model, "layer4").heatmap(images, target=3)
+            assert heat.shape == (2, 64, 64)
+        """
         maps = self.attribute(inputs, target, additional_forward_args)
         first = inputs[0] if isinstance(inputs, tuple) else inputs
         return heat(maps, first.shape[2:])[:, 0]

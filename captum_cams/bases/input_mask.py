@@ -1,4 +1,4 @@
-"""What the methods share that score an image seen through the activations of its channels."""
+"""Base class of methods that weigh a channel by the score of the image under the mask that the channel makes."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,21 +19,37 @@ MaskOrder = Literal["upsample_first", "normalise_first"]
 
 
 class InputMaskCAM(PerturbedCAM, WeightedCAM):
-    """w = softmax over channels of a score of the input times the channel's map, upsampled and scaled to [0, 1].
+    """The base class of methods that use each channel of the layer as a mask of the image.
 
-    Masks are made chunk by chunk, equal ones once; a constant channel's mask is zero, and all such channels share
-    one run. The score of a baseline drops out of the softmax. Subclasses write :meth:`score_masks`.
+    The activation of a channel is resized to the image and scaled to [0, 1]. The weight of the channel is the score of
+    the masked image, with a softmax over the channels. Masks are made chunk by chunk, and equal masks are scored once.
+    The mask of a constant channel is zero. A score of a baseline would not change the softmax, so none is computed.
+    A subclass writes :meth:`score_masks`.
 
     Args:
-        score: "logit", or "probability" as Wang et al.'s code.
-        softmax: False takes the scores themselves as weights (with "probability", as Wang et al.'s code).
-        mask_order: "upsample_first" and then scale, or "normalise_first" at the layer's size (TorchCAM).
-        align_corners: of the bilinear upsampling (pytorch-grad-cam: True).
+        score: "logit", or "probability" as in the code of Wang et al.
+        softmax: False uses the scores themselves as weights; the code of Wang et al. does this, with "probability".
+        mask_order: "upsample_first" scales the mask at the size of the image, "normalise_first" scales it at the size
+            of the layer, as TorchCAM does.
+        align_corners: how the bilinear upsampling places the corners; True in pytorch-grad-cam.
         **options: see :class:`PerturbedCAM`.
+
+    Raises:
+        CAMError: ``score`` or ``mask_order`` is unknown.
+
+    Example::
+
+        class Plain(cc.InputMaskCAM):
+            cost = cc.Cost()
+
+            def score_masks(self, masks, channels, image, run):
+                return run(masks * image)
+
+        maps = Plain(model, "layer4", mask_order="normalise_first").attribute(images)
     """
 
     shares_masks = True
-    """Whether equal masks have equal scores."""
+    """Whether equal masks have equal scores, so that each of them is scored once."""
 
     def __init__(
         self,
@@ -54,7 +70,17 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
 
     @abstractmethod
     def score_masks(self, masks: Tensor, channels: Tensor, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """The scores R of masks R×1×H×W, which belong to ``channels``; ``run`` maps R×C×H×W images to scores."""
+        """Score the image under each mask of a chunk.
+
+        Args:
+            masks: R×1×H×W, in [0, 1].
+            channels: the R indices of the channels that the masks come from.
+            image: C×H×W.
+            run: a function that runs the model on images M×C×H×W and returns their M scores.
+
+        Returns:
+            The R scores.
+        """
 
     def weights(self, seen: Seen) -> Tensor:
         scores = torch.stack([self._channel_scores(seen, sample) for sample in range(len(seen.activation))])

@@ -1,4 +1,4 @@
-"""What the methods share that carry relevance from the model's output."""
+"""Base class of methods that propagate relevance from the output of the model."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -18,17 +18,31 @@ from captum_cams.relevance.propagation import BatchNorm, Propagation, Range
 
 
 class OutputRelevance(CAMAttribution):
-    """The relevance of a layer, or of the pixels, signed, carried from the output by z⁺ (zβ at the input).
+    """The base class of methods that propagate relevance from the output of the model to a layer or to the pixels.
 
-    Subclasses write :meth:`start`; nothing else tells them apart.
+    The map is signed. Relevance passes the layers by the z⁺ rule, and the first layer by the zβ rule if it arrives at
+    the pixels. A subclass writes :meth:`start`.
 
     Args:
         forward_func: as in :class:`CAMAttribution`.
-        layer: a module or its name; None is the input, N×1×H×W.
+        layer: the module, or its dotted name, whose relevance is shown. None shows the relevance of the input, N×1×H×W.
         device_ids: as in :class:`CAMAttribution`.
         batch_norm: see :class:`Propagation`.
         pixel_range: see :class:`Propagation`.
         **options: see :class:`CAMAttribution`.
+
+    Raises:
+        CAMError: ``batch_norm`` or ``pixel_range`` does not fit; in a call, if an operation of the model has no rule.
+
+    Example::
+
+        class FromAllClasses(cc.OutputRelevance):
+            cost = cc.Cost(gradients=1)
+
+            def start(self, output, chosen):
+                return output.relu()
+
+        maps = FromAllClasses(model, "layer4").attribute(images)
     """
 
     rectifies = False
@@ -44,7 +58,7 @@ class OutputRelevance(CAMAttribution):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        Propagation(batch_norm, pixel_range)  # raises where they do not fit
+        Propagation(batch_norm, pixel_range)  # raises an error if they do not fit
         self.batch_norm, self.pixel_range = batch_norm, pixel_range
 
     @property
@@ -53,10 +67,18 @@ class OutputRelevance(CAMAttribution):
 
     @abstractmethod
     def start(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """The relevance at the output, of its shape; ``chosen`` is True at each sample's target."""
+        """Choose the relevance of the output, from which the propagation starts.
+
+        Args:
+            output: the scores of the model, N×classes or with more dimensions.
+            chosen: True at the target of each sample and False elsewhere, with the shape of the output.
+
+        Returns:
+            The relevance, with the shape of the output.
+        """
 
     def explain(self, call: Call) -> Tensor:
-        call = call.copied()  # for the trail, which marks them
+        call = call.copied()  # the trail marks the inputs
         if call.task == "binary":  # relevance starts at the logit itself, not at the scores of its two sides
             call = replace(call, scorer=call.network)
         end = Place(self.layer, call.at_input) if self.layer is not None else call.inputs[0]
@@ -75,17 +97,17 @@ class OutputRelevance(CAMAttribution):
 
 
 def _the_logit(target: Any, output: Tensor) -> list[Index]:
-    """The one logit of each sample, which speaks for side 1."""
+    """The index of the logit of each sample; a logit is evidence for side 1."""
     if any(side == (0,) for side in resolve_target(target, scores_of(output, "binary"))):
         raise CAMError(
-            "relevance is what speaks for the logit, which is side 1 of a binary task, got side 0 for some samples; "
-            "pass target=1, or a network with a score for each side"
+            "relevance of a binary task explains the logit, so the target must be side 1, got side 0 for some samples; "
+            "pass target=1, or a model with a score for each side"
         )
     return [(0,) * (output.ndim - 1)] * len(output)
 
 
 def chosen(output: Tensor, target: list[Index]) -> Tensor:
-    """True at each sample's target, False elsewhere."""
+    """A mask of the output that is True at the target of each sample."""
     mask = torch.zeros_like(output, dtype=torch.bool)
     for row, index in zip(mask, target, strict=True):
         row[index] = True
@@ -93,8 +115,10 @@ def chosen(output: Tensor, target: list[Index]) -> Tensor:
 
 
 def check_classes(output: Tensor, method: str, task: Task) -> None:
-    """Raise unless the output is N×classes with at least two of them that are not the sides of one logit."""
+    """Raise an error unless the output has scores of at least two classes."""
     if task == "binary":
-        raise CAMError(f"{method} sets classes against each other, and one logit has none; use LRP or Grad-CAM")
+        raise CAMError(f"{method} compares classes, and the model gives one logit; use LRP or Grad-CAM")
     if output.ndim != 2 or output.shape[1] < 2:
-        raise CAMError(f"{method} sets classes against each other and needs N×classes scores, got {shape_of(output)}")
+        raise CAMError(
+            f"{method} compares classes and needs scores N×classes, got {shape_of(output)}; use LRP or Grad-CAM"
+        )

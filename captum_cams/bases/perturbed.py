@@ -1,4 +1,4 @@
-"""Base class of methods that score many changed inputs or activations."""
+"""Base class of methods that score many perturbations."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,13 +12,24 @@ from captum_cams.errors import check_at_least
 
 
 class PerturbedCAM(SpatialCAM):
-    """A method that scores many changed inputs or activations, in chunks; combined with one of the two below.
+    """The base class of methods that run the model on many perturbations of each image or of its activation.
+
+    A subclass walks through its perturbations with :meth:`chunks`, so that the memory stays bounded.
 
     Args:
-        perturbations_per_eval: changed inputs or activations in one run; memory grows with it, and with nothing
-            else. None is 64 for activations and 8 for images.
-        show_progress: a bar over the chunks.
+        perturbations_per_eval: the number of perturbations in one run, at least 1. The memory grows with this number
+            alone. None is 64 for perturbed activations and 8 for perturbed images.
+        show_progress: whether to show a progress bar.
         **options: see :class:`CAMAttribution`.
+
+    Raises:
+        CAMError: ``perturbations_per_eval`` is not an integer of at least 1.
+
+    Example::
+
+        scorecam = cc.ScoreCAM(model, "layer4", perturbations_per_eval=16, show_progress=True)
+        assert isinstance(scorecam, cc.PerturbedCAM)
+        maps = scorecam.attribute(images)
     """
 
     def __init__(
@@ -42,6 +53,6 @@ class PerturbedCAM(SpatialCAM):
         return Pace(self.perturbations_per_eval, self.show_progress)
 
     def chunks(self, rows: Tensor) -> Iterable[Tensor]:
-        """``rows`` in parts of ``perturbations_per_eval``, under a bar if one is wished for."""
+        """Split rows into chunks of ``perturbations_per_eval``, and show progress if the user asked for it."""
         parts = rows.split(self.perturbations_per_eval)
         return tqdm(parts, desc=type(self).__name__, leave=False, disable=not self.show_progress)

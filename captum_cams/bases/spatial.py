@@ -1,4 +1,4 @@
-"""Base classes of methods that read one run of the model and give a map per channel."""
+"""Base classes of methods that compute their map from one run of the model."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -17,38 +17,61 @@ from captum_cams.errors import CAMError, shape_of
 
 
 class SpatialCAM(CAMAttribution):
-    """A method that reads one run of the model and gives a map per channel; subclasses write :meth:`maps`."""
+    """The base class of methods that compute a map of each channel from one run of the model.
+
+    A subclass writes :meth:`maps`, and says with the class constants below what the run has to record.
+
+    Example::
+
+        class Brightest(cc.SpatialCAM):
+            cost = cc.Cost()
+
+            def maps(self, seen):
+                return seen.activation.amax(1, keepdim=True)
+
+        maps = Brightest(model, "layer4").attribute(images)
+    """
 
     needs_gradient: ClassVar[bool] = False
+    """Whether the method reads ``seen.gradient``, the gradient of the score at the layer."""
     needs_classifier: ClassVar[bool] = False
+    """Whether the method reads ``seen.classifier``, the linear layer that makes the scores."""
     needs_resume: ClassVar[bool] = False
+    """Whether the method calls ``seen.resume``, the part of the model after the layer."""
     per_channel: ClassVar[bool] = True
-    """Whether the contributions are a map per channel, N×K×h×w."""
+    """Whether the contributions have a map for each channel, N×K×h×w."""
     any_dimension: ClassVar[bool] = False
-    """Whether maps N×K×t and N×K×d×h×w are served beside N×K×h×w."""
+    """Whether the method also explains layers with maps N×K×t and N×K×d×h×w."""
 
     @property
     def pace(self) -> Pace:
-        """The pace of the runs behind the layer, for methods that need them."""
+        """How many activations go through the part after the layer at once, for methods that need that part."""
         return Pace()
 
     @property
     def needs(self) -> Needs:
-        """What one run has to show."""
+        """What the run has to record."""
         return Needs(self.needs_gradient, self.needs_classifier, self.pace if self.needs_resume else None)
 
     @abstractmethod
     def maps(self, seen: Seen) -> Tensor:
-        """The contributions C of a run: N×K×h×w, or N×1×h×w where channels have no share of their own."""
+        """Compute the contributions C from one run of the model.
+
+        Args:
+            seen: what the run recorded: activation, scores, target and, if they are declared, the gradient and more.
+
+        Returns:
+            The contributions N×K×h×w, or N×1×h×w if the map is not a sum over channels.
+        """
 
     def place(self, call: Call) -> Place:
-        """Where the model is looked at; the layer is searched for if none is set."""
+        """The place to look at in the model; the first call searches for the layer if none was given."""
         kind, images = type(self).__name__, call.inputs[0]
         if images.ndim != 4 and not (self.any_dimension and images.ndim in (3, 5)):
             raise CAMError(f"{kind} needs images N×C×H×W, got {shape_of(images)}; is the batch axis missing?")
         if self.layer is None:
             if self.layout is not None:
-                raise CAMError(f"{kind} with reshape= needs a layer; pass the first norm of the last block, say")
+                raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
             self.layer = self.found_layer = find_layer(call.network, call.output, images.ndim)
         return Place(self.layer, call.at_input, self.layout)
 
@@ -62,17 +85,37 @@ class SpatialCAM(CAMAttribution):
         return capture(one, self.place(one), Needs()).activation.shape[2:]
 
     def components(self, seen: Seen) -> Tensor:
-        """:meth:`maps` in full precision, whatever the precision of the run was."""
+        """Compute :meth:`maps` in full precision, also if the run was made in a lower one."""
         with full_precision(seen.activation.device):
             return self.maps(seen)
 
 
 class WeightedCAM(SpatialCAM):
-    """A method with one weight per channel, C_k = w_k A_k; subclasses write :meth:`weights`."""
+    """The base class of methods with one weight for each channel: C_k = w_k A_k.
+
+    A subclass writes :meth:`weights`.
+
+    Example::
+
+        class MeanActivation(cc.WeightedCAM):
+            cost = cc.Cost()
+
+            def weights(self, seen):
+                return seen.activation.flatten(2).mean(2)
+
+        maps = MeanActivation(model, "layer4").attribute(images)
+    """
 
     @abstractmethod
     def weights(self, seen: Seen) -> Tensor:
-        """The weights w, N×K."""
+        """Compute the weight of each channel.
+
+        Args:
+            seen: as in :meth:`SpatialCAM.maps`.
+
+        Returns:
+            The weights w, N×K.
+        """
 
     def maps(self, seen: Seen) -> Tensor:
         weights = self.weights(seen)

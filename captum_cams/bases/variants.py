@@ -1,4 +1,4 @@
-"""What the wrappers share that explain many changed versions of every image."""
+"""Base class of wrappers that explain many changed versions of each image."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -15,17 +15,31 @@ from captum_cams.errors import CAMError, check_at_least, shape_of
 
 
 class VariantsCAM(WrappedCAM):
-    """A map put together from the base's maps of changed images; subclasses write :meth:`combine`.
+    """The base class of wrappers that combine the maps of many changed versions of each image.
 
-    The base's maps are taken as its paper has them, with its ReLU; a sum of them has nothing left to rectify. All are
-    explained for the class that the unchanged image is explained for. No image is changed before its
-    chunk is run.
+    The base applies its own ReLU to each map, so their combination needs none. Every version is explained for the class
+    that is explained for the unchanged image. The versions are made chunk by chunk, which bounds the memory. A subclass
+    writes :meth:`combine`.
 
     Args:
         base: see :class:`WrappedCAM`.
-        perturbations_per_eval: changed images in one call of the base.
-        show_progress: a bar over the chunks.
+        perturbations_per_eval: the number of changed images in one call of the base, at least 1.
+        show_progress: whether to show a progress bar.
         **options: see :class:`WrappedCAM`.
+
+    Raises:
+        CAMError: ``perturbations_per_eval`` is not an integer of at least 1; in a call, if the inputs are not N×C×H×W.
+
+    Example::
+
+        class Mirrored(cc.VariantsCAM):
+            cost = cc.Cost(0, bases=1)
+
+            def combine(self, call):
+                samples = list(range(call.samples))
+                return self.base.map_of(call.rows(call.inputs[0].flip(3), samples)).flip(3)
+
+        maps = Mirrored(model, "layer4", base="gradcam").attribute(images)
     """
 
     def __init__(
@@ -45,10 +59,15 @@ class VariantsCAM(WrappedCAM):
 
     @abstractmethod
     def combine(self, call: Call) -> Tensor:
-        """The map N×1×h×w, from ``self.base.map_of(call.rows(images, samples))`` for changed images.
+        """Combine the maps of the base into the map of each image.
+
+        The base explains changed images with ``self.base.map_of(call.rows(changed, samples))``.
 
         Args:
-            call: the user's, its target resolved for the unchanged images.
+            call: the user's call; its target is the index that the unchanged images are explained for.
+
+        Returns:
+            The maps N×1×h×w.
         """
 
     def explain(self, call: Call) -> Tensor:
@@ -58,7 +77,7 @@ class VariantsCAM(WrappedCAM):
         return self.combine(call.resolved())
 
     def chunks(self, count: int) -> Iterator[list[int]]:
-        """``range(count)`` in lists of ``perturbations_per_eval``, under a bar if one is wished for."""
+        """Split the numbers below ``count`` into chunks, and show progress if the user asked for it."""
         parts = torch.arange(count).split(self.perturbations_per_eval)
         bar = tqdm(parts, desc=type(self).__name__, leave=False, disable=not self.show_progress)
         yield from (part.tolist() for part in bar)

@@ -1,4 +1,4 @@
-"""What the methods share that make a map from another method's."""
+"""Base class of wrappers, which build their map from the map of another method."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +14,32 @@ from captum_cams.registry import create, names
 
 
 class WrappedCAM(CAMAttribution):
-    """A map made with another explainer, which is kept in ``base``; subclasses write :meth:`explain`.
+    """The base class of wrappers: classes that build their map from the map of another explainer, the base.
+
+    A subclass writes :meth:`explain`, and calls ``self.base.map_of(call)`` for the map of the base.
 
     Args:
         forward_func: as in :class:`CAMAttribution`.
-        layer: of the base, if that is given by name.
+        layer: the layer of the base, if the base is given by its name.
         device_ids: as in :class:`CAMAttribution`.
-        base: an explainer of the same model, or its name, wrappers included.
-        reshape: of the base, if that is given by name.
-        task: of both; None is the base's own.
+        base: an explainer of the same model, or the name of one. A wrapper may be the base of another wrapper.
+        reshape: the ``reshape`` of the base, if the base is given by its name.
+        task: the task of the wrapper and of the base. None is "multiclass", or the task of a base that is given as an
+            explainer.
 
     Raises:
-        CAMError: unknown base, a base of another model or for another task, or a layer beside a base that has its own.
+        CAMError: the base is unknown, explains another model or has another task, or both the wrapper and a base that
+            is an explainer are given a layer.
+
+    Example::
+
+        class Square(cc.WrappedCAM):
+            cost = cc.Cost(0, bases=1)
+
+            def explain(self, call):
+                return self.base.map_of(call) ** 2
+
+        maps = Square(model, "layer4", base="gradcam").attribute(images)
     """
 
     wraps = True
@@ -50,11 +64,15 @@ class WrappedCAM(CAMAttribution):
         elif not isinstance(base, CAMAttribution):
             raise CAMError(f"base must be an explainer or its name, got {_not_a_base(base)}")
         elif base.forward_func is not forward_func:
-            raise CAMError("base must explain the model that its wrapper is given; build both with the same one")
+            raise CAMError(
+                "base must explain the model of its wrapper, got a base of another model; use one model for both"
+            )
         elif layer is not None:
-            raise CAMError("layer must be None beside a base that has its own; pass it to the base")
+            raise CAMError(
+                "layer must be None if the base is an explainer, got a layer; pass the layer to the base instead"
+            )
         elif task is not None and task != base.task:
-            raise CAMError(f"task must be None or {base.task!r} beside a base that reads it so, got {task!r}")
+            raise CAMError(f"task must be None or that of the base, {base.task!r}, got {task!r}; make the base with it")
         else:
             made = base
         self.base = made
@@ -70,7 +88,7 @@ class WrappedCAM(CAMAttribution):
 
     @property
     def layer(self) -> nn.Module | None:
-        """The layer of the base, which finds it in its first call if it was given none."""
+        """The layer of the base; if none was given, the first call of the base finds it."""
         return self.base.layer
 
     @layer.setter
@@ -87,15 +105,15 @@ def _refuse_base_as_layer(kind: str, forward_func: Callable[..., Any], layer: An
     else:
         return
     raise CAMError(
-        f"layer must be a module or its dotted name, got {name}; the base comes by name: {kind}(model, base={name})"
+        f"layer must be a module or its dotted name, got {name}; pass the base by keyword: {kind}(model, base={name})"
     )
 
 
 def _not_a_base(given: Any) -> str:
     if isinstance(given, nn.Module):
-        return f"{brief(given)}; a layer comes second: pass layer="
+        return f"{brief(given)}; pass a layer as layer="
     if isinstance(given, type) and issubclass(given, CAMAttribution):
         return f"{brief(given)}; pass {given.__name__}(model)"
     if isinstance(given, list | tuple):
-        return f"{brief(given)}; several layers are MultiLayerCAM(model, layers=[…])"
+        return f"{brief(given)}; for several layers, use MultiLayerCAM(model, layers=[…])"
     return brief(given)

@@ -108,8 +108,8 @@ def test_counts_add_and_multiply_as_numbers_do():
 
 def test_costs_read_as_sums():
     assert str(cc.Cost()) == "1"
-    assert str(cc.Cost(behind=1 + 2 * K, gradients=1)) == "1 + (1 + 2K) behind the layer + gradient"
-    assert str(cc.Cost(2, behind=1, gradients=named("steps"))) == "2 + 1 behind the layer + steps × gradient"
+    assert str(cc.Cost(behind=1 + 2 * K, gradients=1)) == "1 + (1 + 2K) after the layer + gradient"
+    assert str(cc.Cost(2, behind=1, gradients=named("steps"))) == "2 + 1 after the layer + steps × gradient"
     wrapper = cc.Cost(0, bases=named("layers"))
     assert str(wrapper) == "layers × base"
     assert str(wrapper.over(cc.Cost(gradients=1))) == "layers × (1 + gradient)"

@@ -212,9 +212,9 @@ def test_relevance_of_a_logit_is_of_the_side_it_speaks_for():
     with pytest.raises(cc.CAMError, match="got side 0"):
         cc.LRP(model, task="binary").attribute(x, [1, 0])
     for method in (cc.CLRP, cc.SGLRP):
-        with pytest.raises(cc.CAMError, match="one logit has none"):
+        with pytest.raises(cc.CAMError, match="the model gives one logit"):
             method(model, task="binary").attribute(x, 1)
-    with pytest.raises(cc.CAMError, match="one logit has none"):
+    with pytest.raises(cc.CAMError, match="the model gives one logit"):
         cc.RelevanceCAM(model, "last", task="binary").attribute(x, 1)
     with pytest.raises(cc.CAMError, match='needs task="multiclass"'):
         cc.SGLRP(small("multilabel"), task="multilabel").attribute(x, 1)
@@ -257,7 +257,7 @@ def test_what_does_not_fit_a_task_is_refused():
         Protocol(("average_drop",), task="regression")
     base = cc.GradCAM(small("binary"), "last", task="binary")
     assert cc.JitterCAM(base.forward_func, base=base).task == "binary"
-    with pytest.raises(cc.CAMError, match="beside a base"):
+    with pytest.raises(cc.CAMError, match="must be None or that of the base"):
         cc.JitterCAM(base.forward_func, base=base, task="multilabel")
 
 

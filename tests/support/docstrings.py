@@ -65,9 +65,24 @@ def faults(value: Callable[..., Any], known: dict[str, Callable[..., Any]], name
         found.append("Returns: is missing")
     if not sections.get("Example", "").strip():
         found.append("Example:: is missing")
-    elif wrong := _run(sections["Example"], names):
+    elif wrong := wrong_example(doc, names):
         found.append(f"Example:: does not run: {wrong}")
     return found
+
+
+def wrong_example(doc: str, names: dict[str, Any]) -> str:
+    """Run the example of a docstring, a script or a session with prompts; say what went wrong, or nothing."""
+    example = _sections(doc).get("Example", "")
+    if ">>>" in example:
+        said: list[str] = []
+        session = doctest.DocTestParser().get_doctest(example, dict(names), "example", None, None)
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(session, out=said.append)
+        return "".join(said)
+    try:
+        exec(compile(ast.parse(example), "<example>", "exec"), dict(names))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _sections(doc: str) -> dict[str, str]:
@@ -105,17 +120,3 @@ def _arguments(value: Any, known: dict[str, Callable[..., Any]]) -> tuple[list[s
 
 def _returns(value: Any) -> bool:
     return not inspect.isclass(value) and inspect.signature(value).return_annotation not in (None, "None", NoReturn)
-
-
-def _run(example: str, names: dict[str, Any]) -> str:
-    """Run an example, a script or a session with prompts; say what went wrong, or nothing."""
-    if ">>>" in example:
-        said: list[str] = []
-        session = doctest.DocTestParser().get_doctest(example, dict(names), "example", None, None)
-        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(session, out=said.append)
-        return "".join(said)
-    try:
-        exec(compile(ast.parse(example), "<example>", "exec"), dict(names))
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""

@@ -253,7 +253,7 @@ def test_wrappers_nest_where_it_makes_sense():
         cc.create("jittercam(gradcam", model)
     with pytest.raises(cc.CAMError, match="the model that its wrapper is given"):
         cc.JitterCAM(model, base=cc.GradCAM(seeded(lambda: TinyVGG(False))))
-    with pytest.raises(cc.CAMError, match="layer must be None beside a base"):
+    with pytest.raises(cc.CAMError, match="layer must be None if the base is an explainer"):
         cc.JitterCAM(model, "features.10", base=cc.GradCAM(model))
     with pytest.raises(cc.CAMError, match="an explainer or its name"):
         cc.JitterCAM(model, base=3)
