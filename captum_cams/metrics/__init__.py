@@ -1,4 +1,4 @@
-"""How faithful an explanation is to the network: pure functions, and torchmetrics classes over them."""
+"""Measure how good the maps are: pure functions, and torchmetrics classes that use them."""
 
 from captum_cams.images import blur
 from captum_cams.metrics.annotation import Annotation

@@ -1,4 +1,4 @@
-"""What is known of an image: its classes, and where they are."""
+"""The annotation of an image: its classes and their regions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Annotation:
-    """The classes annotated in one image, and where they are.
+    """The classes that are annotated in one image, and their regions.
 
     Args:
-        classes: each once, in the order of the annotation.
-        regions: class → boxes B×4 or masks B×H×W, for the classes of which they are known.
-        labelled: whether the image has labels; they may say that it has no class.
+        classes: each class once, in the order of the annotation.
+        regions: class → boxes B×4 or masks B×H×W, for the classes that have them.
+        labelled: whether the image has labels at all; labels can also say that it shows no class.
+
+    Example::
+
+        cat = metrics.Annotation((281,), {281: torch.tensor([[8, 8, 40, 40]])}, labelled=True)
     """
 
     classes: tuple[int, ...] = ()

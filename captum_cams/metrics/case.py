@@ -1,4 +1,4 @@
-"""What a metric is given: a batch of explained pairs of image and class, and the conditions of the measurement."""
+"""The input of a metric: explained pairs of image and class, and the conditions of the measurement."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import check_choice
 from captum_cams.metrics.annotation import Annotation
-from captum_cams.metrics.functional.faithfulness import Masking
+from captum_cams.metrics.functional.scoring import Masking
 from captum_cams.metrics.presets import Preset
 
 Need = Literal["labels", "regions", "probabilities", "curves"]
@@ -18,17 +18,21 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """How a map is measured, whatever the metric.
+    """The conditions of a measurement that several metrics share.
 
     Args:
-        preset: steps and replacement of the deletion and the insertion curve.
-        masking: what average drop and average increase show of an image, "multiply" or "fgcam".
+        preset: number of steps and replacement of the pixels for the deletion and insertion curves.
+        masking: how average drop and average increase make the explained part of an image: "multiply" or "fgcam".
         margin: pixels around a region that count as a hit in the pointing game.
-        task: what the model's output means: "multiclass", "multilabel", "binary", "regression", or a function of the
-            output that gives scores; see :data:`captum_cams.engine.scores.Task`.
+        task: meaning of the model's output: "multiclass", "multilabel", "binary", "regression", or a function from the
+            output to scores; see :data:`captum_cams.engine.scores.Task`.
 
     Raises:
-        CAMError: an unknown masking or task.
+        CAMError: masking or task is unknown.
+
+    Example::
+
+        conditions = metrics.Conditions(preset="quick", margin=15)
     """
 
     preset: str | Preset = "rise"
@@ -43,17 +47,25 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Case:
-    """A batch of explained pairs of image and class, P of them: the argument of every metric in the catalogue.
+    """P explained pairs of image and class: the argument of every metric in the catalogue.
 
     Args:
-        network: images → scores P×classes.
-        images: P×C×H×W.
+        network: function from images to scores P×classes.
+        images: P×C×H×W, one image for each pair.
         classes: the explained class of each pair.
         maps: P×1×h×w.
-        annotations: what is known of the image of each pair.
-        explain: images and classes → maps, as an explainer's ``attribute``.
-        conditions: of the measurement.
-        perturbations_per_eval: changed images in one run of the network.
+        annotations: the annotation of the image of each pair.
+        explain: function from images and classes to maps: the ``attribute`` method of an explainer.
+        conditions: the conditions of the measurement.
+        perturbations_per_eval: changed images in one forward pass.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        maps = cam.attribute(images, labels)
+        known = [metrics.Annotation()] * 2
+        case = metrics.Case(model, images, [0, 1], maps, known, cam.attribute, metrics.Conditions(preset="quick"))
+        print(metrics.METRICS["complexity"].function(case))
     """
 
     network: Callable[..., Any]
@@ -68,7 +80,7 @@ class Case:
 
     @property
     def arguments(self) -> tuple[Callable[..., Any], Tensor, Tensor, list[int]]:
-        """Network, images, maps and classes, as the functions of :mod:`captum_cams.metrics` take them."""
+        """Network, images, maps and classes: the first four arguments of the faithfulness functions."""
         return self.network, self.images, self.maps, self.classes
 
     @property
@@ -78,24 +90,46 @@ class Case:
 
     @property
     def regions(self) -> list[Tensor]:
-        """Boxes or masks of the explained class of each pair; for metrics that declare that they need regions."""
+        """Boxes or masks of the explained class, for each pair; only metrics that need "regions" may ask for them."""
         return [known.regions[index] for known, index in zip(self.annotations, self.classes, strict=True)]
 
     def shared(self, function: Callable[["Case"], _Answer]) -> _Answer:
-        """What the function gives for this case, computed once for all the metrics that ask for it."""
+        """Compute a function of this case once, and remember the result for the other metrics that need it.
+
+        Args:
+            function: the function from a case to a result.
+
+        Returns:
+            The result of the function.
+        """
         if function not in self._answers:
             self._answers[function] = function(self)
         return self._answers[function]
 
     def has(self, pair: int, needs: frozenset[Need]) -> bool:
-        """Whether a pair has the annotation that a metric needs."""
+        """Tell whether the image of a pair has the annotation that a metric needs.
+
+        Args:
+            pair: the number of the pair, from 0 on.
+            needs: the needs that the metric declares.
+
+        Returns:
+            True if the metric can be computed for this pair.
+        """
         known = self.annotations[pair]
         return (known.labelled or "labels" not in needs) and (
             self.classes[pair] in known.regions or "regions" not in needs
         )
 
     def part(self, pairs: Sequence[int]) -> "Case":
-        """The case of some of the pairs."""
+        """Make a case of some of the pairs.
+
+        Args:
+            pairs: the numbers of the pairs, from 0 on.
+
+        Returns:
+            A case with these pairs in this order.
+        """
         return replace(
             self,
             images=self.images[list(pairs)],

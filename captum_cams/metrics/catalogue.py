@@ -1,7 +1,7 @@
-"""The metrics by name, each declared once: everything that reads or writes numbers asks this list.
+"""All metrics by name. The callback, ``evaluate`` and the command line look them up here.
 
-A metric is a function of a :class:`Case` that :func:`register_metric` adds to the list. What several metrics read is
-computed once: ``case.shared(deletion)``.
+A metric is a function of a :class:`Case`, which :func:`register_metric` adds to the list. Results that several metrics
+need are computed once: ``case.shared(deletion)``.
 """
 
 import math
@@ -24,9 +24,19 @@ from captum_cams.metrics.presets import find_preset
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric over many rows: mean, standard error of the mean, and number of rows that have a value.
+    """One metric over many rows.
 
-    ``level`` is the threshold that was best over all rows, for the metrics that choose one.
+    Args:
+        mean: the mean of the values; NaN without any value.
+        standard_error: the standard error of the mean; NaN with fewer than two values.
+        n: the number of rows that have a value.
+        level: the threshold that is best over all rows, for metrics that choose a threshold.
+
+    Example::
+
+        data = torch.utils.data.TensorDataset(images, labels)
+        table = lightning_callbacks.evaluate(model, data, "gradcam", metrics="complexity")
+        print(table["gradcam", "complexity"].mean)
     """
 
     mean: float
@@ -36,15 +46,19 @@ class Summary:
 
 
 def measure(case: Case, metrics: Sequence[str]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Every metric for every pair of a case.
+    """Compute metrics for every pair of a case.
+
+    Args:
+        case: the explained pairs.
+        metrics: names from ``METRICS``.
 
     Returns:
-        The values by metric, float32 on the CPU, each P or P×levels and NaN where the metric is not defined; and the
-        deletion and insertion curves of the pairs, P×2×(steps + 1) with the preset's number of steps whatever the
-        size of the image, or None if no metric needs them.
+        The values by metric, float32 on the CPU, P or P×levels each, NaN if the metric is not defined for a pair. And
+        the deletion and insertion curves, P×2×(steps + 1) with the number of steps of the preset, or None if no metric
+        needs them.
 
     Raises:
-        CAMError: an unknown metric, or one whose function gives another shape.
+        CAMError: a metric is unknown, or its function returns a tensor of another shape.
     """
     entries = [lookup("metric", metric, METRICS) for metric in metrics]
     parts = {tuple(range(len(case.classes))): case}
@@ -61,29 +75,30 @@ def measure(case: Case, metrics: Sequence[str]) -> tuple[dict[str, Tensor], Tens
 
 
 def _values(entry: MetricEntry, case: Case) -> Tensor:
+    """The values of one metric, checked."""
     found = case.shared(entry.function)
     shape = (len(case.classes), *entry.shape)
     if not isinstance(found, Tensor) or found.shape != shape:
         got = shape_of(found) if isinstance(found, Tensor) else brief(found)
         raise CAMError(
-            f'the metric "{entry.name}" must give a tensor with a value for each pair of image and class, '
-            f"{'×'.join(map(str, shape))}, got {got}"
+            f'the metric "{entry.name}" must return a tensor with one value for each pair of image and class, '
+            f"{'×'.join(map(str, shape))}, got {got}; reduce or reshape the values in its function"
         )
     return found.detach().float().cpu()
 
 
 def summary(metric: str, values: Tensor) -> Summary:
-    """A metric over many rows, as a table or a log gives it.
+    """Summarise the values of a metric over many rows.
 
     Args:
-        metric: its name.
-        values: R, or R×levels; rows that are NaN do not count.
+        metric: the name of the metric.
+        values: R or R×levels values; NaN values do not count.
 
     Returns:
-        The mean, or the mean at the level that is best over all these rows; NaN without any row.
+        The mean, or the mean at the level that is best over all rows.
 
     Raises:
-        CAMError: an unknown metric.
+        CAMError: the metric is unknown.
     """
     entry = lookup("metric", metric, METRICS)
     if not entry.levels:
@@ -101,12 +116,12 @@ def _mean(values: Tensor, level: float | None = None) -> Summary:
 
 
 def deletion(case: Case) -> Tensor:
-    """The deletion curve of each pair."""
+    """The deletion curve of each pair, P×(steps + 1)."""
     return functional.deletion_curve(*case.arguments, **_of_curves(case))
 
 
 def insertion(case: Case) -> Tensor:
-    """The insertion curve of each pair."""
+    """The insertion curve of each pair, P×(steps + 1)."""
     return functional.insertion_curve(*case.arguments, **_of_curves(case))
 
 
@@ -116,7 +131,7 @@ def _of_curves(case: Case) -> dict[str, Any]:
 
 
 def curves(case: Case) -> Tensor:
-    """Both curves of each pair, P×2×(steps + 1), with the preset's number of steps whatever the size of the image."""
+    """Deletion and insertion curve of each pair, P×2×(steps + 1), resampled to the number of steps of the preset."""
     both = torch.stack((case.shared(deletion), case.shared(insertion)), 1)
     return F.interpolate(both, find_preset(case.conditions.preset).steps + 1, mode="linear", align_corners=True)
 
@@ -132,62 +147,62 @@ def _overlap(case: Case, threshold: Threshold = "value") -> Tensor:
 
 @register_metric(higher_is_better=False, needs=["curves"])
 def deletion_auc(case: Case) -> Tensor:
-    """Area under the deletion curve."""
+    """The area under the deletion curve, 0 to 1."""
     return functional.curve_area(case.shared(deletion))
 
 
 @register_metric(higher_is_better=True, needs=["curves"])
 def insertion_auc(case: Case) -> Tensor:
-    """Area under the insertion curve."""
+    """The area under the insertion curve, 0 to 1."""
     return functional.curve_area(case.shared(insertion))
 
 
 @register_metric(higher_is_better=True, needs=["curves"])
 def over_all(case: Case) -> Tensor:
-    """Insertion minus deletion area."""
+    """The insertion area minus the deletion area, −1 to 1."""
     return insertion_auc(case) - deletion_auc(case)
 
 
 @register_metric(higher_is_better=False, unit="%", needs=["probabilities"])
 def average_drop(case: Case) -> Tensor:
-    """What the explained part alone loses of the probability."""
+    """The share of the probability that is lost if only the explained part is shown, 0 to 100 %."""
     return case.shared(_drop_and_increase)[0]
 
 
 @register_metric(higher_is_better=True, unit="%", needs=["probabilities"])
 def average_increase(case: Case) -> Tensor:
-    """Whether the explained part alone has a higher probability."""
+    """100 % if the explained part alone has a higher probability, else 0."""
     return case.shared(_drop_and_increase)[1]
 
 
 @register_metric(higher_is_better=True, needs=["probabilities"])
 def adcc(case: Case) -> Tensor:
-    """Harmonic mean of coherency, simplicity and kept probability."""
+    """The harmonic mean of coherency, simplicity and kept probability, 0 to 1."""
     drop = functional.average_drop(*case.arguments, task=case.conditions.task) / 100
     return functional.adcc_of_parts(case.shared(coherency), case.shared(complexity), drop)
 
 
 @register_metric(higher_is_better=True)
 def coherency(case: Case) -> Tensor:
-    """Correlation of the map with the map of the explained part alone."""
+    """The similarity of the map to the map of the explained part alone, 0 to 1."""
     return functional.coherency(case.images, case.maps, case.explain, case.classes)
 
 
 @register_metric(higher_is_better=False)
 def complexity(case: Case) -> Tensor:
-    """Mean of the scaled map."""
+    """The mean of the scaled map, 0 to 1."""
     return functional.complexity(case.images, case.maps)
 
 
 @register_metric(higher_is_better=True, needs=["regions"])
 def pointing_game(case: Case) -> Tensor:
-    """Whether the maximum of the map hits a region."""
+    """1 if the maximum of the map lies in a region, else 0."""
     return functional.pointing_game(case.maps, case.regions, case.size, margin=case.conditions.margin).float()
 
 
 @register_metric(higher_is_better=True, needs=["regions"])
 def pointing_game_difficult(case: Case) -> Tensor:
-    """The pointing game on the images with small regions and other classes."""
+    """The pointing game for images with small regions and several classes; NaN for the other images."""
     alone = [len(known.classes) < 2 for known in case.annotations]
     pairs = zip(case.regions, alone, strict=True)
     hard = [functional.is_difficult(regions, case.size, other_classes=not single) for regions, single in pairs]
@@ -196,29 +211,29 @@ def pointing_game_difficult(case: Case) -> Tensor:
 
 @register_metric(higher_is_better=True, needs=["regions"])
 def energy(case: Case) -> Tensor:
-    """Share of the map inside the regions."""
+    """The share of the map inside the regions, 0 to 1."""
     return functional.energy_inside(case.maps, case.regions, case.size)
 
 
 @register_metric(higher_is_better=True, needs=["regions"], levels=LEVELS)
 def iou(case: Case) -> Tensor:
-    """Overlap of the map, cut at each level, with the regions."""
+    """The overlap of the regions with the pixels that reach each level, 0 to 1."""
     return case.shared(_overlap)
 
 
 @register_metric(higher_is_better=False, needs=["regions"], levels=LEVELS)
 def localisation_error_value(case: Case) -> Tensor:
-    """Whether the overlap is below one half, of the map cut at a value."""
+    """1 if the overlap is below ½, with a fixed value as threshold, else 0."""
     return (case.shared(_overlap) < 0.5).float()
 
 
 @register_metric(higher_is_better=False, needs=["regions"], levels=LEVELS)
 def localisation_error_mean(case: Case) -> Tensor:
-    """The same, of the map cut at a multiple of its mean."""
+    """1 if the overlap is below ½, with a multiple of the mean of the map as threshold, else 0."""
     return (_overlap(case, "mean") < 0.5).float()
 
 
 @register_metric(higher_is_better=False, needs=["regions"], levels=LEVELS)
 def localisation_error_energy(case: Case) -> Tensor:
-    """The same, of the highest pixels that hold a share of the map's sum."""
+    """1 if the overlap is below ½, for the highest pixels that together have a share of the map, else 0."""
     return (_overlap(case, "energy") < 0.5).float()

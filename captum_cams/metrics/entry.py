@@ -1,4 +1,4 @@
-"""What a metric declares about itself, and how users add theirs."""
+"""The declaration of a metric, and the decorator with which users add their own metrics."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,17 +17,24 @@ _Function = TypeVar("_Function", bound=MetricFunction)
 
 @dataclass(frozen=True)
 class MetricEntry:
-    """A metric as the catalogue holds it.
+    """The declaration of one metric.
 
     Args:
-        name: of its columns and tags.
-        function: case → one value for each pair of image and class, P, NaN where it is not defined; or P×levels.
-        higher_is_better: which way it improves.
-        unit: "%" for values from 0 to 100, or nothing.
-        needs: "regions" (boxes or masks of the class) and "labels": the function gets only the pairs that have them,
-            and the others are NaN; "probabilities": the metric is refused for a regression, which has none; "curves":
-            it is read from the deletion and insertion curves, which are drawn then.
-        levels: thresholds, of which the one that is best over all rows counts; none where the mean over rows counts.
+        name: the name in tables and logs.
+        function: function from a :class:`Case` to one value for each pair of image and class, P, or to P×levels values.
+            NaN means that the metric is not defined for a pair.
+        higher_is_better: whether higher values are better.
+        unit: "%" for values from 0 to 100, or "".
+        needs: "labels" or "regions" (boxes or masks of the class): the function gets only the pairs that have them, and
+            the other pairs get NaN. "probabilities": the metric is refused for a regression. "curves": the metric is
+            computed from the deletion and insertion curves, which are then saved too.
+        levels: thresholds. The threshold that is best over all rows counts. Without levels, the mean over the rows
+            counts.
+
+    Example::
+
+        entry = metrics.METRICS["deletion_auc"]
+        print(entry.higher_is_better, entry.needs)  # False frozenset({'curves'})
     """
 
     name: str
@@ -39,12 +46,12 @@ class MetricEntry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the value of one pair."""
+        """The shape of the value of one pair: () or (levels,)."""
         return (len(self.levels),) if self.levels else ()
 
 
 METRICS: dict[str, MetricEntry] = {}
-"""Every metric by its name, those of users too; :func:`register_metric` adds one."""
+"""All metrics by name; :func:`register_metric` adds a metric of your own."""
 
 _TAKEN = ("image", "class", "method", "seconds", "forward_seconds", "drift")
 
@@ -57,30 +64,33 @@ def register_metric(
     needs: Need | Iterable[Need] = (),
     levels: Sequence[float] = (),
 ) -> Callable[[_Function], _Function]:
-    """Decorate a function of a :class:`Case`: it becomes a metric for ``evaluate``, the callback and the command line.
+    """Make a metric of your own, which ``evaluate``, the callback and the command line then know by its name.
+
+    This is a decorator for a function of a :class:`Case`. The same function may be registered again, for example when a
+    notebook cell runs twice.
 
     Args:
-        higher_is_better: which way the metric improves.
-        name: the function's own otherwise.
-        unit: "%" for values from 0 to 100, or nothing.
-        needs: see :class:`MetricEntry`.
-        levels: see :class:`MetricEntry`.
+        higher_is_better: whether higher values are better.
+        name: the name of the metric; None takes the name of the function.
+        unit: "%" for values from 0 to 100, or "".
+        needs: "labels", "regions", "probabilities", "curves", or several of these; see :class:`MetricEntry`.
+        levels: the thresholds of a metric that chooses the best one; see :class:`MetricEntry`.
 
     Returns:
-        The decorator, which returns the function as it is.
+        A decorator that registers the function and returns it unchanged.
 
     Raises:
-        CAMError: an argument does not fit, or the name belongs to another metric. The same function may be registered
-            again, as notebooks do.
+        CAMError: an argument does not fit, or another metric has the same name.
 
     Example::
 
-        @register_metric(higher_is_better=True)
+        @metrics.register_metric(higher_is_better=True)
         def peak(case):
             return case.maps.flatten(1).amax(1)
 
 
-        evaluate(model, data, "gradcam", metrics=["peak"])
+        data = torch.utils.data.TensorDataset(images, labels)
+        lightning_callbacks.evaluate(model, data, "gradcam", metrics=["peak"])
     """
     if not isinstance(higher_is_better, bool):
         raise CAMError(f"higher_is_better must be True or False, got {brief(higher_is_better)}")
@@ -91,16 +101,21 @@ def register_metric(
 
     def register(function: _Function) -> _Function:
         if not callable(function):
-            raise CAMError(f"a metric is a function of a Case, got {brief(function)}")
+            raise CAMError(
+                f"a metric must be a function of a Case, got {brief(function)}; put @register_metric(...) above its def"
+            )
         key = str(name or getattr(function, "__name__", ""))
         if not re.fullmatch(r"[A-Za-z]\w*", key) or key in _TAKEN:
             raise CAMError(
-                f'a metric\'s name must be letters, digits and "_", and none of {", ".join(_TAKEN)}, got "{key}"; '
-                "pass name="
+                'the name of a metric must have only letters, digits and "_", start with a letter, and be none of '
+                f'{", ".join(_TAKEN)}, got "{key}"; pass another name='
             )
         known = METRICS.get(key)
-        if known is not None and _place(known.function) != _place(function):
-            raise CAMError(f'the name "{key}" belongs to {".".join(_place(known.function))}; pass another name=')
+        if known is not None and _definition(known.function) != _definition(function):
+            owner = ".".join(_definition(known.function))
+            raise CAMError(
+                f'each metric must have a name of its own, but "{key}" belongs to {owner}; pass another name='
+            )
         entry = MetricEntry(key, function, higher_is_better, unit, frozenset(needed), tuple(map(float, levels)))
         METRICS[key] = entry
         return function
@@ -108,7 +123,7 @@ def register_metric(
     return register
 
 
-def _place(function: MetricFunction) -> tuple[str, str]:
-    """Where a function is defined."""
+def _definition(function: MetricFunction) -> tuple[str, str]:
+    """The module in which a function is defined, and its name there."""
     kind = function if hasattr(function, "__qualname__") else type(function)
     return kind.__module__, kind.__qualname__

@@ -1,7 +1,4 @@
-"""The functions of :mod:`captum_cams.metrics.functional.faithfulness` as torchmetrics classes.
-
-They keep sums and counts only. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
-"""
+"""Faithfulness as torchmetrics classes, which keep only a sum and a count."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,42 +10,47 @@ from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, check_choice
 from captum_cams.metrics.functional.adcc import Explain, adcc
 from captum_cams.metrics.functional.faithfulness import (
-    Masking,
     average_drop,
     average_increase,
     curve_area,
     deletion_curve,
     insertion_curve,
 )
+from captum_cams.metrics.functional.scoring import Masking
 from captum_cams.metrics.image_mean import ImageMean
 from captum_cams.metrics.presets import Preset, find_preset
 
 
 class _Faithfulness(ImageMean, ABC):
+    """The mean of a faithfulness function over images."""
+
     def __init__(self, *, task: Task = "multiclass", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.task = check_task(task)
 
     @abstractmethod
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
-        """One value per image, N."""
+        """One value for each image, N."""
 
     def update(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any = None) -> None:
-        """Measure a batch of images and their maps.
+        """Measure a batch of images with their maps, and add the values to the mean.
 
         Args:
-            forward_func: the model; its state is left as it was.
-            inputs: N×C×H×W.
-            maps: the explanations, N×h×w or N×1×h×w, of any size.
-            target: the explained classes in any of Captum's forms; None is the predicted class of each image.
+            forward_func: the model, which returns N×classes; its state does not change.
+            inputs: images, N×C×H×W.
+            maps: explanations of the images, N×h×w or N×1×h×w.
+            target: the explained classes in any form that Captum accepts; None means the predicted class of each image.
 
         Raises:
-            CAMError: shapes, target or task do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+            CAMError: shapes, target or task do not fit, the batch is empty, or the maps or the scores contain NaN or
+                Inf.
         """
         self.add(self.values(forward_func, inputs, maps, target))
 
 
 class _CurveMetric(_Faithfulness):
+    """A metric of the deletion or the insertion curve."""
+
     def __init__(self, preset: str | Preset = "rise", *, perturbations_per_eval: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.options: dict[str, Any] = {
@@ -59,21 +61,22 @@ class _CurveMetric(_Faithfulness):
 
 
 class DeletionAUC(_CurveMetric):
-    """Mean area under the deletion curve, 0 to 1, lower is better; see ``deletion_curve``.
+    """The mean area under the deletion curve, 0 to 1, lower is better; see ``deletion_curve``.
 
     Args:
-        preset: steps and replacement of a paper by name, or a :class:`Preset`.
-        perturbations_per_eval: changed images in one run of the model.
-        task: what the model's output means, "multiclass" if nothing is said.
+        preset: number of steps and replacement of the pixels: a name from ``PRESETS`` or a :class:`Preset`.
+        perturbations_per_eval: changed images in one forward pass.
+        task: meaning of the model's output; see :class:`Conditions`.
+        **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: an unknown preset or task.
+        CAMError: preset or task is unknown.
 
     Example::
 
-        deletion = DeletionAUC("jittercam")
-        for images, labels in loader:
-            deletion.update(model, images, GradCAM(model).attribute(images))
+        deletion = metrics.DeletionAUC("quick")
+        maps = cc.GradCAM(model).attribute(images, labels)
+        deletion.update(model, images, maps, labels)
         print(deletion.compute())
     """
 
@@ -84,7 +87,24 @@ class DeletionAUC(_CurveMetric):
 
 
 class InsertionAUC(_CurveMetric):
-    """Mean area under the insertion curve, 0 to 1, higher is better; arguments as :class:`DeletionAUC`."""
+    """The mean area under the insertion curve, 0 to 1, higher is better; see ``insertion_curve``.
+
+    Args:
+        preset: number of steps and replacement of the pixels: a name from ``PRESETS`` or a :class:`Preset`.
+        perturbations_per_eval: changed images in one forward pass.
+        task: meaning of the model's output; see :class:`Conditions`.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: preset or task is unknown.
+
+    Example::
+
+        insertion = metrics.InsertionAUC("quick")
+        maps = cc.GradCAM(model).attribute(images, labels)
+        insertion.update(model, images, maps, labels)
+        print(insertion.compute())
+    """
 
     higher_is_better = True
 
@@ -93,7 +113,24 @@ class InsertionAUC(_CurveMetric):
 
 
 class OverAll(_CurveMetric):
-    """Mean of insertion minus deletion area, −1 to 1, higher is better (Zhang et al., "Group-CAM", 2021)."""
+    """The mean of insertion area minus deletion area, −1 to 1, higher is better (Zhang et al., "Group-CAM", 2021).
+
+    Args:
+        preset: number of steps and replacement of the pixels: a name from ``PRESETS`` or a :class:`Preset`.
+        perturbations_per_eval: changed images in one forward pass.
+        task: meaning of the model's output; see :class:`Conditions`.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: preset or task is unknown.
+
+    Example::
+
+        over_all = metrics.OverAll("quick")
+        maps = cc.GradCAM(model).attribute(images, labels)
+        over_all.update(model, images, maps, labels)
+        print(over_all.compute())
+    """
 
     higher_is_better = True
     plot_lower_bound = -1.0
@@ -104,6 +141,8 @@ class OverAll(_CurveMetric):
 
 
 class _MaskingMetric(_Faithfulness):
+    """A metric that shows the model only the explained part of an image."""
+
     plot_upper_bound = 100.0
 
     def __init__(self, masking: Masking = "multiply", **kwargs: Any) -> None:
@@ -113,14 +152,22 @@ class _MaskingMetric(_Faithfulness):
 
 
 class AverageDrop(_MaskingMetric):
-    """Mean loss of probability when only the explained part is shown, 0 to 100 %, lower is better.
+    """The mean loss of probability if only the explained part is shown, 0 to 100 %, lower is better.
 
     Args:
-        masking: "multiply" or "fgcam", see ``average_drop``.
-        task: what the model's output means; "regression" is refused in ``update``.
+        masking: how the explained part of an image is made: "multiply" or "fgcam"; see ``average_drop``.
+        task: meaning of the model's output; ``update`` refuses "regression".
+        **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: an unknown masking or task.
+        CAMError: masking or task is unknown.
+
+    Example::
+
+        drop = metrics.AverageDrop()
+        maps = cc.GradCAM(model).attribute(images, labels)
+        drop.update(model, images, maps, labels)
+        print(drop.compute())
     """
 
     higher_is_better = False
@@ -130,9 +177,22 @@ class AverageDrop(_MaskingMetric):
 
 
 class AverageIncrease(_MaskingMetric):
-    """Share of images whose explained part alone has a higher probability, 0 to 100 %, higher is better.
+    """The share of images whose explained part alone has a higher probability, 0 to 100 %, higher is better.
 
-    Arguments as :class:`AverageDrop`.
+    Args:
+        masking: how the explained part of an image is made: "multiply" or "fgcam"; see ``average_drop``.
+        task: meaning of the model's output; ``update`` refuses "regression".
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: masking or task is unknown.
+
+    Example::
+
+        increase = metrics.AverageIncrease("fgcam")
+        maps = cc.GradCAM(model).attribute(images, labels)
+        increase.update(model, images, maps, labels)
+        print(increase.compute())
     """
 
     higher_is_better = True
@@ -141,17 +201,18 @@ class AverageIncrease(_MaskingMetric):
         return average_increase(forward_func, inputs, maps, target, masking=self.masking, task=self.task)
 
 
-def _left_out(inputs: Tensor, target: Any) -> Tensor:
+def _missing(inputs: Tensor, target: Any) -> Tensor:
+    """Raise, because the explainer is missing after a metric was loaded."""
     raise CAMError(
-        "ADCC explains images anew, but the explainer is not part of a pickled metric; "
-        "set metric.explain = cam.attribute after loading"
+        "ADCC needs the explainer, got a metric that was loaded from a file, which does not contain it; "
+        "set metric.explain = cam.attribute"
     )
 
 
 class _Shared:
-    """A function that copies of a metric hold in common and that no pickle takes along."""
+    """A function that all copies of a metric share, and that is not pickled."""
 
-    def __init__(self, function: Explain = _left_out) -> None:
+    def __init__(self, function: Explain = _missing) -> None:
         self.function = function
 
     def __deepcopy__(self, memo: Any) -> "_Shared":
@@ -162,15 +223,23 @@ class _Shared:
 
 
 class ADCC(_Faithfulness):
-    """Mean ADCC, 0 to 1, higher is better; see ``adcc``.
+    """The mean ADCC of the images, 0 to 1, higher is better; see ``adcc``.
 
     Args:
-        explain: images and target to maps, the ``attribute`` of the explainer that is measured. Copies of the metric
-            share it, with the model behind it; a pickled metric leaves it out, so set ``explain`` anew after loading.
-        task: what the model's output means; "regression" is refused in ``update``.
+        explain: the ``attribute`` method of the explainer that is measured. Copies of the metric share it. It is not
+            pickled: after you load a metric from a file, set ``metric.explain`` again.
+        task: meaning of the model's output; ``update`` refuses "regression".
+        **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: an unknown task; and in ``update``, if ``explain`` was not set after loading.
+        CAMError: task is unknown, or ``update`` is called without ``explain`` after loading.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        score = metrics.ADCC(cam.attribute)
+        score.update(model, images, cam.attribute(images, labels), labels)
+        print(score.compute())
     """
 
     higher_is_better = True
@@ -181,7 +250,7 @@ class ADCC(_Faithfulness):
 
     @property
     def explain(self) -> Explain:
-        """Images and target to maps."""
+        """The function from images and target to maps."""
         return self._explain.function
 
     @explain.setter

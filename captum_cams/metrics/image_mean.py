@@ -1,4 +1,4 @@
-"""The state that every metric here has: a sum over images and their number."""
+"""The base class of the torchmetrics classes: a sum over images and the number of images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from torchmetrics import Metric
 
 
 class ImageMean(Metric):
-    """The mean over all images seen, on all ranks, however uneven the batches were.
+    """The mean over all images of all processes; every image counts the same, whatever the sizes of the batches.
 
     Args:
-        shape: of one image's value.
-        **kwargs: of ``torchmetrics.Metric``.
+        shape: the shape of the value of one image.
+        **kwargs: passed to ``torchmetrics.Metric``.
     """
 
     full_state_update = False
@@ -29,19 +29,26 @@ class ImageMean(Metric):
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
     def add(self, values: Tensor) -> None:
-        """Count in one batch of values, N×shape."""
+        """Add the values of one batch, N×shape."""
         self.total += values.to(self.total).sum(0)
         self.count += len(values)
 
     def compute(self) -> Tensor:
-        """The mean over all images seen so far, on all processes.
+        """Compute the mean over all images so far, on all processes.
 
         Returns:
-            A scalar (or a tensor of the ``shape`` of one image's value), NaN before the first image; the range is the
-            one that the metric's class states.
+            A scalar in the range that the class states; NaN before the first image.
         """
         return (self.total / self.count).float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """A figure of ``val``, one or several results of ``compute``, or of the result so far; torchmetrics' own."""
+        """Draw the result so far, or other results, with the plotting of torchmetrics.
+
+        Args:
+            val: one or several results of ``compute``; None takes the result so far.
+            ax: the matplotlib axes to draw in; None makes a new figure.
+
+        Returns:
+            The matplotlib figure and its axes.
+        """
         return self._plot(val, ax)

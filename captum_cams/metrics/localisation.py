@@ -1,7 +1,4 @@
-"""The functions of :mod:`captum_cams.metrics.functional.localisation` as torchmetrics classes.
-
-They keep sums and counts only. Keyword arguments that are not named below go to ``torchmetrics.Metric``.
-"""
+"""Localisation as torchmetrics classes, which keep only a sum and a count."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,35 +18,38 @@ from captum_cams.metrics.image_mean import ImageMean
 
 
 class _Localisation(ImageMean, ABC):
+    """The mean of a localisation function over images."""
+
     @abstractmethod
     def values(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """One value per image, N or N×levels."""
+        """One value for each image, N or N×levels."""
 
     def update(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> None:
-        """Measure a batch of maps.
+        """Measure a batch of maps and add the values to the mean.
 
         Args:
-            maps: the explanations, N×h×w or N×1×h×w, of any size.
-            regions: for each image where the explained class is: boxes B×4 of (x0, y0, x1, y1) in its pixels, or masks
-                B×H×W that are not zero on the object.
+            maps: explanations, N×h×w or N×1×h×w.
+            regions: for each image, boxes B×4 of (x0, y0, x1, y1) in pixels, or masks B×H×W, of the explained class.
             size: height and width of the images.
 
         Raises:
-            CAMError: shapes do not fit, an image without a region, an empty region, or maps that hold NaN or Inf.
+            CAMError: shapes do not fit, an image has no region or an empty region, or the maps contain NaN or Inf.
         """
         self.add(self.values(maps, regions, size))
 
 
 class PointingGame(_Localisation):
-    """Share of images whose maximum hits a region, 0 to 1, higher is better; see ``pointing_game``.
+    """The share of images whose map has its maximum in a region, 0 to 1, higher is better; see ``pointing_game``.
 
     Args:
-        margin: pixels around a region that still count; 15 in the Jitter-CAM paper, 0 in FD-CAM's.
+        margin: pixels around a region that still count as a hit: 15 in the Jitter-CAM paper, 0 in the FD-CAM paper.
+        **kwargs: passed to ``torchmetrics.Metric``.
 
     Example::
 
-        game = PointingGame(margin=15)
-        game.update(GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
+        game = metrics.PointingGame(margin=15)
+        boxes = [torch.tensor([[8, 8, 40, 40]])] * 2
+        game.update(cc.GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
         print(game.compute())
     """
 
@@ -64,7 +64,21 @@ class PointingGame(_Localisation):
 
 
 class EnergyPointingGame(_Localisation):
-    """Mean share of the map inside the regions, 0 to 1, higher is better; see ``energy_inside``."""
+    """The mean share of the map inside the regions, 0 to 1, higher is better; see ``energy_inside``.
+
+    Args:
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Example::
+
+        energy = metrics.EnergyPointingGame()
+        masks = [torch.ones(1, 64, 64)] * 2
+        energy.update(cc.GradCAM(model).attribute(images, labels), masks, images.shape[-2:])
+        print(energy.compute())
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
 
     higher_is_better = True
 
@@ -73,21 +87,29 @@ class EnergyPointingGame(_Localisation):
 
 
 class LocalisationError(_Localisation):
-    """Share of images whose overlap is below ½ at the best level, 0 to 1, lower is better; see ``region_overlap``.
+    """The share of images with an overlap below ½ at the best level, 0 to 1, lower is better; see ``region_overlap``.
 
     Args:
-        threshold: "value", "mean" or "energy".
-        levels: the best of them, over all images, counts.
+        threshold: how pixels of the map are marked: "value", "mean" or "energy".
+        levels: the thresholds; the level that is best over all images counts.
+        **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: another threshold, or no levels.
+        CAMError: the threshold is unknown, or there are no levels.
+
+    Example::
+
+        error = metrics.LocalisationError("mean")
+        boxes = [torch.tensor([[8, 8, 40, 40]])] * 2
+        error.update(cc.GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
+        print(error.compute())
     """
 
     higher_is_better = False
 
     def __init__(self, threshold: Threshold = "value", *, levels: Sequence[float] = LEVELS, **kwargs: Any) -> None:
         if not levels:
-            raise CAMError("levels must hold at least one threshold, got none")
+            raise CAMError("levels must have at least one threshold, got none; leave levels out for 0, 0.05, …, 0.95")
         super().__init__((len(levels),), **kwargs)
         check_choice("threshold", threshold, get_args(Threshold))
         self.threshold, self.levels = threshold, tuple(levels)
@@ -97,9 +119,9 @@ class LocalisationError(_Localisation):
         return overlaps < 0.5
 
     def compute(self) -> Tensor:
-        """The share of images at the level where it is least, over all images seen so far, on all processes.
+        """Compute the share of images with an error, at the level where this share is lowest.
 
         Returns:
-            A scalar, 0 to 1, NaN before the first image.
+            A scalar, 0 to 1; NaN before the first image.
         """
         return super().compute().min()

@@ -1,4 +1,4 @@
-"""How each paper deletes and inserts pixels: how many in a step, and what replaces them."""
+"""How each paper deletes and inserts pixels: the number of steps and the replacement of the pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +15,22 @@ from captum_cams.images import blur
 
 @dataclass(frozen=True)
 class Preset:
-    """How the deletion and the insertion curve replace the pixels of an image.
+    """How the deletion and insertion curves replace the pixels of an image.
 
     Args:
-        steps: number of steps from the whole image to the whole replacement, each with as many pixels as the others
-            but for rounding.
-        deleted: images → what a deleted pixel becomes.
-        inserted_into: images → where insertion starts.
-        pixels: pixels that each step takes; the last step takes the rest, and there are ⌈H·W / pixels⌉ of them.
-            Then ``steps`` only says how many steps a curve has that is averaged over images of several sizes. None
-            is even steps.
+        steps: number of steps from the first image to the last image; all steps replace the same number of pixels,
+            except for rounding.
+        deleted: function from images to the images after deletion, for example ``torch.zeros_like``.
+        inserted_into: function from images to the images from which insertion starts.
+        pixels: number of pixels in each step; the last step takes the rest. The curve of an image then has
+            ⌈H·W / pixels⌉ steps, and ``steps`` is only used for averages over images of different sizes. None makes
+            ``steps`` equal steps.
+
+    Example::
+
+        grey = metrics.Preset(20, torch.zeros_like, torch.zeros_like)
+        maps = cc.GradCAM(model).attribute(images, labels)
+        print(metrics.deletion_curve(model, images, maps, labels, preset=grey).shape)  # 2×21
     """
 
     steps: int
@@ -33,10 +39,16 @@ class Preset:
     pixels: int | None = None
 
     def counts(self, total: int) -> Tensor:
-        """How many of ``total`` pixels are replaced at each point of the curve, from none to all.
+        """Count the replaced pixels at each point of the curve.
+
+        Args:
+            total: the number of pixels of an image.
+
+        Returns:
+            One number for each point of the curve, from 0 to ``total``.
 
         Raises:
-            CAMError: ``steps`` or ``pixels`` is no positive integer.
+            CAMError: ``steps`` or ``pixels`` is not a positive integer.
         """
         check_at_least("steps", self.steps, 1)
         if self.pixels is None:
@@ -46,7 +58,7 @@ class Preset:
 
 
 def rise_blur(images: Tensor) -> Tensor:
-    """Blur as the authors of RISE do: a Gaussian of σ 5 cut to 11×11 pixels, with zeros around the image."""
+    """Blur as in the code of RISE: a Gaussian with σ = 5, cut to 11×11 pixels, and zeros around the image."""
     channels = images.shape[1]
     kernel = _rise_kernel().to(images).expand(channels, 1, -1, -1)
     return F.conv2d(images, kernel, padding=kernel.shape[-1] // 2, groups=channels)
@@ -54,32 +66,36 @@ def rise_blur(images: Tensor) -> Tensor:
 
 @cache
 def _rise_kernel() -> Tensor:
+    """The 11×11 weights of the blur of RISE."""
     point = torch.zeros(11, 11, dtype=torch.float64)
     point[5, 5] = 1
-    return torch.from_numpy(gaussian_filter(point.numpy(), 5))  # what is cut off is reflected into the kernel
+    return torch.from_numpy(
+        gaussian_filter(point.numpy(), 5)
+    )  # the values that are cut off are reflected into the kernel
 
 
 _small_blur = partial(blur, kernel_size=11, sigma=5.0)
 
 PRESETS: dict[str, Preset] = {
-    # Petsiuk et al., BMVC 2018, and their code: 224 pixels a step whatever the size of the image, their own blur; zero
-    # is the data set's mean after normalisation.
+    # Petsiuk et al., BMVC 2018, and their code: 224 pixels in each step for images of every size, with their own blur.
+    # After normalisation, zero is the mean colour of the data set.
     "rise": Preset(224, torch.zeros_like, rise_blur, pixels=224),
-    # Li et al., ICPR 2022: 3.6 % a step; "zero-valued image or blurred version", here zeros out and blur in.
+    # Li et al., ICPR 2022: 3.6 % in each step; "zero-valued image or blurred version": here deletion puts zeros, and
+    # insertion starts from the blurred image.
     "fdcam": Preset(28, torch.zeros_like, blur),
-    # Qiu et al., AAAI 2024: 448 of 224² pixels a step, the same share at other sizes, blurred pixels both ways.
+    # Qiu et al., AAAI 2024: 448 of 224² pixels in each step, the same share at other sizes; blurred pixels for both.
     "fgcam": Preset(112, blur, blur),
-    # Hartley et al., BMVC 2021: 28 iterations of RISE's metric; they name no blur, and this one reflects the border.
+    # Hartley et al., BMVC 2021: 28 iterations of RISE's metric. They name no blur; this blur reflects the border.
     "jittercam": Preset(28, torch.zeros_like, _small_blur),
-    # Not of a paper: few steps, for use while training.
+    # From no paper: few steps, for use during training.
     "quick": Preset(10, torch.zeros_like, _small_blur),
 }
 
 
 def find_preset(preset: str | Preset) -> Preset:
-    """The preset itself or the one with this name.
+    """Find a preset by its name; a preset is returned as it is.
 
     Raises:
-        CAMError: unknown name; near ones are listed.
+        CAMError: the name is unknown; similar names are listed.
     """
     return preset if isinstance(preset, Preset) else lookup("preset", preset, PRESETS)

@@ -1,4 +1,4 @@
-"""How the papers measure: which metrics, of which classes, on which images."""
+"""What each paper measures: which metrics, for which classes, on which images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,26 +13,30 @@ Classes = Literal["predicted", "annotated"]
 
 
 def _names(metrics: str | Iterable[str]) -> tuple[str, ...]:
+    """One name or several names as a tuple."""
     return (metrics,) if isinstance(metrics, str) else tuple(metrics)
 
 
 @dataclass(frozen=True)
 class Protocol(Conditions):
-    """What :func:`evaluate` measures.
+    """A complete description of what ``evaluate`` measures.
 
     Args:
-        metrics: names from ``METRICS``.
-        classes: "predicted" explains the predicted class of each image, "annotated" every class of its labels.
-        images: how many are drawn at random, the same ones in every run; None takes all.
-        single_small_box: only images with exactly one box or mask, of at most half of the image.
-        whole: how the paper brings an image to the network's size: it squeezes the whole image, or it resizes the
-            shorter side and crops the centre. Only the command line reads this; ``evaluate`` gets images that are
-            prepared already.
-        **conditions: preset, masking, margin and task, by name, as :class:`Conditions` has them.
+        metrics: one or more names from ``METRICS``.
+        classes: "predicted" explains the predicted class of each image; "annotated" explains every annotated class.
+        images: number of images, sampled at random, the same images in every run; None takes all images.
+        single_small_box: take only images with exactly one box or mask, which covers at most half of the image.
+        whole: True if the paper resizes the whole image to the input size of the network, False if it resizes the
+            shorter side and crops the centre. Only the command line reads this; ``evaluate`` takes images as they are.
+        **conditions: ``preset``, ``masking``, ``margin`` and ``task``; see :class:`Conditions`.
 
     Raises:
-        CAMError: unknown metrics, classes or task, or metrics that compare probabilities for a regression, which has
-            none.
+        CAMError: an argument is unknown, or a metric needs probabilities and the task is "regression".
+
+    Example::
+
+        quick = metrics.Protocol(("deletion_auc", "insertion_auc"), preset="quick", images=500)
+        print(metrics.PROTOCOLS["adcc"].metrics)
     """
 
     metrics: tuple[str, ...]
@@ -49,8 +53,8 @@ class Protocol(Conditions):
         probable = [metric for metric in self.metrics if "probabilities" in needs[metric]]
         if self.task == "regression" and probable:
             raise CAMError(
-                f'{", ".join(probable)} compare probabilities, of which task="regression" has none; pass other '
-                'metrics, as ("deletion_auc", "insertion_auc", "over_all")'
+                f'{", ".join(probable)} need probabilities, got task="regression", which has none; pass other metrics, '
+                'for example ("deletion_auc", "insertion_auc", "over_all")'
             )
 
     @property
@@ -60,7 +64,7 @@ class Protocol(Conditions):
 
     @property
     def draws_curves(self) -> bool:
-        """Whether the deletion and insertion curves are computed."""
+        """Whether a metric needs the deletion and insertion curves."""
         return any("curves" in METRICS[name].needs for name in self.metrics)
 
 
@@ -68,21 +72,20 @@ _CURVES = ("deletion_auc", "insertion_auc", "over_all")
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "over_all", "average_drop", "average_increase")
 
 PROTOCOLS: dict[str, Protocol] = {
-    # What evaluate and the command line measure unless told otherwise: the five numbers that most papers report. They
-    # need no labels and no boxes, and take every image. 28 steps, as in two of the papers below, are an eighth of the
-    # 224 that RISE takes at 224² pixels.
+    # The default of evaluate and of the command line: the five numbers that most papers report, for every image. They
+    # need no labels and no boxes. 28 steps, as in two of the papers below, cost an eighth of the 224 steps of RISE.
     "default": Protocol(_FAITHFULNESS, preset="jittercam"),
-    # What the callback measures unless told otherwise: the same numbers in 10 steps, since a validation must be short.
+    # The default of the callback: the same numbers with 10 steps, because a validation must be short.
     "training": Protocol(_FAITHFULNESS, preset="quick"),
-    # Li et al., ICPR 2022, table I: 2,000 images of the ILSVRC validation set, 3.6 % a step.
+    # Li et al., ICPR 2022, table I: 2,000 images of the ILSVRC validation set, 3.6 % in each step.
     "fdcam_faithfulness": Protocol(_CURVES, preset="fdcam", images=2000, whole=True),
     # Table II: every class in every image of the VOC 2007 validation set.
     "fdcam_discriminability": Protocol(("pointing_game",), classes="annotated", whole=True),
-    # Qiu et al., AAAI 2024, tables 1, 2, 4 and 5: 448 pixels a step, the best half of the pixels over a blurred image.
+    # Qiu et al., AAAI 2024, tables 1, 2, 4 and 5: 448 pixels in each step; average drop keeps half of the pixels.
     "fgcam_faithfulness": Protocol(
         ("average_drop", "average_increase", *_CURVES), preset="fgcam", masking="fgcam", images=2000, whole=True
     ),
-    # Tables 3 and 6: the energy ("proportion") of 500 images with a single box of at most half of the pixels.
+    # Tables 3 and 6: the energy ("proportion") of 500 images with one box that covers at most half of the image.
     "fgcam_localisation": Protocol(("energy",), classes="annotated", images=500, single_small_box=True, whole=True),
     # Hartley et al., BMVC 2021, table 2: all 50,000 images of the ILSVRC validation set.
     "jittercam_accuracy": Protocol(_CURVES, preset="jittercam"),
@@ -107,10 +110,10 @@ PROTOCOLS: dict[str, Protocol] = {
 def find_protocol(
     protocol: str | Protocol = "default", metrics: str | Iterable[str] | None = None, task: Task | None = None
 ) -> Protocol:
-    """The protocol itself or the one with this name, with other metrics or for another task if these are given.
+    """Find a protocol by its name, and replace its metrics or its task if these are given.
 
     Raises:
-        CAMError: an unknown name, of which near ones are listed, or what does not fit together.
+        CAMError: the name is unknown (similar names are listed), or metrics and task do not fit together.
     """
     found = protocol if isinstance(protocol, Protocol) else lookup("protocol", protocol, PROTOCOLS)
     wanted = found.metrics if metrics is None else _names(metrics)

@@ -132,7 +132,7 @@ METRICS = {
     "arrays": (lambda m, x: deletion_curve(m, x.numpy(), torch.rand(3, 5, 5)), "torch.from_numpy(inputs)"),
     "maps of NumPy": (lambda m, x: deletion_curve(m, x, np.zeros((3, 5, 5))), "torch.from_numpy(maps)"),
     "one map": (lambda m, x: deletion_curve(m, x, torch.rand(5, 5)), "N×h×w"),
-    "maps per channel": (lambda m, x: deletion_curve(m, x, torch.rand(3, 8, 5, 5)), "sum contributions over channels"),
+    "maps per channel": (lambda m, x: deletion_curve(m, x, torch.rand(3, 8, 5, 5)), "sum over the channels"),
     "one image": (lambda m, x: deletion_curve(m, x[0], torch.rand(1, 5, 5)), "N×C×H×W"),
     "the model last": (lambda m, x: deletion_curve(x, torch.rand(3, 5, 5), m), "model"),
     "an update": (lambda m, x: InsertionAUC().update(m, x, np.zeros((3, 5, 5))), "torch.from_numpy(maps)"),

@@ -148,7 +148,7 @@ def test_curves_drop_and_increase_are_their_formulas(task, flat):
     area.update(model, x, maps, c)
     torch.testing.assert_close(area.compute(), metrics.curve_area(deletion).mean())
     if task == "regression":
-        with pytest.raises(cc.CAMError, match="compare probabilities"):
+        with pytest.raises(cc.CAMError, match="need probabilities"):
             metrics.average_drop(model, x, maps, c, **options)
         return
     low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
@@ -253,7 +253,7 @@ def test_what_does_not_fit_a_task_is_refused():
         cc.GradCAM(small("multiclass"), "last", task=lambda out: out[:, :, None]).attribute(x)
     with pytest.raises(cc.CAMError, match="needs probabilities, got -"):
         metrics.average_drop(small("multiclass"), x, torch.rand(2, 5, 5), 0, task=lambda out: -out.exp())
-    with pytest.raises(cc.CAMError, match="compare probabilities"):
+    with pytest.raises(cc.CAMError, match="need probabilities"):
         Protocol(("average_drop",), task="regression")
     base = cc.GradCAM(small("binary"), "last", task="binary")
     assert cc.JitterCAM(base.forward_func, base=base).task == "binary"

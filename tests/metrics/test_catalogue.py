@@ -125,7 +125,7 @@ def values_of(case):
         ({"name": "my metric"}, values_of, 'letters, digits and "_"'),
         ({"name": "drift"}, values_of, 'none of image, class, method, seconds, forward_seconds, drift, got "drift"'),
         ({"name": "adcc"}, values_of, "belongs to captum_cams.metrics.catalogue.adcc; pass another name="),
-        ({}, 3, "a function of a Case, got 3"),
+        ({}, 3, "must be a function of a Case, got 3"),
     ],
 )
 def test_a_registration_that_does_not_fit_is_refused(registered, options, function, words):
@@ -138,7 +138,7 @@ def test_a_registration_that_does_not_fit_is_refused(registered, options, functi
 
 def test_a_function_of_another_shape_is_refused(registered):
     register_metric(higher_is_better=True, name="whole")(lambda case: case.maps)
-    with pytest.raises(cc.CAMError, match=r'"whole" must give .* pair of image and class, 3, got 3×1×5×5'):
+    with pytest.raises(cc.CAMError, match=r'"whole" must return .* pair of image and class, 3, got 3×1×5×5'):
         measure(case(), ["whole"])
 
 

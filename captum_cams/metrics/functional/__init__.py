@@ -1,4 +1,4 @@
-"""Metrics as pure functions on tensors; the files beside this folder hold their torchmetrics classes."""
+"""Metrics as pure functions on tensors; the folder above holds the torchmetrics classes that use them."""
 
 from captum_cams.metrics.functional.adcc import adcc as adcc
 from captum_cams.metrics.functional.adcc import adcc_of_parts as adcc_of_parts

@@ -1,7 +1,7 @@
 """ADCC and its parts as pure functions.
 
 Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability", CVPRW 2021, section 3. A
-map M is resized to its image and scaled to [0, 1], and E = x ∘ M is what it shows of the image x.
+map M is resized to its image x and scaled to [0, 1]. The explained part of the image is x ∘ M.
 """
 
 from collections.abc import Callable
@@ -16,31 +16,55 @@ from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError
 from captum_cams.images import heat
-from captum_cams.metrics.functional.faithfulness import average_drop, check_maps, check_model
+from captum_cams.metrics.functional.faithfulness import average_drop
+from captum_cams.metrics.functional.scoring import check_maps, check_model
 
 Explain = Callable[[Tensor, Any], Tensor]
 
 
 def complexity(inputs: Tensor, maps: Tensor) -> Tensor:
-    """The mean of the scaled map: N, 0 to 1, lower is simpler; 0 for a constant map.
+    """Compute how much of the image a map marks: the mean of the map after scaling to [0, 1].
 
     Args:
-        inputs: N×C×H×W.
-        maps: N×h×w or N×1×h×w.
+        inputs: images, N×C×H×W; only their size matters.
+        maps: explanations of the images, N×h×w or N×1×h×w.
+
+    Returns:
+        N values, 0 to 1, lower is simpler; 0 for a constant map.
+
+    Raises:
+        CAMError: the shapes do not fit, the batch is empty, or the maps contain NaN or Inf.
+
+    Example::
+
+        print(metrics.complexity(images, cc.GradCAM(model).attribute(images, labels)))
     """
     return heat(check_maps(inputs, maps), inputs.shape[-2:]).flatten(1).mean(1).float()
 
 
 def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Tensor:
-    """(ρ + 1)/2 with Pearson's ρ between the map of x and the map of E for the same class: N, 0 to 1.
+    """Compute how similar the map of an image is to the map of its explained part, for the same class.
 
-    Where one of the two is constant and has no correlation it is ½.
+    The value is (ρ + 1)/2, where ρ is Pearson's correlation of both maps. It is ½ if one of the maps is constant and
+    has no correlation.
 
     Args:
-        inputs: N×C×H×W.
-        maps: N×h×w or N×1×h×w.
-        explain: images and target to maps, as an explainer's ``attribute``.
-        target: the explained classes in any of Captum's forms but None, since E may be predicted differently.
+        inputs: images, N×C×H×W.
+        maps: explanations of the images, N×h×w or N×1×h×w.
+        explain: function from images and target to maps: the ``attribute`` method of an explainer.
+        target: the explained classes in any form that Captum accepts; not None, because the predicted class of the
+            explained part may be another class.
+
+    Returns:
+        N values, 0 to 1, higher is better.
+
+    Raises:
+        CAMError: the shapes do not fit, the batch is empty, or a map contains NaN or Inf.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        print(metrics.coherency(images, cam.attribute(images, labels), cam.attribute, labels))
     """
     size = inputs.shape[-2:]
     first = heat(check_maps(inputs, maps), size)
@@ -61,25 +85,38 @@ def adcc(
     explain: Explain,
     task: Task = "multiclass",
 ) -> Tensor:
-    """3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)) per image: N, 0 to 1, higher is better.
+    """Compute ADCC: one number for the coherency, the simplicity and the small average drop of an explanation.
 
-    The drop is max(0, p − o)/p of the explained class. A term that is zero makes the whole zero.
+    It is the harmonic mean 3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)), where the drop of the target class
+    is max(0, p − o)/p. It is 0 if one of the three terms is 0.
 
     Args:
-        forward_func: the model, returning logits N×classes.
-        inputs: N×C×H×W.
-        maps: N×h×w or N×1×h×w.
-        target: the explained classes in any of Captum's forms; None is the class predicted for the unchanged inputs.
-        explain: as in :func:`coherency`.
-        task: what the model's output means, as for :func:`average_drop`; "regression" is refused.
+        forward_func: the model; it returns logits N×classes. Its state does not change.
+        inputs: images, N×C×H×W.
+        maps: explanations of the images, N×h×w or N×1×h×w.
+        target: the explained classes in any form that Captum accepts; None means the predicted class of each image.
+        explain: the ``attribute`` method of the explainer that made the maps, as for :func:`coherency`.
+        task: meaning of the model's output, as for :func:`average_drop`; "regression" is refused.
+
+    Returns:
+        N values, 0 to 1, higher is better.
 
     Raises:
-        CAMError: shapes, target or task do not fit, the batch is empty, or maps or scores hold NaN or Inf.
+        CAMError: shapes, target or task do not fit, the batch is empty, or the maps or the scores contain NaN or Inf.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        maps = cam.attribute(images, labels)
+        print(metrics.adcc(model, images, maps, labels, explain=cam.attribute))
     """
     check_model(forward_func)
     own = getattr(getattr(explain, "__self__", None), "task", task)
     if own != task:
-        raise CAMError(f"explain must belong to an explainer for the task {task!r} that is measured, got task={own!r}")
+        raise CAMError(
+            f"explain must belong to an explainer for the task {task!r}, which is measured, got an explainer for "
+            f"task={own!r}; make the explainer with task={task!r}"
+        )
     check_maps(inputs, maps)
     with untouched(forward_func), recipes(forward_func, inputs):
         output = check_output(scores_of(unwrap(forward_func)(inputs.detach().clone()), task), len(inputs))
@@ -89,12 +126,20 @@ def adcc(
 
 
 def adcc_of_parts(coherent: Tensor, complicated: Tensor, drop: Tensor) -> Tensor:
-    """The harmonic mean that is :func:`adcc`, from values that are known: N, 0 to 1.
+    """Compute ADCC from its three parts.
 
     Args:
-        coherent: coherency, N.
-        complicated: complexity, N.
-        drop: max(0, p − o)/p, N, 0 to 1.
+        coherent: result of :func:`coherency`, N values, 0 to 1.
+        complicated: result of :func:`complexity`, N values, 0 to 1.
+        drop: max(0, p − o)/p, N values, 0 to 1: the result of :func:`average_drop`, divided by 100.
+
+    Returns:
+        N values, 0 to 1, higher is better.
+
+    Example::
+
+        half = torch.tensor([0.5])
+        print(metrics.adcc_of_parts(half, half, half))  # tensor([0.5000])
     """
     terms = torch.stack((coherent, 1 - complicated, 1 - drop))
     return torch.where((terms > 0).all(0), 3 / (1 / terms.clamp(min=1e-30)).sum(0), 0)

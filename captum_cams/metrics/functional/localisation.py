@@ -1,17 +1,4 @@
-"""Localisation as pure functions on maps and annotated regions.
-
-Shared by all of them:
-
-Args:
-    maps: the explanations, N×h×w or N×1×h×w, resized to the images' size with bilinear interpolation.
-    regions: for each image where the explained class is: boxes B×4 of (x0, y0, x1, y1) in its pixels,
-        x0 ≤ x < x1, or masks B×H×W that are not zero on the object. What lies outside of the image does not count
-        for :func:`energy_inside`.
-    size: height and width of the images.
-
-Raises:
-    CAMError: shapes do not fit, an image without a region, an empty region, or maps that hold NaN or Inf.
-"""
+"""Localisation as pure functions: does a map mark the regions where the class was annotated?"""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -26,26 +13,65 @@ from captum_cams.errors import CAMError, brief, check_choice, check_finite, chec
 from captum_cams.images import heat
 
 Threshold = Literal["value", "mean", "energy"]
-"""How a map is cut; see :func:`region_overlap`."""
+"""How the marked part of a map is chosen; see :func:`region_overlap`."""
 LEVELS = tuple(level / 20 for level in range(20))
-"""0, 0.05, … 0.95: the thresholds of Hartley et al."""
+"""The thresholds of Hartley et al.: 0, 0.05, …, 0.95."""
 
 
 def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int], *, margin: float = 0.0) -> Tensor:
-    """Whether the map's maximum lies in a region, or at most ``margin`` pixels from one: N booleans.
+    """Tell for which images the maximum of the map lies in a region of the class.
 
     Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018, section 4.2, with a margin of 15
-    pixels. Of equal maxima the first counts, row by row; in a constant map that is the first pixel.
+    pixels. If several pixels have the maximum, the first pixel counts, row by row. In a constant map that is the first
+    pixel of the image.
+
+    Args:
+        maps: explanations, N×h×w or N×1×h×w; resized to the size of the images with bilinear interpolation.
+        regions: for each image, the regions of the explained class: boxes B×4 of (x0, y0, x1, y1) in pixels, x0 < x1 and
+            y0 < y1, or masks B×H×W that are not zero on the object.
+        size: height and width of the images.
+        margin: pixels around a region that still count as a hit.
+
+    Returns:
+        N booleans.
+
+    Raises:
+        CAMError: shapes do not fit, an image has no region or an empty region, or the maps contain NaN or Inf.
+
+    Example::
+
+        boxes = [torch.tensor([[8, 8, 40, 40]]), torch.tensor([[0, 0, 20, 30], [30, 30, 60, 60]])]
+        maps = cc.GradCAM(model).attribute(images, labels)
+        hits = metrics.pointing_game(maps, boxes, images.shape[-2:], margin=15)
+        print(hits.float().mean())
     """
-    places = heat(_checked(maps, regions, size), size).flatten(1).argmax(1).tolist()
-    hits = [_distance(given, *divmod(place, size[1])) <= margin for place, given in zip(places, regions, strict=True)]
+    peaks = heat(_checked(maps, regions, size), size).flatten(1).argmax(1).tolist()
+    hits = [_distance(given, *divmod(peak, size[1])) <= margin for peak, given in zip(peaks, regions, strict=True)]
     return torch.tensor(hits)
 
 
 def energy_inside(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The share of the map, scaled to [0, 1], that lies in the regions: N, 0 to 1, and 0 for a constant map.
+    """Compute the share of the map, scaled to [0, 1], that lies inside the regions.
 
-    Wang et al., "Score-CAM", CVPRW 2020, section 4.3 (energy-based pointing game); Qiu et al. call it proportion.
+    Wang et al., "Score-CAM", CVPRW 2020, section 4.3, where it is called energy-based pointing game. Qiu et al. call it
+    proportion. Parts of a box outside of the image do not count.
+
+    Args:
+        maps: explanations, N×h×w or N×1×h×w.
+        regions: boxes B×4 or masks B×H×W of the explained class, for each image.
+        size: height and width of the images.
+
+    Returns:
+        N values, 0 to 1, higher is better; 0 for a constant map.
+
+    Raises:
+        CAMError: shapes do not fit, an image has no region or an empty region, or the maps contain NaN or Inf.
+
+    Example::
+
+        masks = [torch.ones(1, 64, 64), torch.ones(1, 64, 64)]  # the whole image
+        maps = cc.GradCAM(model).attribute(images, labels)
+        print(metrics.energy_inside(maps, masks, images.shape[-2:]))
     """
     scaled = heat(_checked(maps, regions, size), size)[:, 0]
     inside = torch.stack([region_mask(given, size) for given in regions]).to(scaled)
@@ -61,32 +87,78 @@ def region_overlap(
     threshold: Threshold = "value",
     levels: Sequence[float] = LEVELS,
 ) -> Tensor:
-    """Intersection over union of the annotation and what the map shows: N×levels, 0 to 1.
+    """Compute how well the marked part of a map overlaps the regions, at several thresholds.
 
-    Hartley et al., "Jitter-CAM", BMVC 2021, section 4.5. The map, scaled to [0, 1], is cut at each level:
-    ``threshold="value"`` keeps what reaches the level, "mean" what reaches the level times the map's mean, "energy"
-    the highest pixels that together hold this share of the map's sum, one at least. Boxes: of the box around the
-    largest connected part (four neighbours) with the annotated box that fits best. Masks: of all pixels that are
-    kept with all masks together. A constant map is scaled to zeros: "value" keeps all pixels at level 0 and none above,
-    "mean" keeps all, and "energy" keeps the first.
+    Hartley et al., "Jitter-CAM", BMVC 2021, section 4.5. With boxes, the overlap is the intersection over union of the
+    box around the largest connected part (four neighbours) and the best annotated box. With masks, it is the
+    intersection over union of all marked pixels and all masks together. In a constant map, "value" marks all pixels
+    at level 0 and no pixel at higher levels, "mean" marks all pixels, and "energy" marks the first pixel.
+
+    Args:
+        maps: explanations, N×h×w or N×1×h×w.
+        regions: boxes B×4 or masks B×H×W of the explained class, for each image.
+        size: height and width of the images.
+        threshold: which pixels of the map, scaled to [0, 1], are marked. "value": values of at least the level. "mean":
+            values of at least the level times the mean of the map. "energy": the highest pixels, at least one, that
+            together have this share of the sum of the map.
+        levels: the thresholds, 0 to 1.
+
+    Returns:
+        N×levels values, 0 to 1, higher is better.
+
+    Raises:
+        CAMError: in the same cases as :func:`pointing_game`, or ``threshold`` is unknown.
+
+    Example::
+
+        boxes = [torch.tensor([[8, 8, 40, 40]]), torch.tensor([[0, 0, 20, 30], [30, 30, 60, 60]])]
+        maps = cc.GradCAM(model).attribute(images, labels)
+        overlaps = metrics.region_overlap(maps, boxes, images.shape[-2:])  # 2×20
+        print(metrics.localisation_error(overlaps))
     """
     check_choice("threshold", threshold, get_args(Threshold))
     scaled = heat(_checked(maps, regions, size), size)[:, 0].cpu()
     return torch.stack(
         [
-            _overlaps(torch.stack([_kept(one, threshold, level) for level in levels]), given.cpu())
-            for one, given in zip(scaled, regions, strict=True)
+            _overlaps(torch.stack([_marked(map_, threshold, level) for level in levels]), given.cpu())
+            for map_, given in zip(scaled, regions, strict=True)
         ]
     )
 
 
 def localisation_error(overlaps: Tensor, least: float = 0.5) -> Tensor:
-    """The share of images whose overlap, N×levels, is below ``least``, at the best level: one number, 0 to 1."""
+    """Compute the share of images with a small overlap, at the level where this share is lowest.
+
+    Args:
+        overlaps: N×levels, as :func:`region_overlap` returns it.
+        least: overlaps below this value are errors.
+
+    Returns:
+        One number, 0 to 1, lower is better.
+
+    Example::
+
+        overlaps = torch.tensor([[0.6, 0.2], [0.5, 0.9]])
+        print(metrics.localisation_error(overlaps))  # tensor(0.), at the first level
+    """
     return (overlaps < least).float().mean(0).min()
 
 
 def region_mask(regions: Tensor, size: tuple[int, int]) -> Tensor:
-    """The pixels of an image that belong to its regions, boxes B×4 or masks B×H×W: H×W booleans."""
+    """Make a mask of the pixels of one image that belong to its regions.
+
+    Args:
+        regions: of one image, boxes B×4 or masks B×H×W.
+        size: height and width of the image.
+
+    Returns:
+        H×W booleans, on the CPU.
+
+    Example::
+
+        mask = metrics.region_mask(torch.tensor([[8, 8, 40, 40]]), (64, 64))
+        print(mask.float().mean())  # tensor(0.2500)
+    """
     if regions.ndim == 3:
         return regions.cpu().bool().any(0)
     mask = torch.zeros(size, dtype=torch.bool)
@@ -97,14 +169,23 @@ def region_mask(regions: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def is_difficult(regions: Tensor, size: tuple[int, int], *, other_classes: bool) -> bool:
-    """Whether an image belongs to the difficult subset: other classes are present, and the regions cover < ¼ of it.
+    """Tell whether an image belongs to the difficult subset of the pointing game.
 
-    Zhang et al., IJCV 2018, section 4.2.
+    Zhang et al., IJCV 2018, section 4.2: the image shows other classes too, and the regions of the explained class
+    cover less than a quarter of it.
 
     Args:
         regions: of the explained class, boxes B×4 or masks B×H×W.
         size: height and width of the image.
-        other_classes: whether objects of another class are annotated in the image.
+        other_classes: whether objects of other classes are annotated in the image.
+
+    Returns:
+        True for a difficult image.
+
+    Example::
+
+        small = torch.tensor([[8, 8, 24, 24]])
+        print(metrics.is_difficult(small, (64, 64), other_classes=True))  # True
     """
     return other_classes and float(region_mask(regions, size).float().mean()) < 0.25
 
@@ -120,7 +201,8 @@ def _distance(regions: Tensor, y: int, x: int) -> float:
     return float((across.double() ** 2 + down.double() ** 2).min().sqrt())
 
 
-def _kept(heat: Tensor, threshold: Threshold, level: float) -> Tensor:
+def _marked(heat: Tensor, threshold: Threshold, level: float) -> Tensor:
+    """The pixels of a scaled map that a threshold marks, H×W booleans."""
     if threshold == "value":
         return heat >= level
     if threshold == "mean":
@@ -128,31 +210,32 @@ def _kept(heat: Tensor, threshold: Threshold, level: float) -> Tensor:
     order = heat.flatten().argsort(descending=True, stable=True)
     running = heat.flatten()[order].double().cumsum(0)
     count = int((running < level * running[-1]).sum()) + 1
-    kept = torch.zeros(heat.numel(), dtype=torch.bool)
-    kept[order[:count]] = True
-    return kept.view_as(heat)
+    marked = torch.zeros(heat.numel(), dtype=torch.bool)
+    marked[order[:count]] = True
+    return marked.view_as(heat)
 
 
-def _part(kept: Tensor) -> tuple[int, int, int, int]:
-    """The box around the largest connected part; an empty one if nothing is kept."""
-    if not kept.any():
+def _part(marked: Tensor) -> tuple[int, int, int, int]:
+    """The box (x0, y0, x1, y1) around the largest connected part; (0, 0, 0, 0) if no pixel is marked."""
+    if not marked.any():
         return 0, 0, 0, 0
-    labels, _ = ndimage.label(kept.numpy())
-    sizes = ndimage.sum_labels(kept.numpy(), labels, range(1, labels.max() + 1))
+    labels, _ = ndimage.label(marked.numpy())
+    sizes = ndimage.sum_labels(marked.numpy(), labels, range(1, labels.max() + 1))
     rows, columns = ndimage.find_objects(labels)[int(sizes.argmax())]
     return columns.start, rows.start, columns.stop, rows.stop
 
 
-def _overlaps(kept: Tensor, regions: Tensor) -> Tensor:
-    """Intersection over union of what is kept at each level, L×H×W, and the regions of one image: L."""
+def _overlaps(marked: Tensor, regions: Tensor) -> Tensor:
+    """Intersection over union of the marked pixels of each level, L×H×W, and the regions of one image: L values."""
     if regions.ndim == 3:
         mask = regions.bool().any(0)
-        return (kept & mask).sum((1, 2)) / (kept | mask).sum((1, 2))
-    parts = torch.tensor([_part(one) for one in kept], dtype=torch.float64)
+        return (marked & mask).sum((1, 2)) / (marked | mask).sum((1, 2))
+    parts = torch.tensor([_part(pixels) for pixels in marked], dtype=torch.float64)
     return box_iou(parts, regions.double()).amax(1).float()
 
 
 def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The maps as N×1×h×w, or an error if maps, regions and size do not fit."""
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     if not isinstance(regions, Sequence | Tensor):
         raise CAMError(f"regions must be a list with a tensor of boxes or masks for each image, got {brief(regions)}")
@@ -161,8 +244,8 @@ def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> 
     maps = maps[:, None] if maps.ndim == 3 else maps
     if maps.ndim != 4 or maps.shape[1] != 1 or len(maps) != len(regions):
         raise CAMError(
-            f"maps must be N×h×w or N×1×h×w with regions for each image, got {shape_of(maps)} and regions of "
-            f"{len(regions)} images"
+            f"maps must be N×h×w or N×1×h×w with regions for each of the N images, got {shape_of(maps)} and regions of "
+            f"{len(regions)} images; pass a list with one tensor of regions for each map"
         )
     for i, given in enumerate(regions):
         _check_region(i, given, tuple(size))
@@ -171,11 +254,14 @@ def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> 
 
 
 def _check_region(i: int, given: Tensor, size: tuple[int, ...]) -> None:
+    """Raise unless these are boxes or masks of image ``i``."""
     check_tensor("regions[i]", given, "of boxes B×4 or masks B×H×W")
     if given.ndim == 3 and len(given) and given.shape[1:] == size:
         if bool(given.any()):
             return
-        raise CAMError(f"masks must not be empty, got only zeros for image {i}; leave out images without the class")
+        raise CAMError(
+            f"masks must not be empty, got only zeros for image {i}; leave out images that do not show the class"
+        )
     if given.ndim == 2 and given.shape[1] == 4 and len(given) and not bool((given[:, 2:] <= given[:, :2]).any()):
         return
     got = brief(given.tolist()) if given.shape == (1, 4) else shape_of(given)

@@ -1,0 +1,138 @@
+"""Run the model on changed images and read its scores; the faithfulness functions share this."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from captum_cams.engine.inputs import check_batch, recipes
+from captum_cams.engine.scores import Task, check_task, notice_probabilities, probabilities, scores_of
+from captum_cams.engine.targets import check_output, resolve_target, wide
+from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_finite, check_tensor, shape_of
+from captum_cams.images import blur, heat, upsample
+from captum_cams.metrics.presets import Preset
+
+Forward = Callable[..., Any]
+Masking = Literal["multiply", "fgcam"]
+"""How the explained part of an image is made; see :func:`average_drop`."""
+
+
+def check_model(forward_func: Forward) -> None:
+    """Raise unless ``forward_func`` can be the model."""
+    if not callable(forward_func) or hasattr(forward_func, "attribute"):
+        got = "an explainer" if callable(forward_func) else brief(forward_func)
+        raise CAMError(
+            f"the first argument, forward_func, must be the model, got {got}; pass the model, the inputs and the maps, "
+            "in this order"
+        )
+
+
+def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
+    """The maps as N×1×h×w, or an error if they do not fit the images."""
+    check_tensor("inputs", inputs, "N×C×H×W")
+    check_tensor("maps", maps, "N×h×w or N×1×h×w")
+    count = check_batch((inputs,))
+    if maps.ndim == 3:
+        maps = maps[:, None]
+    if inputs.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (count, 1):
+        raise CAMError(
+            "inputs must be N×C×H×W and maps must be N×h×w or N×1×h×w with the same N, "
+            f"got {shape_of(inputs)} and {shape_of(maps)}; if the maps have several channels, sum over the channels"
+        )
+    check_finite("maps", maps)
+    return wide(maps.detach().to(inputs.device))
+
+
+def curve(
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    ends: Callable[[Tensor], tuple[Tensor, Tensor]],
+    preset: Preset,
+    perturbations_per_eval: int,
+    task: Task,
+) -> tuple[Tensor, Tensor]:
+    """Scores and probabilities while the pixels of one image replace those of another, in decreasing order of the map.
+
+    Args:
+        forward_func: the model.
+        inputs: N×C×H×W.
+        maps: the pixels with the highest values are replaced first.
+        ends: function from images to the images before the first step and the images after the last step.
+        preset: how many pixels each step replaces.
+        perturbations_per_eval: changed images in one forward pass.
+        task: meaning of the model's output.
+
+    Returns:
+        Scores and probabilities, N×(steps + 1)×classes each.
+    """
+    check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
+    check_model(forward_func)
+    maps = upsample(check_maps(inputs, maps), inputs.shape[-2:])
+    with untouched(forward_func):
+        begin, end = ends(inputs.detach().clone())
+        rank = _rank(maps)
+        counts = preset.counts(rank[0].numel()).to(rank.device)
+        which = torch.arange(len(inputs), device=rank.device).repeat_interleave(len(counts))
+        chunks = zip(
+            which.split(perturbations_per_eval),
+            counts.repeat(len(inputs)).split(perturbations_per_eval),
+            strict=True,
+        )
+        changed = (torch.where(rank[i] < count[:, None, None, None], end[i], begin[i]) for i, count in chunks)
+        scores = torch.cat([_scores(forward_func, images, task) for images in changed])
+    size = len(inputs), len(counts), -1
+    return scores.view(size), probabilities(scores, task).view(size)
+
+
+def of_class(probability: Tensor, target: Any, unchanged: Tensor) -> Tensor:
+    """The curve of the target class of each image; without a target, of the class with the highest unchanged score."""
+    return probability[torch.arange(len(probability)), :, _classes(target, unchanged)]
+
+
+def before_and_after(
+    forward_func: Forward, inputs: Tensor, maps: Tensor, target: Any, masking: Masking, task: Task
+) -> tuple[Tensor, Tensor]:
+    """The probability of the target class for each image, and for its explained part: N each."""
+    check_choice("masking", masking, get_args(Masking))
+    check_model(forward_func)
+    maps, size = check_maps(inputs, maps), inputs.shape[-2:]
+    with untouched(forward_func):
+        images = inputs.detach().clone()
+        if masking == "multiply":
+            part = images * heat(maps, size).to(images.dtype)
+        else:
+            maps = upsample(maps, size)
+            kept = (_rank(maps) < maps[0].numel() // 2) & (maps > 0)
+            part = torch.where(kept, images, blur(images))
+        scores = _scores(forward_func, images, task)
+        before, after = probabilities(scores, task), probabilities(_scores(forward_func, part, task), task)
+        classes = _classes(target, scores)[:, None]
+    return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
+
+
+def _rank(maps: Tensor) -> Tensor:
+    """The position of each pixel in the decreasing order of its map, N×1×H×W; 0 is the highest value."""
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    return rank.view_as(maps)
+
+
+def _scores(forward_func: Forward, images: Tensor, task: Task) -> Tensor:
+    """The model's scores for these images, N×classes."""
+    model = unwrap(forward_func)
+    with recipes(forward_func, images):
+        output = check_output(scores_of(model(images), check_task(task)), len(images))
+    if output.ndim > 2:
+        raise CAMError(f"the model must return scores N×classes, got {shape_of(output)}; reduce its other axes first")
+    check_finite("scores of the model", output)
+    notice_probabilities(model, output, task)
+    return output.float()
+
+
+def _classes(target: Any, unchanged: Tensor) -> Tensor:
+    """The index of the target class of each image, N."""
+    return torch.tensor([index[0] for index in resolve_target(target, unchanged)], device=unchanged.device)
