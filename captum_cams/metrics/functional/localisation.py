@@ -27,8 +27,8 @@ def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]
 
     Args:
         maps: explanations, N×h×w or N×1×h×w; resized to the size of the images with bilinear interpolation.
-        regions: for each image, the regions of the explained class: boxes B×4 of (x0, y0, x1, y1) in pixels, x0 < x1 and
-            y0 < y1, or masks B×H×W that are not zero on the object.
+        regions: for each image, the regions of the explained class: boxes B×4 of (x0, y0, x1, y1) in pixels, x0 < x1
+            and y0 < y1, or masks B×H×W that are not zero on the object.
         size: height and width of the images.
         margin: pixels around a region that still count as a hit.
 
