@@ -1,11 +1,23 @@
-"""Explanations inside the training loop of PyTorch Lightning, and over whole data sets."""
+"""Explain images during training with PyTorch Lightning, and measure methods over a whole data set."""
 
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from lightning_callbacks.batches import images_and_labels
 from lightning_callbacks.callback.cam_callback import CAMCallback
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.evaluation.evaluate import evaluate
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.table import Cell, Table
 
-__all__ = ["METRICS", "PROTOCOLS", "CAMCallback", "CAMEvaluation", "Cell", "Explained", "Protocol", "Table", "evaluate"]
+__all__ = [
+    "METRICS",
+    "PROTOCOLS",
+    "CAMCallback",
+    "CAMEvaluation",
+    "Cell",
+    "Explained",
+    "Protocol",
+    "Table",
+    "evaluate",
+    "images_and_labels",
+]

@@ -1,4 +1,4 @@
-"""What a batch holds: images, and what is known of each."""
+"""Read the images of a batch, and the annotation of each image."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -19,16 +19,33 @@ _LABELS = ("label", "labels", "y", "target", "targets")
 
 
 def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
-    """Images N×C×H×W and their labels, from what data loaders usually give.
+    """Find the images and the labels in a batch; this is the default ``batch_fn`` of the callback and of ``evaluate``.
 
-    A tensor of images; a tuple, list, mapping or dataclass with images (or a list of C×H×W of one size) and labels;
-    in a mapping or dataclass by the usual names ("image", "pixel_values", "x", ...; "label", "target", "y", ...), with
-    "boxes" and "masks" beside them. Labels are N or N×1 integers, or zeros and ones of any type (the sides of a
-    binary task), N×classes zeros and ones, or for each image a mapping with "labels" and "boxes" or "masks", as
-    torchvision's detection references have it, or one mapping of them stacked; anything else counts as none.
+    Args:
+        batch: one of these:
+
+            - a tensor of images;
+            - a tuple or list that begins with images and labels;
+            - a mapping or dataclass with images under a usual name ("image", "pixel_values", "x", ...) and labels under
+              a usual name ("label", "target", "y", ...), and perhaps "boxes" or "masks".
+
+            Images are N×C×H×W, or a list of C×H×W tensors of one size. Labels are:
+
+            - N or N×1 integers, or zeros and ones of any type (for a binary task);
+            - N×classes zeros and ones (for a multilabel task);
+            - for each image, a mapping with "labels" and "boxes" or "masks", as in torchvision's detection references,
+              or one mapping with these values stacked.
+
+    Returns:
+        The images N×C×H×W, and their labels. The labels are None if the batch has none or they have another form.
 
     Raises:
-        CAMError: no images; the remedy is ``batch_fn``.
+        CAMError: no images were found; then pass your own ``batch_fn``.
+
+    Example::
+
+        batch = {"image": images, "label": labels}
+        found_images, found_labels = lightning_callbacks.images_and_labels(batch)
     """
     fields = vars(batch) if is_dataclass(batch) and not isinstance(batch, type) else batch
     if isinstance(fields, Mapping):
@@ -41,74 +58,80 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
         images, labels = (parts[0] if parts else None), (parts[1] if len(parts) > 1 else None)
         if isinstance(labels, Mapping) and "labels" in labels:
             labels = _per_image(labels, labels["labels"])
-    if isinstance(images, list | tuple) and images and all(isinstance(one, Tensor) for one in images):
-        sizes = {one.shape for one in images}
+    if isinstance(images, list | tuple) and images and all(isinstance(image, Tensor) for image in images):
+        sizes = {image.shape for image in images}
         images = torch.stack(list(images)) if len(sizes) == 1 else None
     if not isinstance(images, Tensor) or images.ndim != 4:
         got = shape_of(images) if isinstance(images, Tensor) else type(batch).__name__
         raise CAMError(
-            f"a batch must be images N×C×H×W, or a tuple or mapping with them, got {got}; "
-            "pass batch_fn=lambda batch: (images, labels)"
+            f"a batch must be images N×C×H×W, or a tuple or mapping that has them, got {got}; "
+            "pass batch_fn=lambda batch: (images, labels), which returns the images and labels of your batch"
         )
     return images, labels if _usable(labels, len(images)) else None
 
 
 def out_of_range(images: Tensor) -> str | None:
-    """What makes it doubtful that a network takes these images as they are, or None."""
+    """A warning if the images have the range 0…255, which networks seldom take, or None."""
     if not images.is_floating_point() or not images.numel() or images.amin() < 0 or not 32 < images.amax() <= 255:
         return None
     return (
-        f"the images reach from {float(images.amin()):.3g} to {float(images.amax()):.3g} and are explained like that; "
-        "if the steps scale or normalise them, pass batch_fn=lambda batch: (images as the network takes them, labels)"
+        f"the values of the images are {float(images.amin()):.3g} to {float(images.amax()):.3g}, and the images are "
+        "explained without scaling; if your steps scale or normalise them, pass "
+        "batch_fn=lambda batch: (images as the network takes them, labels)"
     )
 
 
 def annotations(labels: Labels, count: int, task: Task = "multiclass") -> list[Annotation]:
-    """What the labels of ``count`` images say, one by one.
+    """Make an annotation for each image from the labels of a batch.
 
     Args:
         labels: as :func:`images_and_labels` returns them.
-        count: of images.
-        task: N×1 labels are those of one label in "multilabel", and classes otherwise.
+        count: the number of images.
+        task: with "multilabel", N×1 labels say whether the only label is present; otherwise they are classes.
 
     Raises:
-        CAMError: there are not as many labels as images, or boxes or masks do not fit their labels.
+        CAMError: the number of labels differs from the number of images, or boxes or masks do not fit their labels.
     """
     if labels is None:
         return [Annotation()] * count
     if len(labels) != count:
-        raise CAMError(f"there must be labels for each of {count} images, got {len(labels)}; check batch_fn")
+        raise CAMError(f"there must be labels for each of the {count} images, got {len(labels)}; check batch_fn")
     if isinstance(labels, Tensor) and labels.ndim == 2 and (labels.shape[1] > 1 or task == "multilabel"):
         return [Annotation(tuple(row.nonzero()[:, 0].tolist()), labelled=True) for row in labels]
     if isinstance(labels, Tensor):
         return [Annotation((int(label),), labelled=True) for label in labels]
-    return [_annotation(one) for one in labels]
+    return [_annotation(fields) for fields in labels]
 
 
-def _annotation(one: Mapping[str, Any]) -> Annotation:
-    labels = torch.as_tensor(one["labels"]).cpu()
-    key = next((key for key in ("boxes", "masks") if one.get(key) is not None), None)
+def _annotation(fields: Mapping[str, Any]) -> Annotation:
+    """The annotation in a mapping with "labels" and perhaps "boxes" or "masks"."""
+    labels = torch.as_tensor(fields["labels"]).cpu()
+    key = next((key for key in ("boxes", "masks") if fields.get(key) is not None), None)
     if key is None:
         return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())), labelled=True)
-    regions = torch.as_tensor(one[key]).cpu()
+    regions = torch.as_tensor(fields[key]).cpu()
     regions = regions[None] if regions.ndim == (1 if key == "boxes" else 2) else regions
     if not len(regions):
         return Annotation(tuple(dict.fromkeys(labels.flatten().tolist())), labelled=True)
     labels = labels.expand(len(regions)) if labels.numel() == 1 else labels
     if labels.shape != regions.shape[:1]:
-        raise CAMError(f"{key} and labels must have one length, got {len(regions)} and {shape_of(labels)}")
+        raise CAMError(
+            f"{key} and labels must have the same length, got {len(regions)} and {shape_of(labels)}; check batch_fn"
+        )
     classes = tuple(dict.fromkeys(labels.tolist()))
     shown = regions.flatten(1).any(1) if key == "masks" else (regions[:, 2:] > regions[:, :2]).all(1)
     found = {index: regions[(labels == index) & shown] for index in classes}
-    return Annotation(classes, {index: one for index, one in found.items() if len(one)}, True)
+    return Annotation(classes, {index: some for index, some in found.items() if len(some)}, True)
 
 
 def _per_image(fields: Mapping[str, Any], labels: Any) -> list[dict[str, Any]]:
+    """A mapping for each image, from one mapping of stacked values."""
     regions = {key: fields[key] for key in ("boxes", "masks") if key in fields}
-    return [{"labels": one} | {key: every[i] for key, every in regions.items()} for i, one in enumerate(labels)]
+    return [{"labels": each} | {key: every[i] for key, every in regions.items()} for i, each in enumerate(labels)]
 
 
 def _usable(labels: Any, count: int) -> bool:
+    """Whether the labels of ``count`` images have a form that :func:`annotations` understands."""
     if isinstance(labels, Tensor):
         return labels.shape[:1] == (count,) and (
             (labels.shape[1:] in ((), (1,)) and not labels.is_floating_point())
@@ -117,5 +140,5 @@ def _usable(labels: Any, count: int) -> bool:
     return (
         isinstance(labels, list | tuple)
         and len(labels) == count
-        and all(isinstance(one, Mapping) and "labels" in one for one in labels)
+        and all(isinstance(each, Mapping) and "labels" in each for each in labels)
     )

@@ -1,4 +1,4 @@
-"""The private names of PyTorch Lightning that are used, and nothing else; ``tests/project`` says that they exist."""
+"""All uses of private names of PyTorch Lightning; a test in ``tests/project`` checks that the names exist."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def starts_own_processes(trainer: pl.Trainer) -> bool:
-    """Whether the trainer runs in processes that it starts itself and that return no result to this one."""
+    """Whether the trainer starts its own processes, which return no result to this process."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
@@ -22,7 +22,7 @@ def logged_step(trainer: pl.Trainer) -> int:
 
 @contextmanager
 def borrowed(trainer: pl.Trainer, model: nn.Module) -> Iterator[None]:
-    """Give the model its device, its modes and its trainer back, and the trainer its module, after another run."""
+    """Lend model and trainer to another run, and restore the device, the modes and their connection afterwards."""
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     attached = [(module, module._trainer) for module in model.modules() if isinstance(module, pl.LightningModule)]
     training = [(module, module.training) for module in model.modules()]

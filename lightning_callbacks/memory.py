@@ -1,4 +1,4 @@
-"""What is done where a device, or the CPU, has no memory left."""
+"""Recognise that memory ran out, and make explainers that need less memory."""
 
 from copy import copy
 
@@ -9,18 +9,18 @@ from captum_cams.bases.wrapped import WrappedCAM
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether a device, or the CPU, had no memory left."""
+    """Whether the error says that a device or the CPU has no memory left."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def run_size(explainer: CAMAttribution) -> int:
-    """How many changed inputs an explainer or its base runs at once, at most."""
+    """The largest number of changed inputs that an explainer or its base runs at once."""
     own = getattr(explainer, "perturbations_per_eval", 1)
     return max(own, run_size(explainer.base)) if isinstance(explainer, WrappedCAM) else own
 
 
 def lighter(explainer: CAMAttribution, divisor: int) -> CAMAttribution:
-    """A copy that runs so many times fewer changed inputs at once, as does its base; the maps are the same."""
+    """A copy that, like its base, runs fewer changed inputs at once, by the divisor; the maps are the same."""
     made = copy(explainer)
     if hasattr(made, "perturbations_per_eval"):
         made.perturbations_per_eval = max(1, made.perturbations_per_eval // divisor)

@@ -1,4 +1,4 @@
-"""Explainers as users name them: by name, made beforehand, or under a name of their own."""
+"""Read the ``methods`` argument: names, explainers, or a mapping from own names to these."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,60 +17,65 @@ Methods = Method | Sequence[Method] | Mapping[str, Method]
 
 
 def named(methods: Methods) -> dict[str, Method]:
-    """Each method under its name: as the registry spells it, the class's, or the key of a mapping.
+    """Give each method a name: the name in the registry, the name of its class, or its key in a mapping.
 
     Raises:
-        CAMError: no method, one that is neither a name nor an explainer, an unknown one, or two of one name.
+        CAMError: there is no method, a method is neither a name nor an explainer or is unknown, or two methods have the
+            same name.
     """
     if isinstance(methods, Mapping):
-        names, listed = list(methods), [_checked(one) for one in methods.values()]
+        names, listed = list(methods), [_checked(method) for method in methods.values()]
     else:
         several = isinstance(methods, Iterable) and not isinstance(methods, str)
-        listed = [_checked(one) for one in methods] if several else [_checked(methods)]
-        names = [canonical(one) if isinstance(one, str) else type(one).__name__.lower() for one in listed]
+        listed = [_checked(method) for method in methods] if several else [_checked(methods)]
+        names = [canonical(method) if isinstance(method, str) else type(method).__name__.lower() for method in listed]
     found = dict(zip(names, listed, strict=True))
     if len(found) < len(listed):
-        raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping of name to method")
+        raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping from names to methods")
     if not found:
-        raise CAMError("there must be at least one method, got none")
+        raise CAMError('there must be at least one method, got none; pass a name such as "gradcam"')
     return found
 
 
 def make(method: Method, network: Network, layer: nn.Module | str | None, task: Task) -> CAMAttribution:
-    """The explainer itself, or the one with this name for a :class:`Network`.
+    """Make the explainer with this name for a network; an explainer is checked and returned as it is.
 
     Raises:
-        CAMError: an explainer of another model or for another task, an unknown name, or a layer that the network
-            inside does not have.
+        CAMError: the explainer belongs to another model or another task, the name is unknown, or the network has
+            no such layer.
     """
     if isinstance(method, CAMAttribution):
         explained = unwrap(method.forward_func)
         modules = {*explained.modules()} if isinstance(explained, nn.Module) else {network.network}
         if not modules & {*network.modules()}:
             raise CAMError(
-                f"{type(method).__name__} explains another model than the one that is given; make it with that one, or "
-                "pass its name"
+                f"{type(method).__name__} must explain the given model, but it was made for another model; make it "
+                "with the given model, or pass its name"
             )
         if isinstance(task, str) and isinstance(method.task, str) and method.task != task:
             kind = type(method).__name__
-            raise CAMError(f'{kind} must be made for the task that is measured, "{task}", got task="{method.task}"')
+            raise CAMError(
+                f'{kind} must be made for the task that is measured, "{task}", got task="{method.task}"; '
+                f'make it with task="{task}"'
+            )
         return method
     return create(method, network, None if layer is None else named_layer(network.network, layer), task=task)
 
 
 def check_scores(explainers: Iterable[CAMAttribution], network: Network, images: Tensor, task: Task) -> None:
-    """Raise where an explainer made beforehand explains other scores than those that are measured.
+    """Raise if an explainer explains other scores than the scores that are measured.
 
-    The scores of one batch must put the classes of each image in one order, as a softmax or a temperature leaves it.
+    The scores may differ, for example by a softmax or a temperature, but they must rank the classes of each image in
+    the same order.
 
     Args:
-        explainers: those made for the network itself are not asked.
-        network: whose scores are measured.
-        images: N×C×H×W.
-        task: of the network.
+        explainers: explainers that were made for the network itself are not checked.
+        network: the network whose scores are measured.
+        images: N×C×H×W, one batch.
+        task: the task of the network.
 
     Raises:
-        CAMError: the number of classes or their order is another one.
+        CAMError: the number or the order of the classes differs.
     """
     for explainer in explainers:
         if explainer.forward_func is network:
@@ -78,7 +83,7 @@ def check_scores(explainers: Iterable[CAMAttribution], network: Network, images:
         with untouched(explainer.forward_func):
             own = scores_of(unwrap(explainer.forward_func)(images.clone()), explainer.task)
         measured = network.scores(images, task)
-        # What is no tensor is refused when it is explained.
+        # An output that is not a tensor is refused later, when it is explained.
         if isinstance(own, Tensor) and not (own.shape == measured.shape and _ordered_alike(own, measured)):
             raise CAMError(
                 f"{type(explainer).__name__} must explain the scores that are measured, but its model gives others "
@@ -88,7 +93,7 @@ def check_scores(explainers: Iterable[CAMAttribution], network: Network, images:
 
 
 def _ordered_alike(one: Tensor, other: Tensor) -> bool:
-    """Whether one of the two, sorted by the other one, does not rise by more than rounding."""
+    """Whether both scores rank the classes of each image in the same order, except for rounding."""
 
     def rises(values: Tensor, order: Tensor) -> bool:
         steps = values.gather(1, order.argsort(1, descending=True)).diff(dim=1)
@@ -99,6 +104,7 @@ def _ordered_alike(one: Tensor, other: Tensor) -> bool:
 
 
 def _checked(method: object) -> Method:
+    """The method itself, or an error if it is neither a name nor an explainer."""
     if isinstance(method, type) and issubclass(method, CAMAttribution):
         name = method.__name__
         raise CAMError(
@@ -108,6 +114,7 @@ def _checked(method: object) -> Method:
     if not isinstance(method, str | CAMAttribution):
         raise CAMError(
             "a method must be a name of captum_cams.names() or an explainer of captum_cams, got "
-            f"{getattr(method, '__name__', brief(method))}; captum_cams.metrics measures the maps of others"
+            f"{getattr(method, '__name__', brief(method))}; to measure other maps, use the functions of "
+            "captum_cams.metrics"
         )
     return method

@@ -1,4 +1,4 @@
-"""The network of a Lightning module, as images → scores."""
+"""Find the network in a Lightning module, and use it as a function from images to scores."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,10 +20,13 @@ OutputFn = Callable[[Any], Tensor]
 
 
 def class_scores(output: Any) -> Tensor:
-    """A tensor, the first tensor of a tuple, or ``logits`` or the only tensor of a mapping or dataclass.
+    """Find the scores in the output of a network; this is the default ``output_fn``.
+
+    The scores are the output itself, the first tensor of a tuple, or ``logits`` or the only tensor of a mapping or
+    dataclass.
 
     Raises:
-        CAMError: anything else, and a tuple of which another tensor could be the scores; the remedy is ``output_fn``.
+        CAMError: no scores were found, or another tensor of a tuple could be the scores; then pass ``output_fn``.
     """
     if isinstance(output, Tensor):
         return output
@@ -35,29 +38,29 @@ def class_scores(output: Any) -> Tensor:
         parts = {f'["{key}"]': value for key, value in fields.items()}
     elif isinstance(fields, list | tuple):
         parts = {f"[{i}]": value for i, value in enumerate(fields)}
-    tensors = {place: value for place, value in parts.items() if isinstance(value, Tensor)}
-    rows = [place for place, value in tensors.items() if value.ndim == 2 and value.is_floating_point()]
+    tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
+    likely = [key for key, value in tensors.items() if value.ndim == 2 and value.is_floating_point()]
     first = next(iter(tensors), None)
-    if first is not None and (len(tensors) == 1 or (not isinstance(fields, Mapping) and rows == [first])):
+    if first is not None and (len(tensors) == 1 or (not isinstance(fields, Mapping) and likely == [first])):
         return tensors[first]
-    inside = ", ".join(f"{place} {shape_of(value)}" for place, value in tensors.items()) or ", ".join(parts)
+    inside = ", ".join(f"{key} {shape_of(value)}" for key, value in tensors.items()) or ", ".join(parts)
     got = type(output).__name__ + (f" with {inside}" if inside else "")
-    remedy = f"output{rows[-1]}, or whichever holds them" if tensors and rows else "scores"
+    remedy = f"output{likely[-1]}, or the entry that has the scores" if tensors and likely else "scores"
     raise CAMError(f"the network must return scores N×classes, got {got}; pass output_fn=lambda output: {remedy}")
 
 
 class ExplainsItself(pl.LightningModule):
-    """A Lightning module that explains its data by its own steps: :class:`CAMCallback` leaves it alone."""
+    """A Lightning module that explains its data in its own steps; :class:`CAMCallback` ignores it."""
 
 
 class Network(nn.Module):
-    """The Lightning module, or the network inside it, as images → scores."""
+    """A Lightning module, or the network inside it, as a function from images to scores."""
 
     def __init__(self, module: nn.Module, output_fn: OutputFn | None) -> None:
         super().__init__()
         found = network_of(unwrap(module))  # type: ignore[arg-type]
         self.network: nn.Module = unwrap(found)  # type: ignore[assignment]
-        # Compiled code does not call hooks that come later, or is compiled anew for them.
+        # Compiled code does not call hooks that are added later, or is compiled again because of them.
         self.hookable = self.network is found and not is_compiled(found)
         self.output_fn = output_fn or class_scores
 
@@ -65,22 +68,22 @@ class Network(nn.Module):
         return self.output_fn(self.network(images))
 
     def scores(self, images: Tensor, task: Task) -> Tensor:
-        """What it says, read for the task, in evaluation mode and without a trace."""
+        """The scores for a task, N×classes, computed in evaluation mode; the network does not change."""
         with untouched(self):
             scores = scores_of(self.look(images.clone()), task)
         if scores.ndim != 2:
             raise CAMError(
-                f'task="{task}" needs N×classes, got {shape_of(scores)}; pass task="binary" for one logit, '
+                f'task="{task}" needs scores N×classes, got {shape_of(scores)}; pass task="binary" for one logit, '
                 'task="regression" for a value, or output_fn'
             )
         notice_probabilities(self, scores, task)
         return scores
 
     def look(self, images: Tensor) -> Tensor:
-        """The scores of images, one row each.
+        """Run the network and return one row of scores for each image.
 
         Raises:
-            CAMError: the network does not take images alone, or does not return one row of scores for each.
+            CAMError: the network needs more than images, or does not return one row of scores for each image.
         """
         try:
             scores = self(images)
@@ -93,7 +96,8 @@ class Network(nn.Module):
         return scores
 
     def _refusal(self, images: Tensor, error: Exception) -> str:
-        remedy = "let forward take images and return scores; whatever else it takes needs a default"
+        """The message for a network that raised an error."""
+        remedy = "let forward take images and return scores, and give its other arguments default values"
         if not images.is_floating_point():
             remedy = (
                 f"the images are {images.dtype}; pass batch_fn=lambda batch: (images that the network takes, labels)"
@@ -101,39 +105,43 @@ class Network(nn.Module):
         names = ", ".join(map(str, inspect.signature(self.network.forward).parameters.values()))
         said = f"{type(error).__name__}: {str(error)[:120]}"
         return (
-            f"{type(self.network).__name__}.forward({names}) must take images N×C×H×W alone, "
-            f"got {shape_of(images)} and raised {said}; {remedy}"
+            f"{type(self.network).__name__}.forward({names}) must work with images N×C×H×W alone, "
+            f"but for images {shape_of(images)} it raised {said}; {remedy}"
         )
 
 
 def _not_scores(scores: Any, count: int) -> str:
+    """The message for a network that does not return a row of scores for each image."""
     if not isinstance(scores, Tensor):
         got, remedy = type(scores).__name__, "scores"
     elif scores.ndim == 0:
-        got, remedy = "a single number, as a loss is", "scores, or let forward return the scores and not the loss"
+        got, remedy = (
+            "a single number, perhaps the loss",
+            "scores, or let forward return the scores instead of the loss",
+        )
     elif scores.ndim == 4 and len(scores) == count:
-        got, remedy = f"{shape_of(scores)}, a score of each pixel as in segmentation", "output.mean((2, 3))"
+        got, remedy = f"{shape_of(scores)}, perhaps a score for each pixel as in segmentation", "output.mean((2, 3))"
     else:
-        got, remedy = f"{shape_of(scores)} of {count} images", "scores"
+        got, remedy = f"{shape_of(scores)} for {count} images", "scores"
     return f"the network must return scores N×classes, got {got}; pass output_fn=lambda output: {remedy}"
 
 
 def doubt(scores: Tensor) -> str | None:
-    """What makes it doubtful that these are scores of classes, or None."""
+    """A warning if the scores look like an embedding, or None."""
     norms = scores.detach().float().norm(dim=-1)
     if scores.ndim == 2 and bool((scores < 0).any()) and bool(((norms - 1).abs() < 1e-3).all()):
         return (
-            "each row of the network's output has the length 1, as an embedding has, and is explained as scores of "
-            "classes; pass output_fn=lambda output: its similarity to each class"
+            "each row of the network's output has length 1 like an embedding, but it is explained as class scores; "
+            "pass output_fn=lambda output: the similarity of the output to each class"
         )
     return None
 
 
 def network_of(module: nn.Module) -> nn.Module:
-    """The module itself if it defines ``forward``, else the only network among a Lightning module's children.
+    """Find the network: the module itself if it defines ``forward``, else the only network among its children.
 
     Raises:
-        CAMError: no ``forward`` and not exactly one child that could be the network.
+        CAMError: there is no ``forward``, and not exactly one child could be the network.
     """
     if not isinstance(module, pl.LightningModule) or is_overridden("forward", module, pl.LightningModule):
         return module
@@ -142,7 +150,7 @@ def network_of(module: nn.Module) -> nn.Module:
     if len(networks) != 1:
         found = ", ".join(networks) or "none"
         raise CAMError(
-            f"{type(module).__name__} must define forward(images) → scores, or hold one network; found {found}; "
-            "add a forward that calls the network to explain"
+            f"{type(module).__name__} must define forward(images) → scores or have exactly one network, found {found}; "
+            "add a forward that calls the network that should be explained"
         )
     return next(iter(networks.values()))

@@ -1,1 +1,1 @@
-"""Methods and metrics over a whole data set: the papers' tables."""
+"""Measure methods over a whole data set, as the tables in papers do."""

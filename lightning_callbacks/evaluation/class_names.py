@@ -1,4 +1,4 @@
-"""Whether the labels of a data set and the scores of a model count the same classes."""
+"""Check that the labels of a data set and the scores of a model mean the same classes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,30 +6,34 @@ from typing import Any
 
 from captum_cams.errors import CAMError
 
-_REMEDY = "translate the labels by batch_fn, or use a model of these classes"
+_REMEDY = "translate the labels with batch_fn, or use a model for these classes"
 
 
 def check_class_names(data: Any, model: Sequence[str] | None, count: int) -> None:
-    """Raise where the names of the data's classes are not those of the model.
+    """Raise if the class names of the data differ from the class names of the model.
 
     Args:
-        data: names by index, a sequence of all or a mapping of some, with synonyms as tuples; or None.
-        model: names of all its classes, or None where they are not known.
-        count: of its scores.
+        data: the class names of the data set: a sequence of all names, a mapping from some indices to names, or None. A
+            tuple holds synonyms.
+        model: the names of all classes of the model, or None if they are not known.
+        count: the number of classes of the model.
 
     Raises:
-        CAMError: another number of classes in either, or other names in the data.
+        CAMError: the numbers of classes differ, or the names differ.
     """
     if model is not None and len(model) != count:
         raise CAMError(f"class_names must name the {count} classes of the model, got {len(model)}; pass one for each")
     if data is None or not len(data):
         return
     if isinstance(data, Mapping) and max(data) >= count:
-        raise CAMError(f"the data has a class {max(data)} and the model {count} classes, from 0 on; {_REMEDY}")
+        raise CAMError(
+            f"the classes of the data must be 0 to {count - 1}, as in the model, but the data has a class {max(data)}; "
+            f"{_REMEDY}"
+        )
     if not isinstance(data, Mapping) and len(data) != count:
         raise CAMError(
-            f"the data has {len(data)} classes and the model {count}, so that its indices do not name the same "
-            f"classes; {_REMEDY}"
+            f"data and model must have the same classes, but the data has {len(data)} classes and the model has "
+            f"{count}; {_REMEDY}"
         )
     if model is None:
         return
@@ -41,19 +45,21 @@ def check_class_names(data: Any, model: Sequence[str] | None, count: int) -> Non
     if moved or (other and len(other) == len(spoken)):
         index = (moved or [*other])[0]
         raise CAMError(
-            f'class {index} is "{_synonyms(named[index])[0]}" in the data and "{model[index]}" in the model, so that '
-            f"its indices do not name the same classes; {_REMEDY}"
+            f'class {index} is "{_synonyms(named[index])[0]}" in the data and "{model[index]}" in the model, but '
+            f"both must be the same class; {_REMEDY}"
         )
 
 
 def _synonyms(name: Any) -> Sequence[str]:
+    """All names of a class."""
     return name if isinstance(name, tuple | list) else (str(name),)
 
 
 def _is_code(name: Any) -> bool:
-    """Whether it is a number or an identifier of WordNet, as ImageNet's folders have it."""
+    """Whether a class name is a number or a WordNet identifier, as in the folders of ImageNet."""
     return isinstance(name, int) or bool(isinstance(name, str) and re.fullmatch(r"\d*|n\d{8}", name))
 
 
 def _plain(name: str) -> str:
-    return "".join(one for one in name.lower() if one.isalnum())
+    """The letters and digits of a name, in lower case."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -1,4 +1,4 @@
-"""Code as plain values that are the same in every process: bytecode, constants and the global names it reads."""
+"""Describe code by plain values that are the same in every process."""
 
 import dis
 import sys
@@ -21,11 +21,11 @@ def package_of(module: str | None) -> str | None:
 
 
 def code_of(code: CodeType) -> list[Any]:
-    """What a piece of code does, without its place, its name and the names of its local variables."""
+    """The bytecode and the constants of a piece of code, without its file, its name and its local names."""
     count = code.co_argcount + code.co_kwonlyargcount
     return [
         code.co_code.hex(),
-        [_constant(one) for one in code.co_consts],
+        [_constant(value) for value in code.co_consts],
         list(code.co_names),
         list(code.co_varnames[:count]),
         [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags],
@@ -34,9 +34,9 @@ def code_of(code: CodeType) -> list[Any]:
 
 
 def globals_of(function: FunctionType) -> dict[str, Any]:
-    """The global names that a function and the functions in it read, with their values; builtins are left out.
+    """The global variables that a function and its inner functions read, with their values, without builtins.
 
-    Of a module of the user's own, its attributes that the code may read are given in its place.
+    A module of the user's own code is replaced by those of its attributes that the code may read.
     """
     found: dict[str, Any] = {}
     codes = _codes(function.__code__)
@@ -52,11 +52,13 @@ def globals_of(function: FunctionType) -> dict[str, Any]:
 
 
 def _codes(code: CodeType) -> list[CodeType]:
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    return [code, *(each for one in inner for each in _codes(one))]
+    """A piece of code and all code inside it."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return [code, *(deeper for part in inner for deeper in _codes(part))]
 
 
 def _constant(value: Any) -> Any:
+    """A constant of a piece of code as plain values."""
     if isinstance(value, CodeType):
         return code_of(value)
     if isinstance(value, tuple):

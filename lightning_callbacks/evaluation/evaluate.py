@@ -1,4 +1,4 @@
-"""The papers' table, methods × metrics, over a data set and on as many devices as a Trainer has."""
+"""Compute a table of methods × metrics over a data set, on all devices of a Trainer."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,43 +37,58 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     skip_unreadable: bool = False,
 ) -> Table:
-    """Explain every image of a data set by every method, measure the maps, and print and return one table.
+    """Explain every image of a data set with every method, measure the maps, and print and return one table.
 
-    Each image counts once, on however many processes. The model, its device and its flags are left as they were.
+    Every image counts once, on any number of processes. The model does not change.
 
     Args:
-        model: images → scores N×classes; a Lightning module, or any module.
-        data: a data set, or a data loader of one; what a batch may hold is said at ``images_and_labels``.
-        methods: names, explainers made beforehand, or a mapping of own names to either.
-        metrics: one or more names from ``METRICS``, instead of the protocol's.
-        protocol: a name from ``PROTOCOLS``, or a :class:`Protocol`; "default" measures insertion, deletion and
-            over-all with 28 steps, average drop and average increase, for the predicted class of every image.
-        trainer: for more devices or another precision, as ``Trainer(devices=8, strategy="ddp")``; one device otherwise.
-        task: in place of the protocol's: "multiclass", "multilabel", "binary", "regression", or a function of the
-            scores; see :data:`captum_cams.engine.scores.Task`.
+        model: a Lightning module or another module that maps images to scores N×classes.
+        data: a data set or a data loader; ``images_and_labels`` describes the batches that are understood.
+        methods: one or more names from ``captum_cams.names()``, explainers, or a mapping from your own names to these.
+        metrics: one or more names from ``METRICS``, instead of the metrics of the protocol.
+        protocol: a name from ``PROTOCOLS`` or a :class:`Protocol`. "default" measures insertion, deletion and over-all
+            (with 28 steps), average drop and average increase, for the predicted class of every image.
+        trainer: a Trainer for more devices or another precision, for example ``Trainer(devices=8, strategy="ddp")``.
+            None uses one device.
+        task: meaning of the model's output, instead of the task of the protocol: "multiclass", "multilabel", "binary",
+            "regression", or a function from the output to scores; see :data:`captum_cams.engine.scores.Task`.
         layer: dotted name of the layer to explain; None finds the last feature layer.
-        batch_fn: batch → (images, labels).
-        output_fn: output of the model → scores N×classes.
-        out: folder for table.md, table.csv, table.json, rows.csv, curves.png and the journal of finished batches; a
-            run that was interrupted goes on where it stopped when it is started again with the same folder, model,
-            methods and images, all of which are compared.
-        version: stands for your functions and classes, which are otherwise compared by their code.
-        class_names: of the model, one for each class; compared with the ``classes`` of the data set where its labels
-            are used as they are.
-        skip_unreadable: leave out and count the images that cannot be read, instead of raising.
+        batch_fn: function from a batch to (images, labels).
+        output_fn: function from the output of the model to scores N×classes.
+        out: folder for table.md, table.csv, table.json, rows.csv, curves.png and a journal of the finished batches. To
+            continue an interrupted evaluation, call ``evaluate`` again with the same folder, model, methods and images;
+            all of them are compared.
+        version: your own version name for your functions and classes; without it, their code is compared.
+        class_names: the names of the model's classes, one for each class. They are compared with the ``classes`` of the
+            data set.
+        skip_unreadable: leave out images that cannot be read, and count them, instead of raising an error.
+
+    Returns:
+        The table with the mean of each metric for each method; see :class:`Table`.
 
     Raises:
-        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out``
-            holds another evaluation or is in use.
+        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out`` has
+            another evaluation or is in use.
+
+    Example::
+
+        data = torch.utils.data.TensorDataset(images, labels)
+        table = lightning_callbacks.evaluate(model, data, ["gradcam", "xgradcam"], metrics="average_drop")
+        print(table["gradcam", "average_drop"].mean)
     """
     chosen = find_protocol(protocol, metrics, task)
     trainer = trainer or pl.Trainer(
         devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False, accelerator="auto"
     )
     if starts_own_processes(trainer):
-        raise CAMError('the processes of this strategy cannot return a table; use strategy="ddp"')
+        raise CAMError(
+            'evaluate needs processes that can return a table, which this strategy does not have; use strategy="ddp"'
+        )
     if str(trainer.precision) in ("16-true", "bf16-true", "64-true"):
-        raise CAMError(f'precision "{trainer.precision}" would change the weights; use "bf16-mixed"')
+        raise CAMError(
+            f'evaluate must not change the weights, but precision "{trainer.precision}" would change the weights; '
+            'use "bf16-mixed"'
+        )
     with isolate_rng():
         evaluation = CAMEvaluation(
             model,
@@ -92,8 +107,10 @@ def evaluate(
             try:
                 trainer.test(evaluation, verbose=False)
             finally:
-                evaluation.teardown("test")  # Lightning leaves it out after an error
+                evaluation.teardown("test")  # Lightning does not call it after an error
     if evaluation.table is None:
-        raise CAMError("the trainer ran no batch; raise its limit_test_batches")
+        raise CAMError(
+            "at least one batch must be evaluated, but the trainer ran no batch; raise its limit_test_batches"
+        )
     rank_zero_only(print)(evaluation.table)
     return evaluation.table

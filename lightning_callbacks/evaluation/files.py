@@ -1,4 +1,4 @@
-"""The files of an evaluation: table.md, table.csv, table.json, rows.csv and curves.png."""
+"""Write the files of an evaluation: table.md, table.csv, table.json, rows.csv and curves.png."""
 
 import csv
 import json
@@ -15,12 +15,12 @@ from lightning_callbacks.evaluation.table import Table
 
 
 def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
-    """Write everything that a table says into a folder.
+    """Write all files of an evaluation into a folder.
 
     Args:
-        table: of the evaluation.
-        folder: which is there already.
-        settings: of the evaluation, for table.json.
+        table: the result of the evaluation.
+        folder: an existing folder.
+        settings: the settings of the evaluation, for table.json.
     """
     (folder / "table.md").write_text(f"{table}\n")
     cells = {method: {metric: vars(table[method, metric]) for metric in table.metrics} for method in table.methods}
@@ -49,7 +49,7 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _columns(table: Table) -> dict[str, list[Any]]:
-    """One value in each row: of a metric that chooses a level, the value at the best level of the row's method."""
+    """The columns of rows.csv. A metric that chooses a level has its value at the best level of the method."""
     methods = table.columns["method"]
     found: dict[str, list[Any]] = {
         "image": table.columns["image"].tolist(),
@@ -67,8 +67,9 @@ def _columns(table: Table) -> dict[str, list[Any]]:
 
 
 def _without_nan(value: Any) -> Any:
+    """The value with None instead of NaN, because JSON has no NaN."""
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""What makes two evaluations the same: descriptions that do not change from one process to the next."""
+"""Describe the settings of an evaluation by values that are the same in every process."""
 
 import hashlib
 import json
@@ -30,24 +30,24 @@ _OF_CLASSES = (
 
 
 def digest(value: Any) -> str:
-    """A hash of a value as JSON takes it."""
+    """A hash of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def of_data(value: Any) -> str:
-    """A hash of tensors in any nesting of containers."""
+    """A hash of tensors in nested containers."""
     return digest(Description({}).of(value))
 
 
 class Description:
-    """Values as JSON takes them: equal ones are alike in every process, and others are not.
+    """Turns objects into values that JSON can hold; two objects have the same description only if they are equal.
 
-    Functions count by their code, with what they close over and the globals that they read; objects by their state;
-    classes by the code of their methods. What a package brings counts by its name and the version of the package.
+    A function is described by its code, its closure and the global variables that it reads; an object by its state; a
+    class by the code of its methods. Code of an installed package is described by its name and the package's version.
 
     Args:
-        names: modules of the evaluated network, each of which counts by its name.
-        version: stands for all code of the user's own, which is then not read.
+        names: the modules of the evaluated network; each is described by its name.
+        version: describes all of the user's own code, which is then not read.
     """
 
     def __init__(self, names: Mapping[nn.Module, str], version: str | None = None) -> None:
@@ -57,10 +57,10 @@ class Description:
         self._done: dict[int, tuple[Any, Any]] = {}
 
     def of(self, value: Any) -> Any:
-        """The description of anything.
+        """Describe any object.
 
         Raises:
-            CAMError: it has a state that cannot be read, as a lock, a generator or an open file.
+            CAMError: its state cannot be read, for example of a lock, a generator or an open file.
         """
         if value is None or type(value) in (bool, int, str):
             return value
@@ -82,14 +82,14 @@ class Description:
             found = self._composed(value)
         finally:
             self._open.pop()
-        # What refers to nothing around it is the same wherever it is met again.
+        # A description that refers to no outer object is the same everywhere, so it can be used again.
         if self._lowest >= len(self._open) and isinstance(value, type | types.FunctionType | nn.Module):
             self._done[id(value)] = (value, found)
         self._lowest = min(outer, self._lowest)
         return found
 
     def module(self, module: nn.Module) -> dict[str, Any]:
-        """Each part of a network, and a hash of all parameters and buffers."""
+        """Describe each part of a network, and its parameters and buffers by a hash."""
         parts = {name: self._part(one) for name, one in parts_of(module)}
         weights = {**module.state_dict(), **dict(module.named_buffers())}
         return {"parts": parts, "weights": digest({key: self.of(one) for key, one in weights.items()})}
@@ -112,11 +112,11 @@ class Description:
         if type(value) is dict:
             return self._mapping(value)
         if type(value) in (tuple, torch.Size):
-            return [self.of(one) for one in value]
+            return [self.of(item) for item in value]
         if type(value) is list:
-            return {"list": [self.of(one) for one in value]}
+            return {"list": [self.of(item) for item in value]}
         if type(value) in (set, frozenset):
-            return {"set": sorted((self.of(one) for one in value), key=digest)}
+            return {"set": sorted((self.of(item) for item in value), key=digest)}
         if type(value) is bytes:
             return {"bytes": value.hex()}
         if isinstance(value, Enum):
@@ -134,7 +134,7 @@ class Description:
     def _explainer(self, value: CAMAttribution) -> dict[str, Any]:
         options = {key: self.of(one) for key, one in value.hyperparameters.items() if key != "base"}
         if isinstance(value, WrappedCAM):
-            options["base"] = self.of(value.base)  # which has the layer
+            options["base"] = self.of(value.base)  # the base has the layer
         elif value.given_layer is not None:
             options["layer"] = self.of(dotted(value.forward_func, value.given_layer))
         kind = type(value).__name__ if package_of(type(value).__module__) else self.of(type(value))
@@ -159,7 +159,7 @@ class Description:
         if isinstance(value, torch.jit.ScriptFunction):
             return {"script": digest(value.code)}
         if isinstance(value, partial):
-            return {"partial": [self.of(one) for one in (value.func, value.args, value.keywords)]}
+            return {"partial": [self.of(part) for part in (value.func, value.args, value.keywords)]}
         return self._object(value)
 
     def _defined(self, value: type | types.FunctionType) -> Any:
@@ -172,7 +172,7 @@ class Description:
         return name if isinstance(value, type) else name | {"code": digest(self._function(value, own=False))}
 
     def _function(self, value: types.FunctionType, own: bool) -> list[Any]:
-        """The user's own with the globals that it reads; a package's with what it closes over alone."""
+        """A function of the user with its global variables; a function of a package with its closure only."""
         cells = {
             name: self.of(cell.cell_contents) if _filled(cell) else "empty"
             for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
@@ -186,17 +186,18 @@ class Description:
         return [value.__name__, [self.of(base) for base in value.__bases__], self.of(own)]
 
     def _object(self, value: Any) -> Any:
-        """By what pickle would keep, each part of it described in turn."""
+        """An object, described by the values that pickle would save."""
         if type(value).__module__ == "functools" and hasattr(value, "__wrapped__"):
             return {"wrapped": self.of(value.__wrapped__)}
         if self._version is not None and package_of(type(value).__module__) is None:
             return {"version": self._version}
         try:
             reduced = value.__reduce_ex__(2)
-        except Exception as error:  # whatever a class does there
+        except Exception as error:  # a class may raise anything here
             raise CAMError(
-                f"the evaluation's settings hold a {type(value).__name__}, which cannot be compared with that of "
-                f"another run ({error}); pass version= to evaluate, which then stands for your code, or no out"
+                f"the settings of an evaluation must be comparable, but they hold a {type(value).__name__}, which "
+                f"cannot be compared with another run ({error}); pass version= to evaluate, so that code is not "
+                "compared, or pass no out"
             ) from error
         if isinstance(reduced, str):
             return {"name": f"{getattr(value, '__module__', '')}.{reduced}"}

@@ -1,4 +1,4 @@
-"""What an evaluation has done so far, kept on disk so that it can go on after an interruption."""
+"""Save the finished batches of an evaluation, so that it can continue after an interruption."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from lightning_callbacks.evaluation.settings import differences, plain
 
 
 class Journal:
-    """One line of JSON for each finished batch, one file for each process.
+    """A file for each process, with a line of JSON for each finished batch.
 
-    Each line names its settings by a hash and holds a checksum, so that neither lines of another evaluation nor damaged
-    ones are ever taken for results.
+    Each line has a hash of the settings and a checksum, so that lines of another evaluation and damaged lines are never
+    used as results.
 
     Args:
-        folder: made when the journal is opened.
-        settings: of this evaluation.
+        folder: the folder of the files; it is made when the journal is opened.
+        settings: the settings of this evaluation.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -31,16 +31,15 @@ class Journal:
         self._mark = digest(self.settings)
         self._lock = FileLock(folder / ".lock")
         self.images: dict[int, dict[str, str | None]] = {}
-        """The finished batches, with a hash of each of their images, or None where it could not be read."""
+        """The finished batches, with a hash of each image, or None if the image could not be read."""
 
     def open(self, trainer: Trainer) -> list[dict[str, Any]]:
-        """Claim the folder for this run; rank zero is given what is finished, one entry for each batch.
+        """Claim the folder for this run and read the finished batches; only process zero gets them, others get none.
 
-        Damaged lines are left out and named in one warning; their batches are done again.
+        Damaged lines are left out with one warning; their batches are computed again.
 
         Raises:
-            CAMError: another run is using the folder, or it holds another evaluation, whose finished batches do not
-                count for this one.
+            CAMError: another run is using the folder, or the folder has another evaluation.
         """
         entries: list[dict[str, Any]] = []
         answer: dict[int, dict[str, str | None]] | str = {}
@@ -49,7 +48,7 @@ class Journal:
                 entries = self._claimed()
                 answer = {entry["batch"]: entry["images"] for entry in entries}
             except CAMError as error:
-                answer = str(error)  # the other processes wait for an answer
+                answer = str(error)  # the other processes are waiting for an answer
         answer = trainer.strategy.broadcast(answer)
         if isinstance(answer, str):
             raise CAMError(answer)
@@ -60,7 +59,7 @@ class Journal:
         """Whether the batch is finished.
 
         Raises:
-            CAMError: it is, but its images were others.
+            CAMError: it is finished, but with other images or labels.
         """
         before = self.images.get(batch)
         if before is None:
@@ -68,16 +67,17 @@ class Journal:
         changed = [index for index in images | before if images.get(index) != before.get(index)]
         if changed:
             raise self._other(
-                f", whose image {changed[0]} or its labels were others (what changes at random is never the same)"
+                f", whose image {changed[0]} or its labels were different (random transforms make images different)"
             )
         return True
 
     def _claimed(self) -> list[dict[str, Any]]:
+        """Lock the folder and read its finished batches."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise CAMError(f"another run is using {self.folder}; wait for its end, or pass another out") from error
+            raise CAMError(f"another run is using {self.folder}; wait until it ends, or pass another out") from error
         try:
             return self._finished()
         except BaseException:
@@ -85,7 +85,7 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Let other runs have the folder. The operating system does so too when the process ends."""
+        """Release the folder for other runs. The operating system does this too when the process ends."""
         self._lock.release()
 
     def write(self, rank: int, entry: dict[str, Any]) -> None:
@@ -94,6 +94,7 @@ class Journal:
             file.write(_line({"settings": self._mark, "entry": entry}))
 
     def _finished(self) -> list[dict[str, Any]]:
+        """Read the lines of all processes, and write the settings."""
         files = {file: _read(file) for file in sorted(self.folder.glob("journal-*.jsonl"))}
         lines = [line for good, _ in files.values() for line in good]
         lost = sum(bad for _, bad in files.values())
@@ -103,19 +104,22 @@ class Journal:
         if before and changed and (lines or lost):
             raise self._other(f", which differs in {_listed(changed)}")
         if any(line["settings"] != self._mark for line in lines):
-            raise self._other("; its settings.json is damaged or gone, so that what differs cannot be said")
+            raise self._other(", and its settings.json is damaged or missing, so the difference is not known")
         said = [f"{lost} damaged line{'s' * (lost > 1)} of the journal"] * bool(lost)
         said += ["the damaged settings.json"] * (before is None and settings.exists())
         if said:
-            warnings.warn(f"{self.folder}: left out {' and '.join(said)}; what was lost is done again", stacklevel=2)
+            warnings.warn(
+                f"{self.folder}: left out {' and '.join(said)}; the lost batches are computed again", stacklevel=2
+            )
         for file, (good, bad) in files.items():
-            if bad or not file.read_bytes().endswith(b"\n"):  # the next line would go on with the last one
+            if bad or not file.read_bytes().endswith(b"\n"):  # else the next line would continue the last line
                 _replace(file, "".join(map(_line, good)))
         if before is None or changed:
             _replace(settings, json.dumps(self.settings, indent=2) + "\n")
         return list({line["entry"]["batch"]: line["entry"] for line in lines}.values())
 
     def _other(self, reason: str) -> CAMError:
+        """The error for a folder with another evaluation."""
         return CAMError(f"{self.folder} holds another evaluation{reason}; pass another out, or delete that folder")
 
 
@@ -128,7 +132,7 @@ def _check(content: dict[str, Any]) -> int:
 
 
 def _read(file: Path) -> tuple[list[dict[str, Any]], int]:
-    """The lines that are whole, and the number of the others."""
+    """The complete lines, and the number of damaged lines."""
     good, bad = [], 0
     for text in file.read_bytes().split(b"\n"):
         if not text:
@@ -146,7 +150,7 @@ def _read(file: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _settings(file: Path) -> dict[str, Any] | None:
-    """What the file holds, or None where it is not there or damaged."""
+    """The settings in the file, or None if the file is missing or damaged."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError):
@@ -155,7 +159,7 @@ def _settings(file: Path) -> dict[str, Any] | None:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write the file as a whole, or leave the old one."""
+    """Write the complete file, or leave the old file as it was."""
     new = file.with_suffix(".new")
     new.write_text(text)
     os.replace(new, file)

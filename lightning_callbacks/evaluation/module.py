@@ -1,4 +1,4 @@
-"""The Lightning module that explains and measures a data set, batch by batch."""
+"""The Lightning module that ``evaluate`` runs; it explains and measures a data set batch by batch."""
 
 import time
 import warnings
@@ -32,13 +32,39 @@ from lightning_callbacks.methods import Methods, check_scores, make, named
 from lightning_callbacks.network import ExplainsItself, Network, OutputFn
 
 _Measured = tuple[dict[str, Tensor], dict[str, Tensor]]
-"""The columns of some rows, and the sum of their curves by method."""
+"""The columns of some rows, and the sum of their curves for each method."""
 
 
 class CAMEvaluation(ExplainsItself):
-    """One pass of ``Trainer.test`` over a data set; afterwards every process has the result as ``table``.
+    """Explain and measure a data set in ``Trainer.test``; use it instead of ``evaluate`` to run the Trainer yourself.
 
-    The arguments are those of :func:`evaluate`.
+    Afterwards every process has the result in the attribute ``table``.
+
+    Args:
+        model: a module that maps images to scores N×classes.
+        data: a data set or a data loader.
+        methods: names, explainers, or a mapping from your own names to these.
+        protocol: what is measured.
+        layer: dotted name of the layer to explain; None finds the last feature layer.
+        batch_fn: function from a batch to (images, labels).
+        output_fn: function from the output of the model to scores N×classes.
+        out: folder for the files and the journal of the evaluation.
+        version: your own version name for your functions and classes.
+        class_names: the names of the model's classes.
+        skip_unreadable: leave out images that cannot be read.
+
+    Raises:
+        CAMError: an argument does not fit; while the Trainer runs, in the same cases as :func:`evaluate`.
+
+    Example::
+
+        from pytorch_lightning import Trainer
+
+        data = torch.utils.data.TensorDataset(images, labels)
+        protocol = lightning_callbacks.Protocol("complexity")
+        evaluation = lightning_callbacks.CAMEvaluation(model, data, "gradcam", protocol)
+        Trainer(devices=1, logger=False, enable_checkpointing=False).test(evaluation)
+        print(evaluation.table)
     """
 
     def __init__(
@@ -58,9 +84,13 @@ class CAMEvaluation(ExplainsItself):
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
-            raise CAMError(f"the model must be an nn.Module, got {type(model).__name__}")
+            raise CAMError(
+                f"the model must be an nn.Module, got {type(model).__name__}; put a function into a module with forward"
+            )
         self.network, self.protocol = Network(model, output_fn), protocol
-        self.explainers = {name: make(one, self.network, layer, protocol.task) for name, one in named(methods).items()}
+        self.explainers = {
+            name: make(method, self.network, layer, protocol.task) for name, method in named(methods).items()
+        }
         self.batch_fn, self.loader = batch_fn or images_and_labels, as_loader(data)
         self.class_names, self.skips, self.unread = class_names, skip_unreadable, dict[int, str]()
         indices = indices_of(self.loader)
@@ -101,7 +131,10 @@ class CAMEvaluation(ExplainsItself):
             return
         images, labels = (None, None) if batch.content is None else self.batch_fn(batch.content)
         if images is not None and len(images) != len(batch.indices):
-            raise CAMError(f"batch_fn must keep all {len(batch.indices)} images of a batch, got {len(images)}")
+            raise CAMError(
+                f"batch_fn must keep all {len(batch.indices)} images of a batch, got {len(images)}; "
+                "filter the data set instead"
+            )
         known = annotations(labels, len(batch.indices), self.protocol.task)
         marks: dict[str, str | None] = {str(index): None for index in batch.unread}
         if self.journal is not None and images is not None:
@@ -126,22 +159,23 @@ class CAMEvaluation(ExplainsItself):
         if all(table[name, metric].n == 0 for name in names for metric in metrics):
             left_out = f" ({len(skipped)} could not be read)" if skipped else ""
             raise CAMError(
-                f"no image{left_out} has what {', '.join(metrics)} need; pass labels with the batch, and "
-                'for localisation a list of {"labels": ..., "boxes": ...}, or another protocol'
+                f"{', '.join(metrics)} need annotations, but no image{left_out} has them; pass labels with the batch "
+                '(for localisation, a list of {"labels": ..., "boxes": ...}), or choose another protocol'
             )
         self.table = table
         if self.journal is not None and self.trainer.is_global_zero:
             write_files(table, self.journal.folder, self.journal.settings)
 
     def _skip(self, unread: dict[int, str]) -> None:
+        """Warn about images that cannot be read, and count them."""
         for index, reason in unread.items():
             warnings.warn(f"left out image {index}: {reason}", stacklevel=2)
         self.rows.update(self.rows.empty, {}, [*unread])
 
     def _measured(self, images: Tensor, known: Sequence[Annotation], indices: Sequence[int]) -> list[_Measured]:
-        """Columns and summed curves of one batch of images, in parts of the batch's size."""
+        """Columns and summed curves of one batch; a part has at most as many pairs as the batch has images."""
         if not self.warm:
-            self._scores(images)  # the first run of a device is slow
+            self._scores(images)  # the first forward pass on a device is slow
             check_scores(self.explainers.values(), self.network, images, self.protocol.task)
             self.warm = True
         scores, seconds = self._timed(self._scores, images)
@@ -151,12 +185,14 @@ class CAMEvaluation(ExplainsItself):
         ]
 
     def _pairs(self, scores: Tensor, known: Sequence[Annotation]) -> list[list[tuple[int, int]]]:
-        """The pairs of image and class to be explained, in parts as large as the batch of images."""
+        """The pairs of image and class to explain, in parts of at most as many pairs as there are images."""
         if self.protocol.classes == "predicted":
             return [[*enumerate(scores.argmax(1).tolist())]]
-        pairs, classes = [(i, index) for i, one in enumerate(known) for index in one.classes], scores.shape[1]
+        pairs, classes = [(i, index) for i, each in enumerate(known) for index in each.classes], scores.shape[1]
         if wrong := {index for _, index in pairs if not 0 <= index < classes}:
-            raise CAMError(f"labels must be classes from 0 to {classes - 1}, got {sorted(wrong)}")
+            raise CAMError(
+                f"labels must be classes from 0 to {classes - 1}, got {sorted(wrong)}; translate them with batch_fn"
+            )
         return [pairs[i : i + len(known)] for i in range(0, len(pairs), len(known))]
 
     def _rows(
@@ -167,7 +203,7 @@ class CAMEvaluation(ExplainsItself):
         pairs: list[tuple[int, int]],
         forward: float,
     ) -> _Measured:
-        """Columns and summed curves of one part: the same pairs for every method."""
+        """Columns and summed curves of some pairs, for every method."""
         positions, classes = (list(side) for side in zip(*pairs, strict=True))
         mine, annotated = images[positions], [known[i] for i in positions]
         found, sums = list[dict[str, Tensor]](), dict[str, Tensor]()
@@ -178,15 +214,16 @@ class CAMEvaluation(ExplainsItself):
                 values, curves = measure(case, self.protocol.metrics)
             except CAMError as error:
                 raise CAMError(f"{name}: {error}") from error
-            places = {"image": torch.tensor(indices)[positions], "class": torch.tensor(classes)}
+            keys = {"image": torch.tensor(indices)[positions], "class": torch.tensor(classes)}
             seconds_each = {"seconds": seconds / len(pairs), "forward_seconds": forward}
             cost = {key: torch.full((len(pairs),), value).float() for key, value in seconds_each.items()}
-            found.append(places | {"method": torch.full((len(pairs),), number)} | values | cost)
+            found.append(keys | {"method": torch.full((len(pairs),), number)} | values | cost)
             if curves is not None:
                 sums[name] = curves.sum(0)
         return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}, sums
 
     def _wanted(self, index: int) -> bool:
+        """Whether the protocol takes this image of the data set."""
         if not self.protocol.single_small_box:
             return True
         item, reason = read(self.loader.dataset, index, self.skips)
@@ -203,10 +240,11 @@ class CAMEvaluation(ExplainsItself):
         return self.network.scores(images, self.protocol.task)
 
     def _check_names(self, classes: int) -> None:
-        reads = self.protocol.reads_labels and self.batch_fn is images_and_labels  # another one may translate them
+        reads = self.protocol.reads_labels and self.batch_fn is images_and_labels  # another batch_fn may translate them
         check_class_names(getattr(self.loader.dataset, "classes", None) if reads else None, self.class_names, classes)
 
     def _timed(self, action: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+        """The result of a function, and the seconds that it took."""
         start = time.perf_counter()
         result = action(*args)
         if self.device.type != "cpu":
@@ -215,13 +253,13 @@ class CAMEvaluation(ExplainsItself):
 
 
 def _joined(parts: Sequence[_Measured], empty: dict[str, Tensor]) -> _Measured:
-    """The parts of a batch, of which there may be none, as one."""
+    """Join the parts of a batch; there may be none."""
     columns = {name: torch.cat([none, *(part[name] for part, _ in parts)]) for name, none in empty.items()}
     methods = parts[0][1] if parts else ()
     return columns, {name: torch.stack([sums[name] for _, sums in parts]).sum(0) for name in methods}
 
 
 def _registered(protocol: Protocol) -> dict[str, Any]:
-    """The metrics that are not of this package, whose code counts."""
+    """The metrics of the user, whose code is part of the settings."""
     entries = {name: METRICS[name] for name in protocol.metrics}
-    return {name: one for name, one in entries.items() if package_of(one.function.__module__) != "captum_cams"}
+    return {name: entry for name, entry in entries.items() if package_of(entry.function.__module__) != "captum_cams"}

@@ -1,4 +1,4 @@
-"""Which images of a data set are evaluated."""
+"""Choose the images of a data set that are evaluated."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -12,10 +12,10 @@ from captum_cams.errors import CAMError
 
 
 def as_loader(data: Any) -> DataLoader:
-    """A data loader as it is, and a data set in batches of eight.
+    """Make a data loader with batches of eight from a data set; a data loader is returned as it is.
 
     Raises:
-        CAMError: neither, or without a length.
+        CAMError: the data is neither a data set nor a data loader, or has no length.
     """
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         data = DataLoader(data, batch_size=8)
@@ -30,10 +30,10 @@ def as_loader(data: Any) -> DataLoader:
 
 
 def indices_of(loader: DataLoader) -> list[int]:
-    """The images that the loader's sampler gives, each once, in the order of the data set.
+    """The indices of the images that the sampler of the loader gives, each once, in the order of the data set.
 
     Raises:
-        CAMError: there are none.
+        CAMError: there are no images.
     """
     sampler = loader.sampler if loader.batch_size else getattr(loader.batch_sampler, "sampler", None)
     count = len(loader.dataset)  # type: ignore[arg-type]
@@ -42,18 +42,18 @@ def indices_of(loader: DataLoader) -> list[int]:
     ):
         indices = list(range(count))
     else:
-        torch.manual_seed(0)  # within evaluate's own random state: the same images on every process
+        torch.manual_seed(0)  # every process gets the same images; evaluate restores the random state
         indices = sorted({*(chain(*loader.batch_sampler) if sampler is None else sampler)})  # type: ignore[misc]
     if not len(indices):
-        raise CAMError("the data set must hold at least one image, got none")
+        raise CAMError("the data set must have at least one image, got none; check its folder or its sampler")
     return indices
 
 
 def draw(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool]) -> list[int]:
-    """The wanted indices, or ``count`` of them at random; the same ones in every run.
+    """Choose ``count`` of the wanted indices at random, or all of them; every run chooses the same indices.
 
     Raises:
-        CAMError: none is left.
+        CAMError: no image is wanted.
     """
     order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0)).tolist()
     found: list[int] = []
@@ -64,7 +64,8 @@ def draw(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool
             found.append(indices[position])
     if not found:
         raise CAMError(
-            f"none of {len(indices)} images has what the protocol asks for, one annotated box or mask of at most half "
-            'of the image; pass labels as a list of {"labels": ..., "boxes": ...}, or another protocol'
+            "the protocol needs images with one annotated box or mask of at most half of the image, but none of "
+            f'{len(indices)} images has one; pass labels as a list of {{"labels": ..., "boxes": ...}}, or '
+            "choose another protocol"
         )
     return sorted(found)

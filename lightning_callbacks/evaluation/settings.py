@@ -1,4 +1,4 @@
-"""Everything that the numbers of an evaluation depend on, as values that can be kept and compared."""
+"""The settings of an evaluation: everything that its numbers depend on, as values that can be saved and compared."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.network import Network
 
 FORMAT = 2
-"""Of the entries of a journal: one of another format belongs to another version, and is not read."""
+"""The format of the entries of a journal. A journal of another format belongs to another version and is not read."""
 
 
 def settings_of(
@@ -25,15 +25,15 @@ def settings_of(
     version: str | None,
     **given: Any,
 ) -> dict[str, Any]:
-    """The settings of an evaluation; images and their labels are compared one by one as they are read.
+    """Describe the settings of an evaluation, without the images, which are compared when they are read.
 
     Args:
-        model: as the user gives it.
-        network: of the model, as images → scores.
-        explainers: by name.
-        parts: the indices of the images, batch by batch.
-        version: what stands for code, see :class:`Description`.
-        **given: everything else that has an influence, by name.
+        model: the model as the user gave it.
+        network: the network of the model.
+        explainers: the explainers by name.
+        parts: the indices of the images of each batch.
+        version: the user's version of the code; see :class:`Description`.
+        **given: all other settings, by name.
     """
     inner = unwrap(model)
     assert isinstance(inner, nn.Module)
@@ -53,18 +53,18 @@ def settings_of(
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives them back; 5.0 is 5."""
+    """The settings as they come back from JSON, with 5 instead of 5.0."""
     return json.loads(json.dumps(settings), parse_float=_number)
 
 
 def differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """The dotted names of what is not the same, whatever the order."""
+    """The dotted names of the settings that differ; their order does not matter."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         same = type(before) is type(now) and before == now
         return [] if same else [path.removesuffix(".code").removesuffix(".name")]
     keys = [*before, *(key for key in now if key not in before)]
     inner = [differences(before.get(key, _MISSING), now.get(key, _MISSING), f"{path}.{key}".strip(".")) for key in keys]
-    return [*dict.fromkeys(one for found in inner for one in found)]
+    return [*dict.fromkeys(name for names in inner for name in names)]
 
 
 _MISSING = object()

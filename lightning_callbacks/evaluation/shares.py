@@ -1,4 +1,4 @@
-"""A data set as numbered batches, each of which is done once, by one process."""
+"""Divide a data set into numbered batches and distribute them over the processes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ from captum_cams.errors import CAMError
 
 
 class NumberedBatch(NamedTuple):
-    """A batch of the data set, as :class:`Batches` reads it.
+    """A batch of the data set with its number.
 
     Args:
-        number: of the batch, or None where a process has nothing to do.
-        indices: of its images in the data set.
-        unread: index → reason, of the images that cannot be read.
-        content: what the loader's ``collate_fn`` makes, or None where no image is left.
+        number: the number of the batch; None means that the process has nothing to do.
+        indices: the indices of its images in the data set.
+        unread: index → reason, for the images that cannot be read.
+        content: the result of the loader's ``collate_fn``, or None if no image could be read.
     """
 
     number: int | None
@@ -27,12 +27,12 @@ class NumberedBatch(NamedTuple):
 
 
 class Batches(Dataset):
-    """Item k is the k-th batch; which images share a batch does not depend on the number of processes.
+    """A data set of batches: item k is batch k. The batches do not depend on the number of processes.
 
     Args:
-        loader: whose data set, batch size, ``collate_fn`` and sampler (which images, not their order) are taken.
-        indices: of the images.
-        skip_unreadable: leave out the images that cannot be read, instead of raising.
+        loader: the data loader that gives data set, batch size and ``collate_fn``.
+        indices: the indices of the images.
+        skip_unreadable: leave out images that cannot be read, instead of raising an error.
     """
 
     def __init__(self, loader: DataLoader, indices: Sequence[int], skip_unreadable: bool = False) -> None:
@@ -58,35 +58,35 @@ class Batches(Dataset):
 
 
 def read(data: Dataset, index: int, skip_unreadable: bool) -> tuple[Any, str | None]:
-    """One item of a data set, or None and the reason in one line.
+    """Read one item of a data set; if it cannot be read and may be skipped, return None and the reason.
 
     Raises:
-        CAMError: the item cannot be read, and is not to be left out.
+        CAMError: the item cannot be read and must not be skipped.
     """
     try:
         return data[index], None
-    except Exception as error:  # decoders, and the data sets of users, raise what they like
+    except Exception as error:  # decoders and data sets of users may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if skip_unreadable:
             return None, reason
         remedy = "" if isinstance(error, CAMError) else f" ({type(error).__name__})"
         raise CAMError(
-            f"image {index} of the data cannot be read{remedy}: {reason}; mend it or leave it out, "
-            "or pass skip_unreadable"
+            f"image {index} of the data cannot be read{remedy}: {reason}; repair or remove it, "
+            "or pass skip_unreadable=True"
         ) from error
 
 
 class Unrepeated(DistributedSampler):
-    """Deal the batches to the processes, without the repetitions of its parent class.
+    """Distribute the batches over the processes, without the repeated batches of the parent class.
 
-    The finished ones come first: their images are read again, to be compared with those that were explained.
+    Finished batches come first: their images are read again and compared with the images that were explained.
     """
 
     def __init__(self, batches: Batches, finished: set[int], world_size: int, rank: int) -> None:
         super().__init__(batches, world_size, rank, shuffle=False)
         left = [k for k in range(len(batches)) if k not in finished]
         mine: list[int | None] = [*sorted(finished)[rank::world_size], *left[rank::world_size]]
-        # Lightning runs no epoch, and so no gathering at its end, in a process whose loader is empty.
+        # A process with an empty loader would run no epoch, and so would not take part in the gathering at its end.
         self.mine = mine or [None]
 
     def __iter__(self) -> Iterator[int | None]:
@@ -97,7 +97,7 @@ class Unrepeated(DistributedSampler):
 
 
 def share(loader: DataLoader, batches: Batches, finished: set[int], world_size: int, rank: int) -> DataLoader:
-    """The loader of one process: the workers and the memory pinning of ``loader``, the batches dealt to ``rank``."""
+    """The data loader of one process, with its share of the batches and the workers of ``loader``."""
     return DataLoader(
         batches,
         batch_size=None,
@@ -106,5 +106,5 @@ def share(loader: DataLoader, batches: Batches, finished: set[int], world_size: 
         pin_memory=loader.pin_memory,
         worker_init_fn=loader.worker_init_fn,
         multiprocessing_context=loader.multiprocessing_context,
-        generator=torch.Generator().manual_seed(0),  # else the loader draws from the global one
+        generator=torch.Generator().manual_seed(0),  # else the loader would use the global random state
     )

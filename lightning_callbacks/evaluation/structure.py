@@ -1,4 +1,4 @@
-"""What a network is beside its weights: the kinds of its modules, their options and their plain attributes."""
+"""Describe a network without its weights: the types of its modules, their options and their plain attributes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,21 +14,21 @@ _PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 def parts_of(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module that takes part in a run, with its dotted name; a module in two places comes twice."""
+    """Every module that takes part in a forward pass, with each of its dotted names."""
     for name, module in network.named_modules(remove_duplicate=False):
-        if not isinstance(module, Metric | MetricCollection):  # they change whenever they are used
+        if not isinstance(module, Metric | MetricCollection):  # metrics change whenever they are used
             yield name, module
 
 
 def options_of(module: nn.Module) -> str:
-    """The kind of a module with the options that it prints, as ``Conv2d(3, 8, kernel_size=(3, 3))``."""
+    """The type of a module with the options that it prints, for example ``Conv2d(3, 8, kernel_size=(3, 3))``."""
     return f"{type(module).__name__}({' '.join(module.extra_repr().split())})"
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
-    """The attributes that are neither weights nor modules, the hooks that change a run, and the code of a script.
+    """The attributes of a module that are neither weights nor modules, with its hooks and the code of a script.
 
-    What begins with an underscore counts only where it is a plain value: caches are usually named so.
+    An attribute whose name begins with an underscore may be a cache, so it counts only if it is a plain value.
     """
     own = {
         key: value

@@ -1,4 +1,4 @@
-"""The result of an evaluation: its rows in named columns, and the table that is made of them."""
+"""The result of an evaluation: rows in named columns, and a table of their means."""
 
 import math
 from collections.abc import Mapping
@@ -13,16 +13,24 @@ from captum_cams.metrics.catalogue import Summary as Cell
 
 @dataclass(frozen=True)
 class Table:
-    """What :func:`evaluate` returns; ``print`` gives it as Markdown, ``table["gradcam", "adcc"]`` a :class:`Cell`.
+    """The result of ``evaluate``; ``print(table)`` shows it as Markdown, and ``table["gradcam", "adcc"]`` is one cell.
 
     Args:
-        methods: their names, in the order asked for.
-        metrics: their names.
-        columns: name → values of the rows, one row for each explained pair of image and class and each method: "image"
-            (its index in the data set), "class", "method" (its number in ``methods``), each metric (NaN where it is
-            not defined; R×levels where it chooses a level), and "seconds" and "forward_seconds" an image.
-        curves: method → mean deletion and insertion curve, 2×(steps + 1); empty where no metric needs them.
-        skipped: indices of the images that could not be read and were left out.
+        methods: names of the methods.
+        metrics: names of the metrics.
+        columns: name → R values. There is one row for each explained pair of image and class and each method. The
+            columns are "image" (index in the data set), "class", "method" (position in ``methods``), each metric (NaN
+            if it is not defined, R×levels if it chooses a level), and "seconds" and "forward_seconds" (the time per
+            image for the map, and for a forward pass).
+        curves: method → mean deletion and insertion curve, 2×(steps + 1); empty if no metric needs them.
+        skipped: indices of the images that could not be read.
+
+    Example::
+
+        data = torch.utils.data.TensorDataset(images, labels)
+        table = lightning_callbacks.evaluate(model, data, "gradcam", metrics="complexity")
+        cell = table["gradcam", "complexity"]
+        print(cell.mean, cell.standard_error, cell.n, table.seconds("gradcam"))
     """
 
     methods: tuple[str, ...]
@@ -32,7 +40,13 @@ class Table:
     skipped: tuple[int, ...] = ()
 
     def __getitem__(self, key: tuple[str, str]) -> Cell:
-        """The summary of one metric of one method: ``table["gradcam", "insertion_auc"]``.
+        """Summarise one metric of one method: ``table["gradcam", "insertion_auc"]``.
+
+        Args:
+            key: the names of the method and of the metric.
+
+        Returns:
+            The mean with its standard error and the number of values.
 
         Raises:
             CAMError: the table has no such method or metric.
@@ -42,7 +56,13 @@ class Table:
         return summary(metric, self.rows(method)[metric])
 
     def rows(self, method: str) -> dict[str, Tensor]:
-        """The columns of the rows of one method.
+        """Take the rows of one method.
+
+        Args:
+            method: the name of the method.
+
+        Returns:
+            The columns, with these rows only.
 
         Raises:
             CAMError: the table has no such method.
@@ -52,11 +72,31 @@ class Table:
         return {name: column[mine] for name, column in self.columns.items()}
 
     def seconds(self, method: str) -> float:
-        """Mean seconds an image for the map alone."""
+        """Compute the time that the maps of one method take, without the metrics.
+
+        Args:
+            method: the name of the method.
+
+        Returns:
+            The mean number of seconds per image.
+
+        Raises:
+            CAMError: the table has no such method.
+        """
         return float(self.rows(method)["seconds"].double().mean())
 
     def forward_passes(self, method: str) -> float:
-        """The same in plain forward passes of the same batches."""
+        """Compute the time that the maps of one method take, in units of the time of a forward pass.
+
+        Args:
+            method: the name of the method.
+
+        Returns:
+            The mean number of forward passes that would take the same time.
+
+        Raises:
+            CAMError: the table has no such method.
+        """
         return self.seconds(method) / float(self.rows(method)["forward_seconds"].double().mean())
 
     def __str__(self) -> str:
@@ -64,7 +104,7 @@ class Table:
         lines = [["method", *arrows, "n", "s/image", "forward passes"], ["---"] * (len(arrows) + 4)]
         for method in self.methods:
             total = len(self.rows(method)["image"])
-            shown = [_shown(self[method, one], total, 1 if METRICS[one].unit == "%" else 3) for one in self.metrics]
+            shown = [_shown(self[method, name], total, 1 if METRICS[name].unit == "%" else 3) for name in self.metrics]
             cost = f"{self.seconds(method):.3g}", f"{self.forward_passes(method):.3g}"
             lines.append([method, *shown, str(total), *cost])
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -75,6 +115,7 @@ class Table:
 
 
 def _shown(cell: Cell, total: int, digits: int) -> str:
+    """The text of a cell: mean ± standard error, and the number of values if it is not the number of rows."""
     if cell.n == 0:
         return ""
     some = f" (n = {cell.n})" if cell.n != total else ""

@@ -80,5 +80,5 @@ def test_a_region_that_shows_nothing_leaves_its_class():
 
 
 def test_regions_and_labels_of_different_length_are_explained():
-    with pytest.raises(CAMError, match="boxes and labels must have one length, got 2 and 3"):
+    with pytest.raises(CAMError, match="boxes and labels must have the same length, got 2 and 3"):
         annotations([{"labels": torch.arange(3), "boxes": BOXES[1]}], 1)

@@ -103,7 +103,7 @@ def test_protocols_choose_their_images(model):
     assert table.columns["image"].tolist() == [2, 6, 10]  # one box, and not a large one
     few = Protocol(("complexity",), images=4)
     assert len(evaluate(model, loader(), trainer=quiet(), protocol=few).columns["image"]) == 4
-    with pytest.raises(cc.CAMError, match="none of 5 images has what the protocol asks for"):
+    with pytest.raises(cc.CAMError, match="none of 5 images has one"):
         evaluate(model, TensorDataset(torch.rand(5, 3, 24, 24)), trainer=quiet(), protocol="fgcam_localisation")
 
 
@@ -140,7 +140,7 @@ def test_another_evaluation_does_not_mix_with_this_one(model, tmp_path):
     others = Boxed()
     others.images = others.images.flip(0)
     for data, methods, options, words in (
-        (others, ["gradcam"], {}, "whose image 0 or its labels were others"),
+        (others, ["gradcam"], {}, "whose image 0 or its labels were different"),
         (Boxed(), [cc.GradCAM(model, "0")], {}, r"differs in methods.*, methods\.gradcam\.layer;"),
         (Boxed(), ["gradcam"], {"output_fn": lambda scores: scores}, "differs in functions.output_fn;"),
         (Boxed(), ["gradcam"], {"trainer": quiet(precision="bf16-mixed")}, "differs in precision;"),
@@ -252,7 +252,7 @@ def test_the_loaders_own_choice_of_images_is_kept():
         ({"model": lambda x: x}, "must be an nn.Module"),
         (
             {"model": torch.nn.Conv2d(3, 2, 1)},
-            "N×classes, got 2×2×24×24, a score of each pixel as in segmentation; pass output_fn",
+            "N×classes, got 2×2×24×24, perhaps a score for each pixel as in segmentation; pass output_fn",
         ),
         ({"trainer": lambda: quiet(limit_test_batches=0)}, "ran no batch"),
         (

@@ -59,8 +59,8 @@ def test_whatever_changes_the_numbers_is_refused(tmp_path):
     model = network()
     for options, words in (
         ({"output_fn": lambda output: 9 * output[:, [1, 0, 2, 3]]}, r"differs in functions\.output_fn"),
-        ({"data": DataLoader(TensorDataset(other, labels), 2)}, "whose image 5 or its labels were others"),
-        ({"data": DataLoader(TensorDataset(images, labels.flip(0)), 2)}, "whose image 0 or its labels were others"),
+        ({"data": DataLoader(TensorDataset(other, labels), 2)}, "whose image 5 or its labels were different"),
+        ({"data": DataLoader(TensorDataset(images, labels.flip(0)), 2)}, "whose image 0 or its labels were different"),
         ({"model": changed(network(), 1, nn.GELU())}, r"differs in model\.parts\.1;"),
         ({"model": model, "methods": [cc.FGCAM(model, batch_norm="fold")]}, r"differs in methods"),
     ):
@@ -133,7 +133,7 @@ def test_images_that_cannot_be_read_are_named_or_left_out_and_counted(tmp_path):
     assert json.loads((tmp_path / "table.json").read_text())["skipped"] == [1, 4, 5]
     assert run(tmp_path, ["gradcam"], data=broken, skip_unreadable=True).skipped == (1, 4, 5)
     mended = DataLoader(TensorDataset(images, labels), 2)
-    with pytest.raises(cc.CAMError, match="whose image 1 or its labels were others"):
+    with pytest.raises(cc.CAMError, match="whose image 1 or its labels were different"):
         run(tmp_path, ["gradcam"], data=mended, skip_unreadable=True)
 
 
