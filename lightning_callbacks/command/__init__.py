@@ -1,1 +1,1 @@
-"""The command line, ``captum-cams``: models, images and folders by name."""
+"""The command line ``captum-cams``."""

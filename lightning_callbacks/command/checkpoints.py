@@ -1,4 +1,4 @@
-"""The weights in a checkpoint, read without running any code that it holds."""
+"""Read the weights of a checkpoint without running code from the file."""
 
 import pathlib
 import re
@@ -13,7 +13,7 @@ import torch
 from captum_cams.errors import CAMError
 
 _PATHS = {
-    "PosixPath": pathlib.Path,  # a path of the other kind of system could not be made
+    "PosixPath": pathlib.Path,  # a path of another operating system cannot be made
     "WindowsPath": pathlib.PureWindowsPath,
     "PurePosixPath": pathlib.PurePosixPath,
     "PureWindowsPath": pathlib.PureWindowsPath,
@@ -24,37 +24,39 @@ _LIGHTNING = (
     *("lightning_fabric.utilities.data", "lightning.fabric.utilities.data"),
 )
 _HARMLESS: list[Any] = [
-    # Python and NumPy have moved these about.
-    *((one, f"{module}.{name}") for module in ("pathlib", "pathlib._local") for name, one in _PATHS.items()),
-    *((one, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core") for name, one in _MADE.items()),
+    # The modules of these names differ between versions of Python and NumPy.
+    *((kind, f"{module}.{name}") for module in ("pathlib", "pathlib._local") for name, kind in _PATHS.items()),
+    *((made, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core") for name, made in _MADE.items()),
     *((dict, f"{module}.AttributeDict") for module in _LIGHTNING),
     *(np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"}),
     *(Namespace, defaultdict, deque, dict, list, date, datetime, time, timedelta, timezone, slice, range),
 ]
-"""What training scripts keep beside the weights, and what runs no code when it is read."""
+"""Types that training scripts save next to the weights, and that run no code when they are read."""
 
 
 def read_state(checkpoint: str | pathlib.Path) -> dict[str, Any]:
-    """The state dict in a file, by itself or under "state_dict" as Lightning and many training scripts have it.
+    """Read the state dict in a file, directly or under "state_dict", as Lightning and many training scripts save it.
 
     Raises:
-        CAMError: there is no such file, it holds no state dict, or it holds what could run code when it is read.
+        CAMError: there is no such file, it has no state dict, or it has objects that could run code when they are read.
     """
     if not pathlib.Path(checkpoint).is_file():
-        raise CAMError(f"the checkpoint {checkpoint} is no file")
+        raise CAMError(f"the checkpoint must be a file, but there is no file {checkpoint}; check its name")
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
-    except Exception as error:  # torch has many words for a file that it cannot read
+    except Exception as error:  # torch raises many errors for files that it cannot read
         refused = re.search(r"(?:GLOBAL|class|function) ([\w.]+\.\w+)", str(error))
         if refused is not None:
             raise CAMError(
                 f"the checkpoint {checkpoint} holds {refused[1]}, which may run code when it is read; "
-                "save model.state_dict() alone"
+                "save only model.state_dict()"
             ) from error
         said = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.match("(.*)", str(error))
-        raise CAMError(f"the checkpoint {checkpoint} must be a state dict: {said[1] if said else error}") from error
+        raise CAMError(
+            f"the checkpoint {checkpoint} must be a state dict, got: {said[1] if said else error}"
+        ) from error
     if not isinstance(state, dict):
         raise CAMError(f"the checkpoint {checkpoint} must be a state dict, got {type(state).__name__}")
     return state

@@ -1,4 +1,4 @@
-"""Methods measured on a folder of images."""
+"""The command ``captum-cams evaluate``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,10 +32,10 @@ def evaluate_folder(
     task: Kind,
     skip_unreadable: bool,
 ) -> None:
-    """Measure methods on a folder of images and print one table; the arguments are those of the command line.
+    """Measure methods on a folder of images and print a table; the command line describes the arguments.
 
     Raises:
-        CAMError: an argument does not fit, or the evaluation refuses it.
+        CAMError: an argument does not fit.
     """
     check_at_least("devices", devices, 1)
     measured = find_protocol(protocol)

@@ -1,4 +1,4 @@
-"""Data sets on disk as images with the classes and boxes of their annotations."""
+"""Open a folder of images as a data set with the annotated classes and boxes."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
@@ -26,23 +26,24 @@ VOC_CLASSES = (
 
 ClassNames = Sequence[str] | Mapping[int, str] | None
 Entry = tuple[Path, Callable[[], tuple[list[int], Boxes | None]]]
-"""A file, and a function that reads its classes with a box for each, or its classes alone."""
+"""A file, and a function that reads its classes, with a box for each class or with None."""
 
 
 class Annotated(Dataset):
-    """Images C×H×W with {"labels": B, "boxes": B×4} each, or {"labels": B} where no boxes are known.
+    """A data set of images C×H×W with {"labels": B, "boxes": B×4}, or {"labels": B} if there are no boxes.
 
-    Boxes are those of the picture as viewers show it, upright; see :func:`read_image`.
+    Boxes are in pixels of the upright image; see :func:`read_image`.
 
     Args:
-        entries: files and their annotations.
-        transform: of ``torchvision.transforms.v2``, so that boxes move with the image; those that leave it are dropped.
-        classes: names of the classes, by index, where the folder knows them.
+        entries: the files and their annotations.
+        transform: a transform of ``torchvision.transforms.v2``, which moves the boxes together with the image. Boxes
+            outside of the transformed image are removed.
+        classes: names of the classes by index, if the folder has them.
     """
 
     def __init__(self, entries: list[Entry], transform: Callable[..., Any], classes: ClassNames = None) -> None:
         self.entries, self.transform, self.classes = entries, transform, classes
-        # A box as large as the picture may end a rounding error outside of it, which would drop it.
+        # Rounding may put the edge of a box outside of the image, and the box would be removed; clamp it first.
         sanitized = v2.SanitizeBoundingBoxes(labels_getter=lambda sample: sample[1]["labels"])
         self.within = v2.Compose([v2.ClampBoundingBoxes(), sanitized])
 
@@ -64,21 +65,21 @@ class Annotated(Dataset):
 
 
 def collate(items: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, list[dict[str, Tensor]]]:
-    """Images N×C×H×W, and a list of what is known of each."""
+    """Make a batch: images N×C×H×W, and a list of their annotations."""
     images, targets = zip(*items, strict=True)
     return torch.stack(images), list(targets)
 
 
 def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
-    """The data set in a folder, recognised by what lies in it.
+    """Open the data set in a folder. The folder must have one of these:
 
-    - ``labels.csv``, see :func:`read_labels`.
-    - ``VOCdevkit/VOC20xx``: the "val" split; objects marked difficult are left out.
+    - ``labels.csv``; see :func:`read_labels`.
+    - ``VOCdevkit/VOC20xx``: the "val" split without objects that are marked as difficult.
     - ImageNet: ``val/n01440764/*.JPEG`` and, for boxes, the XML files in ``Annotations/CLS-LOC/val``.
-    - images alone, or a folder for each class, in alphabetical order.
+    - only images, or one folder for each class, in alphabetical order.
 
     Raises:
-        CAMError: there is none of these, or what is there is not as it must be.
+        CAMError: the folder has none of these, or a file in it is not valid.
     """
     root = Path(folder)
     root = root.parent if root.name == "VOCdevkit" else root
@@ -92,7 +93,9 @@ def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
     elif (root / "val").is_dir():
         entries, classes = _classes(root / "val", root / "Annotations" / "CLS-LOC" / "val")
     elif (root / "train").is_dir() or (root / "test").is_dir():
-        raise CAMError(f"{root} holds several splits; pass the folder of one, such as {root / 'test'}")
+        raise CAMError(
+            f"{root} must be one data set, but it has several splits; pass the folder of one, such as {root / 'test'}"
+        )
     else:
         files = [file for file in sorted(root.glob("*")) if file.suffix.lower() in IMG_EXTENSIONS]
         folders = [child for child in root.glob("*") if child.is_dir()]
@@ -101,86 +104,96 @@ def open_folder(folder: str | Path, transform: Callable[..., Any]) -> Annotated:
             entries, classes = _classes(root, root)
     if not entries:
         raise CAMError(
-            f"{root} must hold labels.csv, VOCdevkit, val/, a folder for each class, or images; found none of these"
+            f"{root} must have labels.csv, VOCdevkit, val/, a folder for each class, or images; found none of these"
         )
     outside = [file for file, _ in entries if not _lies_in(file, root)]
     if outside:
-        raise CAMError(f"the images of {root} must lie in it, got {outside[0]}; copy or link them into it")
+        raise CAMError(
+            f"the images must be inside the folder {root}, got {outside[0]}; copy or link them into the folder"
+        )
     return Annotated(entries, transform, classes)
 
 
 def _lies_in(file: Path, root: Path) -> bool:
-    """Whether the name itself stays in the folder; links that lie in it may point anywhere."""
+    """Whether the path stays inside the folder; links inside the folder may point anywhere."""
     return file.is_relative_to(root) and ".." not in file.relative_to(root).parts
 
 
 def _given(annotation: tuple[list[int], Boxes | None]) -> tuple[list[int], Boxes | None]:
+    """The annotation itself, when it is already read."""
     return annotation
 
 
 def _inside(file: Path, boxes: Boxes, width: int, height: int) -> Tensor:
-    """The boxes B×4, each of which lies in the picture; one pixel over its edge is rounding, and cut off.
+    """Make a tensor of the boxes, B×4, clipped to the image; a box may exceed the image by one pixel of rounding.
 
     Raises:
-        CAMError: another box.
+        CAMError: a box is empty, or exceeds the image by more.
     """
     for box in boxes:
         x0, y0, x1, y1 = box
         if not (all(map(isfinite, box)) and -1 <= x0 < x1 <= width + 1 and -1 <= y0 < y1 <= height + 1):
             raise CAMError(
-                f"each box must be x0 < x1 and y0 < y1 in pixels of {file}, which is {width}×{height} as viewers show "
-                f"it, got {x0:g}, {y0:g}, {x1:g}, {y1:g}"
+                f"each box must have x0 < x1 and y0 < y1 in pixels of {file}, which is {width}×{height} as viewers "
+                f"show it, got {x0:g}, {y0:g}, {x1:g}, {y1:g}; correct the annotation"
             )
     limits = torch.tensor([width, height, width, height])
     return torch.tensor(boxes).view(-1, 4).clamp(min=0).minimum(limits)
 
 
 def _voc(root: Path) -> list[Entry]:
+    """The images of Pascal VOC."""
     years = sorted(path.name.removeprefix("VOC") for path in (root / "VOCdevkit").glob("VOC20*"))
     if len(years) != 1:
-        raise CAMError(f"{root}/VOCdevkit must hold one VOC20xx folder, found {', '.join(years) or 'none'}")
+        raise CAMError(f"{root}/VOCdevkit must have exactly one VOC20xx folder, found {', '.join(years) or 'none'}")
     data = VOCDetection(root, year=years[0], image_set="val")
 
     def read(file: str) -> tuple[list[int], Boxes]:
-        found = [one for one in _objects(Path(file)) if one.findtext("difficult", "0") != "1"]
-        # VOC counts pixels from one and both ends in.
+        found = [item for item in _objects(Path(file)) if item.findtext("difficult", "0") != "1"]
+        # VOC counts pixels from 1, and its boxes include both ends.
         boxes = [(x0 - 1, y0 - 1, x1, y1) for x0, y0, x1, y1 in map(_corners, found)]
-        names = [one.findtext("name", "") for one in found]
+        names = [item.findtext("name", "") for item in found]
         if unknown := set(names) - {*VOC_CLASSES}:
-            raise CAMError(f"{file} must name VOC's classes, got {', '.join(unknown)}")
+            raise CAMError(
+                f"{file} must have class names of Pascal VOC, got {', '.join(unknown)}; correct the annotation"
+            )
         return [VOC_CLASSES.index(name) for name in names], boxes
 
     return [(Path(image), partial(read, xml)) for image, xml in zip(data.images, data.annotations, strict=True)]
 
 
 def _classes(root: Path, annotated: Path) -> tuple[list[Entry], Sequence[str]]:
+    """The images in a folder for each class, with the boxes of XML files, and the names of the classes."""
+
     def read(file: Path, label: int) -> tuple[list[int], Boxes | None]:
         xml = annotated / f"{file.stem}.xml"
-        boxes = [_corners(one) for one in _objects(xml)] if xml.is_file() else None
+        boxes = [_corners(item) for item in _objects(xml)] if xml.is_file() else None
         return [label] * (1 if boxes is None else len(boxes)), boxes
 
     try:
         folder = ImageFolder(str(root))
     except FileNotFoundError as error:
-        raise CAMError(f"{root} must hold a folder with images for each class: {error}") from error
+        raise CAMError(f"{root} must have a folder with images for each class: {error}") from error
     files = [(Path(name), label) for name, label in folder.samples]
     return [(file, partial(read, file, label)) for file, label in files], folder.classes
 
 
 def _objects(file: Path) -> list[ElementTree.Element]:
+    """The annotated objects in an XML file."""
     try:
         return ElementTree.parse(file).getroot().findall("object")
     except (ElementTree.ParseError, OSError) as error:
-        raise CAMError(f"{file} must be an annotation in XML: {error}") from error
+        raise CAMError(f"{file} must be a valid XML annotation: {error}") from error
 
 
 def _corners(element: ElementTree.Element) -> tuple[float, float, float, float]:
-    """The numbers of a box; NaN stands for what is no number, and is refused where the picture is known."""
+    """The numbers of a box; NaN stands for a text that is not a number, which :func:`_inside` refuses."""
     x0, y0, x1, y1 = (_number(element.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
     return x0, y0, x1, y1
 
 
 def _number(text: str | None) -> float:
+    """The number that a text means, or NaN."""
     try:
         return float(text or "nan")
     except ValueError:

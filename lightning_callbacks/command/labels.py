@@ -1,4 +1,4 @@
-"""The file labels.csv, checked line by line."""
+"""Read the file labels.csv and check each line."""
 
 import csv
 from math import isfinite
@@ -13,42 +13,53 @@ _CORNERS = ("x0", "y0", "x1", "y1")
 
 
 def read_labels(file: Path) -> tuple[Annotations, dict[int, str] | None]:
-    """Name of an image, below the file's folder → its classes with a box for each, and the names of the classes.
+    """Read the classes and boxes of each image, and the names of the classes.
 
-    The columns are file and class_index; for boxes x0, y0, x1 and y1, a row for each box, in pixels of the picture as
-    viewers show it; class_name, which is compared with the model's names; and difficult: rows with 1 are left out.
+    The columns are:
+
+    - file: path of an image in the folder of the file;
+    - class_index: 0, 1, 2, ...;
+    - x0, y0, x1, y1: for boxes, in pixels of the upright image, with one line for each box;
+    - class_name: compared with the class names of the model;
+    - difficult: lines with 1 are left out.
+
+    Only file and class_index are required.
 
     Raises:
-        CAMError: a line is not so; it is named.
+        CAMError: a line is not valid; the message has its number.
     """
     found: Annotations = {}
     names: dict[int, str] = {}
-    seen: dict[tuple[str | None, ...], int] = {}
+    first_lines: dict[tuple[str | None, ...], int] = {}
     try:
         with open(file, newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
             for row in reader:
                 line = _Line(file, reader.line_num, row)
                 image, index, box = line.image(), line.index(), line.box()
-                first = seen.setdefault(
+                first = first_lines.setdefault(
                     (str(image), *(row.get(key) for key in ("class_index", *_CORNERS))), line.number
                 )
                 if first != line.number:
                     raise line.error(f"must differ from line {first}")
                 if names.setdefault(index, row.get("class_name") or "") != (row.get("class_name") or ""):
-                    raise line.error(f'must name class {index} "{names[index]}", as a line before')
+                    raise line.error(
+                        f'must have the class_name "{names[index]}" for class {index}, as an earlier line has'
+                    )
                 if line.is_difficult():
                     continue
                 labels, boxes = found.setdefault(image, ([], None if box is None else []))
                 if (box is None) != (boxes is None):
-                    raise line.error("must have a box if other lines of the image have one")
+                    raise line.error("must have a box, because other lines of this image have one")
                 labels.append(index)
                 if boxes is not None and box is not None:
                     boxes.append(box)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CAMError(f"{file} must be a table of comma-separated values in UTF-8, got {error}") from error
+        raise CAMError(f"{file} must be a table of comma-separated values in UTF-8, got: {error}") from error
     if not found:
-        raise CAMError(f"{file} must list at least one image, got none; its columns are file and class_index")
+        raise CAMError(
+            f"{file} must list at least one image, got none; add lines with the columns file and class_index"
+        )
     return found, {index: name for index, name in names.items() if name} or None
 
 
@@ -56,8 +67,8 @@ class _Line:
     """One line of the file.
 
     Args:
-        file: for messages.
-        number: counted from one.
+        file: the file, for messages.
+        number: the number of the line, from 1 on.
         row: column → value.
     """
 
@@ -65,7 +76,9 @@ class _Line:
         self.file, self.number, self.row = file, number, row
         if None in row or not {"file", "class_index"} <= row.keys():
             columns = ", ".join(key for key in row if key is not None)
-            raise self.error(f"must have a value for each column, file and class_index among them, got {columns}")
+            raise self.error(
+                f"must have a value for each column, and the columns must include file and class_index, got {columns}"
+            )
 
     def error(self, words: str) -> CAMError:
         return CAMError(f"{self.file}, line {self.number} {words}")
@@ -73,10 +86,10 @@ class _Line:
     def image(self) -> Path:
         text = self.row["file"]
         if not text or "\0" in text:
-            raise self.error(f"must name an image, got {text!r}")
+            raise self.error(f"must have the name of an image, got {text!r}")
         path = Path(text)
         if path.is_absolute() or ".." in path.parts:
-            raise self.error(f"must name an image in the folder of the file, got {text!r}; copy or link it there")
+            raise self.error(f"must have an image inside the folder of the file, got {text!r}; copy or link it there")
         return path
 
     def index(self) -> int:

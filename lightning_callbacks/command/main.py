@@ -1,4 +1,4 @@
-"""The command line: ``captum-cams explain``, ``captum-cams evaluate`` and ``captum-cams methods``."""
+"""The entry point of the command line ``captum-cams``."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -21,17 +21,17 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        args: the words after ``captum-cams``; None takes those that the user typed.
+        args: the words after ``captum-cams``; None takes the words that the user typed.
 
     Returns:
-        0, or 2 after a mistake of the user's, which is said in one line.
+        The exit status: 0, or 2 after a mistake of the user, which is explained in one line.
     """
     try:
         command, options = parse(args)
         _ACTIONS[command](**options)
     except (MisconfigurationException, ValueError, OSError) as error:
         said = str(error).strip()
-        if "Traceback" in said:  # of a process that reads images
+        if "Traceback" in said:  # the error comes from a process that reads images
             said = said.splitlines()[-1]
         print(f"captum-cams: {' '.join(said.split())}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""A network by name, with its weights and the preparation that its images need."""
+"""Load a network by its name, with its weights and the transform for its images."""
 
 import importlib
 import sys
@@ -22,16 +22,16 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network in evaluation mode, and what its images need.
+    """A network in evaluation mode, with the numbers that its transform needs.
 
     Args:
-        network: images → scores.
-        size: side of its input, in pixels.
-        shorter: of the image before its centre is cut out.
-        mean: of the normalisation.
-        std: of the normalisation.
-        class_names: or nothing.
-        interpolation: of the resize.
+        network: a module that maps images to scores.
+        size: height and width of its input, in pixels.
+        shorter: length of the shorter side before the centre is cropped, in pixels.
+        mean: mean of the normalisation, for each channel.
+        std: standard deviation of the normalisation, for each channel.
+        class_names: names of the classes; may be empty.
+        interpolation: how images are resized.
     """
 
     network: nn.Module
@@ -43,7 +43,7 @@ class Loaded:
     interpolation: InterpolationMode = InterpolationMode.BILINEAR
 
     def transform(self, whole: bool) -> Callable[..., Any]:
-        """Squeeze the whole image to the input's size, or resize its shorter side and cut out the centre."""
+        """The transform for images: resize the whole image, or resize its shorter side and crop the centre."""
         kind = self.interpolation
         squeezed, shorter = v2.Resize((self.size, self.size), kind), v2.Resize(self.shorter, kind)
         resize = [squeezed] if whole else [shorter, v2.CenterCrop(self.size)]
@@ -53,10 +53,10 @@ class Loaded:
 
 
 def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
-    """A torchvision model with its default weights, or what ``module:function`` returns; ``checkpoint`` in their place.
+    """Load a torchvision model, or call ``module:function``; the weights are the default weights or a checkpoint.
 
     Raises:
-        CAMError: unknown name, weights that cannot be had, or a checkpoint that does not fit.
+        CAMError: the name is unknown, the weights cannot be downloaded, or the checkpoint does not fit.
     """
     if ":" in name:
         return Loaded(_fill(_made(name), checkpoint).eval())
@@ -68,7 +68,7 @@ def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
         raise CAMError(f"the weights of {name} cannot be downloaded ({error}); pass --checkpoint FILE") from error
     preset = weights.transforms()
     if not hasattr(preset, "crop_size"):
-        raise CAMError(f'"{name}" classifies no images; pass module:function that returns images → scores')
+        raise CAMError(f'the model must classify images, but "{name}" does not; pass a classifier, or module:function')
     return Loaded(
         _fill(network, checkpoint).eval(),
         preset.crop_size[0],
@@ -81,22 +81,27 @@ def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
 
 
 def _made(name: str) -> nn.Module:
+    """The network that the user's function returns."""
     module, function = name.split(":", 1)
-    sys.path.insert(0, "")  # a script that pip installed does not look in the working directory
+    sys.path.insert(0, "")  # an installed script does not search the working directory
     try:
         network = getattr(importlib.import_module(module), function)()
-    except Exception as error:  # whatever the user's code does
+    except Exception as error:  # the user's code may raise anything
         raise CAMError(
-            f'"{name}" cannot be made ({type(error).__name__}: {error}); run in its folder, or set PYTHONPATH'
+            f'"{name}" must be importable and return a network, but it raised {type(error).__name__}: {error}; run the '
+            "command in its folder, or set PYTHONPATH"
         ) from error
     finally:
         sys.path.remove("")
     if not isinstance(network, nn.Module):
-        raise CAMError(f'"{name}" must return an nn.Module, got {type(network).__name__}')
+        raise CAMError(
+            f'the function "{name}" must return an nn.Module, got {type(network).__name__}; return the network'
+        )
     return network
 
 
 def _fill(network: nn.Module, checkpoint: str | Path | None) -> nn.Module:
+    """The network with the weights of the checkpoint, if there is one."""
     if checkpoint is None:
         return network
     state = read_state(checkpoint)
@@ -108,5 +113,7 @@ def _fill(network: nn.Module, checkpoint: str | Path | None) -> nn.Module:
         network.load_state_dict(state)
     except RuntimeError as error:
         first = " ".join(str(error).split())[:200]
-        raise CAMError(f"the checkpoint {checkpoint} does not fit the model: {first}") from error
+        raise CAMError(
+            f"the checkpoint {checkpoint} must have the weights of the model, but it does not fit: {first}"
+        ) from error
     return network

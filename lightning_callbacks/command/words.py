@@ -1,4 +1,4 @@
-"""The words of a command line, read as methods, files and classes."""
+"""Read words of the command line as methods, files and classes."""
 
 import glob
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from captum_cams.registry import canonical
 
 
 def listed(words: Sequence[str]) -> list[str]:
-    """Each word of its own; ``a,b`` stands for ``a b``."""
+    """Split words at commas: ``a,b`` means the same as ``a b``."""
     return [part.strip() for word in words for part in word.split(",") if part.strip()]
 
 
 def apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Methods, and the files behind them: a shell knows no end of ``--methods gradcam fdcam photo.jpg``."""
+    """Separate methods from files, because images may follow methods: ``--methods gradcam fdcam photo.jpg``."""
     methods, files = list[str](), list[str]()
     for word in words:
         for part in [word] if _is_file(word) else listed([word]):
@@ -25,6 +25,7 @@ def apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_file(word: str) -> bool:
+    """Whether a word is no method, but looks like a file."""
     try:
         canonical(word)
     except CAMError:
@@ -34,10 +35,10 @@ def _is_file(word: str) -> bool:
 
 
 def image_files(words: Sequence[str | Path]) -> list[Path]:
-    """Files as they are, and of folders and patterns (``photos/*.jpg``) the images, sorted.
+    """List the files that the words name: files, and the sorted images of folders and of patterns (``photos/*.jpg``).
 
     Raises:
-        CAMError: no words, a file that is not there, or a folder or pattern without images.
+        CAMError: there are no words, a file does not exist, or a folder or pattern has no images.
     """
     if not words:
         raise CAMError("there must be at least one image, got none; write photo.jpg, a folder or a pattern")
@@ -45,6 +46,7 @@ def image_files(words: Sequence[str | Path]) -> list[Path]:
 
 
 def _images(path: Path) -> list[Path]:
+    """The images of a file, a folder or a pattern."""
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -52,31 +54,35 @@ def _images(path: Path) -> list[Path]:
     elif glob.has_magic(str(path)):
         found = sorted(map(Path, glob.glob(str(path), recursive=True)))
     else:
-        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise CAMError(f"No such file or folder: {path}{near(path.name, beside)}")
+        others = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise CAMError(f"No such file or folder: {path}{near(path.name, others)}")
     images = [file for file in found if file.suffix.lower() in IMG_EXTENSIONS]
     if not images:
-        raise CAMError(f"{path} must hold images ({', '.join(IMG_EXTENSIONS)}), found none")
+        raise CAMError(
+            f"{path} must have images ({', '.join(IMG_EXTENSIONS)}), found none; check the folder or the pattern"
+        )
     return images
 
 
 def class_index(target: int | str, names: Sequence[str], count: int) -> int:
-    """The index of a class that is given by its index or its name.
+    """Find the index of a class by its index or its name.
 
     Args:
-        target: an index, or a name in any case of letters.
-        names: of the model's classes, or nothing.
-        count: of the model's classes.
+        target: an index, or a name in upper or lower case.
+        names: the class names of the model; may be empty.
+        count: the number of classes of the model.
 
     Raises:
-        CAMError: no such index or name (near names are listed), or two classes of one name.
+        CAMError: there is no such index or name (similar names are listed), or several classes have this name.
     """
     if isinstance(target, int):
         if not 0 <= target < count:
             raise CAMError(f"target must be a class from 0 to {count - 1}, got {target}")
         return target
     if not names:
-        raise CAMError(f'the model knows no names of its classes, got target "{target}"; pass 0 to {count - 1}')
+        raise CAMError(
+            f'target must be an index, since the model has no class names, got "{target}"; pass 0 to {count - 1}'
+        )
     wanted = target.strip().lower()
     found = [index for index, name in enumerate(names) if name.lower() == wanted]
     if len(found) > 1:

@@ -52,10 +52,13 @@ def test_evaluate_prints_the_table_and_goes_on(image, tmp_path, capsys):
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] == first
 
 
-def test_methods_prints_one_line_each(capsys):
+def test_methods_prints_a_head_one_line_each_and_a_legend(capsys):
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["method", "paper", "forward", "passes", "per", "image"]
+    lines, legend = lines[1:-3], " ".join(lines[-3:])
     assert [line.split()[0] for line in lines] == cc.names()
+    assert all(f"{word}:" in legend for word in ("K", "P", "gradient", "base", "behind the layer"))
     assert all(re.search(r"  .+ (19|20)\d\d  .+", line) for line in lines)
     assert "Selvaraju et al., ICCV 2017" in next(line for line in lines if line.startswith("gradcam "))
 
@@ -75,9 +78,9 @@ def test_methods_prints_one_line_each(capsys):
         (["explain", "none.png", "--model", MODEL], "No such file"),
         (["explain", "FOLDER/nose.png", "--model", MODEL], 'did you mean "noise.png"?'),
         (["explain", "--model", MODEL, "--methods", "gradcam", "nose.png"], "No such file or folder: nose.png"),
-        (["explain", "FOLDER/*.gif", "--model", MODEL], "must hold images"),
-        (["explain", "EMPTY", "--model", MODEL], "must hold images"),
-        (["explain", "IMAGE", "--model", MODEL, "--target", "fox"], 'no names of its classes, got target "fox"'),
+        (["explain", "FOLDER/*.gif", "--model", MODEL], "must have images"),
+        (["explain", "EMPTY", "--model", MODEL], "must have images"),
+        (["explain", "IMAGE", "--model", MODEL, "--target", "fox"], 'the model has no class names, got "fox"'),
         (["explain", "IMAGE", "--model", MODEL, "--target", "-1"], "target must be a class from 0 to 3, got -1"),
         (["explain", "IMAGE", "--model", MODEL, "--layer", "network.2"], 'did you mean "2"?'),
         (
@@ -104,7 +107,7 @@ def test_methods_prints_one_line_each(capsys):
         (["evaluate", "--model", MODEL, "--data", "FOLDER", "--batch_size", "0"], "batch_size"),
         (
             ["evaluate", "--model", MODEL, "--data", "FOLDER", "--protocol", "fdcam_discriminability"],
-            "no image has what",
+            "but no image has them",
         ),
         (["explain", "IMAGE", "--model", MODEL, "--checkpoint", "IMAGE"], "must be a state dict"),
     ],

@@ -94,11 +94,15 @@ def test_models_by_name(tmp_path):
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
     for name, checkpoint, words in (
         ("resnet5", None, 'unknown model "resnet5"; did you mean "resnet50"'),
-        ("tests.support.evaluation_run:missing", None, "cannot be made (AttributeError: module"),
+        ("tests.support.evaluation_run:missing", None, "it raised AttributeError: module"),
         ("tests.support.evaluation_run:loader", None, "must return an nn.Module, got DataLoader"),
-        ("resnet18", tmp_path / "none.pt", "is no file"),
-        ("tests.support.evaluation_run:network", tmp_path / "other.pt", "does not fit the model"),
-        ("raft_small", tmp_path / "other.pt", "classifies no images"),
+        ("resnet18", tmp_path / "none.pt", "there is no file"),
+        (
+            "tests.support.evaluation_run:network",
+            tmp_path / "other.pt",
+            "the weights of the model, but it does not fit",
+        ),
+        ("raft_small", tmp_path / "other.pt", "the model must classify images"),
     ):
         with pytest.raises(cc.CAMError) as caught:
             load_model(name, checkpoint)

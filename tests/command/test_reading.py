@@ -117,19 +117,19 @@ HEAD = "file,class_index,x0,y0,x1,y1\n"
         ("file,class_index\na.png,-3\n", "got '-3'"),
         ("file,class_index\na.png,²\n", "got '²'"),
         ("file,class_index\na.png,\n", "got ''"),
-        ("file,class_index\n,3\n", "must name an image"),
-        ("file,class_index\n../a.png,3\n", "line 2 must name an image in the folder of the file"),
-        ("file,class_index\nb/../../a.png,3\n", "in the folder of the file"),
-        ("file,class_index\n/etc/passwd,3\n", "in the folder of the file"),
+        ("file,class_index\n,3\n", "must have the name of an image"),
+        ("file,class_index\n../a.png,3\n", "line 2 must have an image inside the folder of the file"),
+        ("file,class_index\nb/../../a.png,3\n", "inside the folder of the file"),
+        ("file,class_index\n/etc/passwd,3\n", "inside the folder of the file"),
         ("file,class_index\na.png,3\n./a.png,3\n", "line 3 must differ from line 2"),
-        ("file,class_index,class_name\na.png,3,cat\nb.png,3,dog\n", 'name class 3 "cat"'),
+        ("file,class_index,class_name\na.png,3,cat\nb.png,3,dog\n", 'must have the class_name "cat" for class 3'),
         (HEAD + "a.png,3,nan,1,20,20\n", "0 ≤ x0 < x1"),
         (HEAD + "a.png,3,1,1,inf,20\n", "0 ≤ x0 < x1"),
         (HEAD + "a.png,3,-5,1,20,20\n", "0 ≤ x0 < x1"),
         (HEAD + "a.png,3,20,1,2,20\n", "0 ≤ x0 < x1"),
         (HEAD + "a.png,3,1,1,20\n", "the numbers x0, y0, x1 and y1"),
         (HEAD + "a.png,3,1,one,20,20\n", "the numbers x0, y0, x1 and y1, got '1', 'one'"),
-        (HEAD + "a.png,3,1,1,20,20\na.png,4,,,,\n", "line 3 must have a box if other lines"),
+        (HEAD + "a.png,3,1,1,20,20\na.png,4,,,,\n", "line 3 must have a box, because other lines"),
         (HEAD + "a.png,3,1,1,20,20\na.png,3,1,1,20,20\n", "line 3 must differ from line 2"),
         ("file,class_index,difficult\na.png,3,yes\n", "0 or 1 for difficult"),
     ],
@@ -180,7 +180,7 @@ def test_labels_of_other_classes_are_refused(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("file,class_index,class_name,x0,y0,x1,y1\na.png,14,person,1,1,9,9\n")
     typed = ["evaluate", "--model", MODEL, "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main([*typed, "--metrics", "energy"]) == 2  # of the predicted class, which the boxes do not name
-    assert "the data has a class 14 and the model 4 classes" in capsys.readouterr().err
+    assert "must be 0 to 3, as in the model, but the data has a class 14" in capsys.readouterr().err
     assert main([*typed, "--metrics", "complexity"]) == 0  # the labels have no part in it
 
 
@@ -204,7 +204,7 @@ def test_checkpoints_with_harmless_values_load_and_harmful_ones_do_not(tmp_path,
     for held in (Harm(), [Harm()], torch.nn.Linear(2, 2)):
         torch.save({"state_dict": weights, "held": held}, "bad.pt", _use_new_zipfile_serialization=zipped)
         with pytest.raises(
-            cc.CAMError, match=r"bad\.pt holds [\w.]+, which may run code .* save model\.state_dict"
+            cc.CAMError, match=r"bad\.pt holds [\w.]+, which may run code .* save only model\.state_dict"
         ) as said:
             read_state("bad.pt")
         assert "\n" not in str(said.value)
