@@ -1,1 +1,1 @@
-"""Explain the same validation images again and again while a network trains."""
+"""Explain the same validation images repeatedly while a network trains."""

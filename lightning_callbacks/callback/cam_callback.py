@@ -1,4 +1,4 @@
-"""Explain the same validation images again and again while a network trains."""
+"""The callback, and the checks of its arguments."""
 
 import re
 from collections.abc import Sequence
@@ -27,108 +27,109 @@ from lightning_callbacks.network import OutputFn
 
 
 class CAMCallback(pl.Callback):
-    """Log class activation maps and their faithfulness at every validation: ``Trainer(callbacks=[CAMCallback()])``.
+    """Log class activation maps and their faithfulness at each validation of a training run.
 
-    Some validation images are kept and explained again at every validation, or at every n-th, for the class that the
-    network predicts. Works in ``fit``, ``validate`` and ``test``; training is the same to the bit as without it. What
-    the last explained epoch computed is in :attr:`explained`.
+    The callback keeps some validation images. At every validation, or at every n-th, it explains these images for the
+    class that the network predicts. It works in ``fit``, ``validate`` and ``test``. It does not change the training:
+    all weights are the same, bit for bit. The results of the last explained epoch are in :attr:`explained`.
 
-    **Logged scalars.** ``cam/<method>/<metric>`` is the mean over the explained images of all processes. Of a name
-    with brackets, ``jittercam(fdcam)``, the tag makes ``jittercam.fdcam``.
+    **Logged scalars.** ``cam/<method>/<metric>`` is the mean over the explained images of all processes. If the name of
+    a method has brackets, they become a dot: ``jittercam(fdcam)`` is logged as ``jittercam.fdcam``.
 
-    - ``insertion_auc``: area under the curve of the class probability while the pixels that the map ranks highest are
-      put in first, 0 to 1, higher is better; ``deletion_auc``: the same while they are taken out, lower is better;
-      ``over_all``: insertion less deletion, −1 to 1. For a regression, all three have the unit of the output.
-    - ``average_drop``: how much of the probability is lost if only what the map shows is left, 0 to 100 %, lower is
-      better; ``average_increase``: in how many of the images it rises instead, 0 to 100 %, higher is better.
-    - ``adcc``: harmonic mean of the next two and the average drop, 0 to 1, higher is better; ``coherency``: how alike
-      the map of the image and that of its shown part are, 0 to 1, higher is better; ``complexity``: the mean of the
-      map, 0 to 1, lower is simpler.
-    - ``pointing_game``: the share of images whose highest point lies in a box or mask of the class, 0 to 1, higher is
-      better; ``pointing_game_difficult``: the same of images with small objects and other classes.
-    - ``energy``: the share of the map that lies in the boxes or masks, 0 to 1, higher is better; ``iou``: how well
-      the map covers them at its best level, 0 to 1, higher is better; ``localisation_error_value``, ``_mean`` and
-      ``_energy``: the share of images where it covers less than half, 0 to 1, lower is better.
-    - ``drift``: rank correlation of each image's map with its map of the last explained epoch, −1 to 1; 1 means that
-      the network looks at the same places as before. It begins with the second explained epoch.
+    - ``insertion_auc`` (0 to 1, higher is better): area under the curve of the class probability while pixels are
+      added, the pixels with the highest map values first. ``deletion_auc`` (0 to 1, lower is better): the same while
+      pixels are removed. ``over_all`` (−1 to 1, higher is better): insertion minus deletion. For a regression, all
+      three have the unit of the output.
+    - ``average_drop`` (0 to 100 %, lower is better): loss of probability if only the explained part of the image is
+      shown. ``average_increase`` (0 to 100 %, higher is better): share of images for which it rises instead.
+    - ``coherency`` (0 to 1, higher is better): similarity of the map to the map of the explained part. ``complexity``
+      (0 to 1, lower is simpler): mean of the map. ``adcc`` (0 to 1, higher is better): harmonic mean of coherency,
+      1 − complexity and 1 − average drop.
+    - ``pointing_game`` (0 to 1, higher is better): share of images whose map has its maximum in a box or mask of the
+      class. ``pointing_game_difficult``: the same, for images with small objects and several classes.
+    - ``energy`` (0 to 1, higher is better): share of the map inside the boxes or masks. ``iou`` (0 to 1, higher is
+      better): overlap with them at the best level. ``localisation_error_value``, ``_mean`` and ``_energy`` (0 to 1,
+      lower is better): share of images with an overlap below ½.
+    - ``drift`` (−1 to 1): rank correlation of the map of each image with its map of the last explained epoch; 1 means
+      that the network looks at the same places as before. It starts at the second explained epoch.
 
-    ``cam/seconds`` is the time that all of it took, in seconds.
+    ``cam/seconds`` is the time that the callback took, in seconds.
 
-    **Logged pictures.** ``cam/validation`` is a panel with a row for each image and a column for each method; below
-    each row stand true class, predicted class, probability and drift. ``cam/validation/curves`` shows the mean
-    insertion and deletion curves, and ``cam/validation/card`` says once as a text what was run.
+    **Logged pictures.** ``cam/validation`` is a panel with a row for each image and a column for each method. Below
+    each row are the true class, the predicted class, its probability and the drift. ``cam/validation/curves`` shows the
+    mean insertion and deletion curves. ``cam/validation/card`` is a text, logged once, with the methods and their
+    options.
 
-    **Other stages and loaders.** ``trainer.test`` logs ``cam/test/<method>/<metric>`` and ``cam/test``, and
-    ``trainer.validate`` after a ``fit`` of the same Trainer ``cam/validate/<method>/<metric>`` and ``cam/validate``:
-    a curve shows one stage. Where there are several data loaders, ``/dataloader_idx_0`` and so on end each tag of a
-    scalar, and each tag of a panel.
+    **Other stages and loaders.** ``trainer.test`` logs ``cam/test/<method>/<metric>`` and ``cam/test``. If you call
+    ``trainer.validate`` after ``fit``, it logs ``cam/validate/<method>/<metric>`` and ``cam/validate``. With several
+    data loaders, each tag of a scalar or a panel ends with ``/dataloader_idx_0`` and so on.
 
-    **Where nothing could be explained,** nothing is logged, and never NaN; one warning says why. Who monitors a value
-    finds the last one then. Before there is any, an ``EarlyStopping`` waits (its ``strict`` and ``check_finite`` are
-    off during the run), and a ``ModelCheckpoint`` or a scheduler finds NaN, which it takes as the worst value. An
-    ``EarlyStopping`` counts its ``patience`` in validations, explained or not. Where memory does not suffice, fewer
-    images are explained at once; the explainers that were given keep their ``perturbations_per_eval``.
+    **If nothing could be explained,** nothing is logged, never NaN, and one warning says why. A callback that monitors
+    a value then finds the last value. Before the first value, an ``EarlyStopping`` waits (its ``strict`` and
+    ``check_finite`` are off during the run; its ``patience`` counts all validations), and a ``ModelCheckpoint`` or a
+    scheduler finds NaN, which it takes as the worst value. If memory runs out, fewer images are explained at once.
 
-    **A run that goes on from a checkpoint** goes on with its images and its drift. It chooses images anew, and says so,
-    where ``num_images`` or ``choose`` has changed or the loader no longer gives the images of the checkpoint.
+    **If a run continues from a checkpoint,** its images and its drift continue too. The callback chooses new images,
+    with a warning, if ``num_images`` or ``choose`` has changed or the loader no longer gives the images of the
+    checkpoint.
 
-    **Which epochs are explained,** of ten, by a Trainer that validates after each one:
+    **Which epochs are explained** of ten, if the Trainer validates after each epoch:
 
     - neither argument: epochs 0, 1, 2, ..., 9.
     - ``every_n_epochs=3``: epochs 0, 3, 6 and 9.
     - ``every_n_epochs=3`` with ``check_val_every_n_epoch=2``, which validates epochs 1, 3, 5, 7 and 9: epochs 1, 5
       and 9.
-    - ``every_n_epochs=1`` with ``val_check_interval=0.25``, four validations an epoch: the first one of each epoch.
-      ``every_n_validations=4`` explains the same ones.
-    - ``every_n_epochs=2`` with ``val_check_interval=100, check_val_every_n_epoch=None``: after 100 batches, and
-      then at the first validation that falls into an epoch two or more later.
+    - ``every_n_epochs=1`` with ``val_check_interval=0.25``, which validates four times per epoch: the first validation
+      of each epoch. ``every_n_validations=4`` explains the same validations.
+    - ``every_n_epochs=2`` with ``val_check_interval=100, check_val_every_n_epoch=None``: after 100 batches, and then at
+      the first validation that is two epochs later, or more.
 
-    The arguments up to ``task`` are the main ones; the others serve special cases.
+    The arguments up to ``task`` are the main arguments; the others are for special cases.
 
     Args:
-        methods: a name (``captum_cams.names()``), an explainer made beforehand, a list of these, or a mapping of own
-            names to these.
+        methods: a name from ``captum_cams.names()``, an explainer, a list of these, or a mapping from your own names to
+            these.
         layer: dotted name of the layer to explain; None finds the last feature layer.
-        metrics: which of the scalars above to log. Those of localisation need boxes or masks in the batch.
+        metrics: which of the scalars above to log. The localisation metrics need boxes or masks in the batch.
         num_images: how many images of each data loader are explained, on all processes together.
-        choose: which images: the "first", "random" ones, as many "per_class" as can be, all of which stay the same, or
-            the "hardest" by loss of each epoch, which costs a forward pass of every validation batch.
-        every_n_epochs: explain at the first validation, and then at the first one that comes this many training epochs
-            later, or more; see above.
-        every_n_validations: explain at every n-th validation, the first one included, in place of ``every_n_epochs``;
+        choose: which images are explained: the "first" images, "random" images, about the same number "per_class", or
+            the "hardest" images of each epoch (with the largest loss, which takes a forward pass for each validation
+            batch). All except "hardest" keep the same images.
+        every_n_epochs: explain at the first validation, and then at the first validation that is at least this number
+            of training epochs later; see above.
+        every_n_validations: explain at every n-th validation, starting with the first, instead of ``every_n_epochs``;
             1 if neither is given.
-        task: what the output means: "multiclass", "binary", ...; see :data:`captum_cams.engine.scores.Task`.
+        task: meaning of the output: "multiclass", "binary", ...; see :data:`captum_cams.engine.scores.Task`.
 
-        true_class: explain the annotated class beside the predicted one.
-        max_seconds_per_epoch: explain fewer images, one at least, where these seconds do not suffice.
-        batch_fn: batch → (images, labels), where ``images_and_labels`` does not find them, or where the steps change
-            the images before the network gets them: it must return them as the network takes them.
-        output_fn: output of the network → scores N×classes, where it is no tensor, no tuple that begins with one
-            and no mapping with ``logits`` or a single tensor.
-        mean: of the normalisation, per channel, undone in the panel together with ``std``.
-        std: as ``mean``.
-        class_names: shown instead of class indices.
-        preset: steps and replacement of the insertion and deletion curves.
-        margin: of the pointing game, in pixels.
-        on_error: "warn" turns a failing explanation into one warning per reason, whatever process it fails on; "raise"
-            stops the run.
-        prefix: what every tag begins with, in place of "cam"; each CAMCallback of a Trainer needs its own.
+        true_class: explain the annotated class too, next to the predicted class.
+        max_seconds_per_epoch: explain fewer images, but at least one, if all images would take longer.
+        batch_fn: function from a batch to (images, labels). You need it if ``images_and_labels`` does not find them, or
+            if your steps change the images before the network gets them; return the images as the network gets them.
+        output_fn: function from the output of the network to scores N×classes. You need it if the output is not a
+            tensor, a tuple that begins with a tensor, or a mapping with ``logits`` or only one tensor.
+        mean: mean of the normalisation for each channel; with ``std``, the panel shows images without normalisation.
+        std: standard deviation of the normalisation for each channel.
+        class_names: names of the classes, one for each score, shown in the panel instead of indices.
+        preset: number of steps and replacement of the pixels for the insertion and deletion curves.
+        margin: pixels around a region that count as a hit in the pointing game.
+        on_error: "warn" gives one warning for each reason why an explanation fails; "raise" stops the run.
+        prefix: first part of every tag, instead of "cam"; each CAMCallback of a Trainer needs another prefix.
 
     Raises:
-        CAMError: an argument does not fit, or two callbacks share a tag; at run time only with ``on_error="raise"``.
+        CAMError: an argument does not fit, or two callbacks have the same tags. Other errors are raised during the run
+            only with ``on_error="raise"``.
 
-    Example:
-        >>> from pytorch_lightning import Trainer
-        >>> from pytorch_lightning.callbacks import ModelCheckpoint
-        >>> from lightning_callbacks import CAMCallback
-        >>> callback = CAMCallback(["gradcam", "fdcam"], num_images=4, metrics=("insertion_auc", "drift"))
-        >>> best = ModelCheckpoint(monitor="cam/fdcam/insertion_auc", mode="max")
-        >>> trainer = Trainer(callbacks=[callback, best], accelerator="cpu")
-        >>> callback.explained  # after trainer.fit(module): {"validation": [Explained(...), ...]}
-        {}
+    Example::
+
+        from pytorch_lightning import Trainer
+        from pytorch_lightning.callbacks import ModelCheckpoint
+
+        cams = lightning_callbacks.CAMCallback(["gradcam", "fdcam"], num_images=4, metrics=("insertion_auc", "drift"))
+        best = ModelCheckpoint(monitor="cam/fdcam/insertion_auc", mode="max")
+        trainer = Trainer(callbacks=[cams, best], accelerator="cpu")  # then trainer.fit(module)
     """
 
-    @names_checked({"method": "here it is called methods, and takes one or several"})
+    @names_checked({"method": "here it is called methods and takes one or several"})
     def __init__(
         self,
         methods: Methods = "gradcam",
@@ -159,11 +160,17 @@ class CAMCallback(pl.Callback):
         for metric in metrics:
             lookup("metric", metric, {**METRICS, "drift": None})
         if (mean is None) != (std is None):
-            raise CAMError("mean and std undo the normalisation together; pass both or neither")
+            raise CAMError(
+                "mean and std are needed together to undo the normalisation, got only one of them; pass both or neither"
+            )
         if max_seconds_per_epoch is not None and not max_seconds_per_epoch > 0:
-            raise CAMError(f"max_seconds_per_epoch must be more than 0, got {max_seconds_per_epoch}")
+            raise CAMError(
+                f"max_seconds_per_epoch must be greater than 0, got {max_seconds_per_epoch}; None sets no limit"
+            )
         if not isinstance(prefix, str) or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", prefix):
-            raise CAMError(f'prefix must be letters, digits, "-", "." and "/" between them, got {prefix!r}')
+            raise CAMError(
+                f'prefix must have only letters, digits, "_", "-", "." and "/" between them, got {prefix!r}; try "cam"'
+            )
         self.layer, self.num_images, self.prefix = layer, num_images, prefix
         self.metrics, self.choose = tuple(metrics), choose
         measured = tuple(metric for metric in metrics if metric != "drift")
@@ -177,21 +184,23 @@ class CAMCallback(pl.Callback):
 
     @property
     def explained(self) -> dict[str, list[Explained]]:
-        """What the last explained epoch of the current or last run computed, the same on every process.
+        """The results of the last explained epoch, the same on every process.
 
-        By stage, "validation", "validate" or "test", as in the tag of the panel, and with "/dataloader_idx_1" where
-        there are several data loaders; of each the images in the order of the data set, on the CPU. A stage without any
-        explained image is not there.
+        Returns:
+            Stage → explained images in the order of the data set, on the CPU. A stage is "validation", "validate" or
+            "test", with "/dataloader_idx_1" and so on if there are several data loaders. Stages without explained
+            images are missing.
 
-        Example:
-            >>> from lightning_callbacks import CAMCallback
-            >>> callback = CAMCallback("fdcam")
-            >>> for row in callback.explained.get("validation", []):  # after trainer.fit(module)
-            ...     print(row.predicted, row.maps["fdcam"]["predicted"].shape, row.values["fdcam"]["insertion_auc"])
+        Example::
+
+            cams = lightning_callbacks.CAMCallback("fdcam")
+            for image in cams.explained.get("validation", []):  # after trainer.fit(module)
+                print(image.predicted, image.maps["fdcam"]["predicted"].shape)
         """
         return self._run.explained
 
     def _new_run(self) -> WatchedRun:
+        """The state of a run that begins."""
         explainer = ImageExplainer(
             self.methods,
             self.layer,
@@ -210,7 +219,7 @@ class CAMCallback(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        # Not as state_dict, of which Lightning allows one for each state_key before setup can say what to do.
+        # Not in state_dict: Lightning allows one state_dict for each state_key, before setup can explain the mistake.
         checkpoint.setdefault("CAMCallback", {})[self.prefix] = self._run.state()
 
     def on_load_checkpoint(
@@ -223,17 +232,17 @@ class CAMCallback(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if not isinstance(trainer, pl.Trainer):
             raise CAMError(
-                f"CAMCallback belongs to pytorch_lightning, got a Trainer of {type(trainer).__module__}; "
+                f"CAMCallback needs a Trainer of pytorch_lightning, got one of {type(trainer).__module__}; "
                 "import Trainer from pytorch_lightning"
             )
         for other in trainer.callbacks:  # type: ignore[attr-defined]
             shared = isinstance(other, CAMCallback) and other is not self and self._report.tags() & other._report.tags()
             if shared:
                 raise CAMError(
-                    "each CAMCallback of a Trainer must have tags of its own, or Lightning would average their values, "
-                    f'but two would log {min(shared)!r}; give one of them another prefix=, as in "{self.prefix}2"'
+                    "each CAMCallback of a Trainer must have its own tags, because Lightning averages values with the "
+                    f'same tag, but two log {min(shared)!r}; give one of them another prefix=, such as "{self.prefix}2"'
                 )
-        # Each run has its own network and images, also after one that was broken off; a checkpoint is read later.
+        # Each run has its own network and images, also after an interrupted run; a checkpoint is read later.
         self._run = self._new_run()
         if stage == "fit":
             self._patient.ask(trainer, self._report.scalar_tags("validation"))

@@ -1,4 +1,4 @@
-"""How much the explanation of an image has changed since it was last explained."""
+"""Measure how much the map of an image has changed since the last explained epoch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from lightning_callbacks.callback.explained import Explained
 
 
 class Drift:
-    """Remembers the last maps of the predicted classes in one data loader.
+    """The last maps of the predicted classes, for the images of one data loader.
 
     Args:
-        before: image → method → map, of an earlier run.
-        forgets: drop the maps of an image that is not explained again.
+        before: key of an image → method → map, from a checkpoint.
+        forgets: remove the maps of an image when it is not explained again.
     """
 
     def __init__(self, before: dict[str, dict[str, Tensor]] | None = None, forgets: bool = False) -> None:
         self.before, self.forgets = before or {}, forgets
 
     def __call__(self, rows: Sequence[Explained]) -> list[dict[str, float]]:
-        """Of each image and method, the rank correlation with the last map; then remember these maps.
+        """Compare the maps of each image with its last maps, and remember the new maps.
 
-        An image or a method that was not there last time is left out.
+        The result is method → rank correlation for each image; a method without a last map is missing.
         """
         keys = [_key(row.image) for row in rows]
         now = [{name: of["predicted"] for name, of in row.maps.items()} for row in rows]
@@ -40,22 +40,23 @@ class Drift:
         return found
 
     def keep(self, images: Sequence[Tensor]) -> None:
-        """Drop the maps of all other images."""
+        """Remove the maps of all other images."""
         keys = {_key(image) for image in images}
         self.before = {key: maps for key, maps in self.before.items() if key in keys}
 
     def forget(self, method: str) -> None:
-        """Drop the maps of this method, whose drift starts anew."""
+        """Remove the maps of this method; its drift starts again."""
         for maps in self.before.values():
             maps.pop(method, None)
 
 
 def rank_correlation(before: Tensor, after: Tensor) -> float:
-    """Spearman's rank correlation of two maps, −1 to 1; NaN where a map is constant or has another size."""
-    if before.shape != after.shape or not all(minmax(one.flatten(), 0).any() for one in (before, after)):
+    """Spearman's rank correlation of two maps, −1 to 1; NaN if a map is constant or the sizes differ."""
+    if before.shape != after.shape or not all(minmax(map_.flatten(), 0).any() for map_ in (before, after)):
         return float("nan")
     return float(spearman_corrcoef(after.flatten(), before.flatten()))
 
 
 def _key(image: Tensor) -> str:
+    """A hash of the pixels, which identifies the image."""
     return hashlib.sha1(image.float().contiguous().numpy().tobytes()).hexdigest()

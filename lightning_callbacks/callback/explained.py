@@ -1,4 +1,4 @@
-"""What an explanation gives: an explained image, or the reason why there is none."""
+"""The result of an explanation: explained images, or the reason why there are none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_cams.metrics.annotation import Annotation
 
 Kind = Literal["predicted", "true"]
-"""Which class a map explains: the predicted one, or the first annotated one."""
+"""Which class a map explains: the predicted class, or the first annotated class."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _T = TypeVar("_T")
@@ -18,21 +18,27 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Explained:
-    """One image with everything that the callback computed of it; all tensors are on the CPU.
+    """One image with everything that the callback computed for it; all tensors are on the CPU.
+
+    If a method failed for this image, it is missing in the mappings.
 
     Args:
-        image: C×H×W, as the network takes it.
+        image: C×H×W, as the network gets it.
         annotation: the classes of its labels, and their boxes or masks.
-        predicted: the class with the highest score, whose maps are measured.
-        probabilities: of each class; the values themselves where the task is a regression.
-        maps: method → "predicted" or "true" → the map of that class, 1×h×w at the size of the layer. The true class is
-            there with ``true_class=True``, where the image has a label.
-        values: method → metric → its value, a tensor without dimensions, NaN where the metric is not defined. A metric
-            that chooses its best level over all images ("iou" and the localisation errors) has one value a level.
+        predicted: the class with the highest score; its maps are measured.
+        probabilities: the probability of each class, 0 to 1; for a regression, the values of the output.
+        maps: method → "predicted" or "true" → map of this class, 1×h×w at the size of the layer. "true" needs
+            ``true_class=True`` and a label.
+        values: method → metric → value, a scalar tensor; NaN if the metric is not defined. A metric that chooses a
+            level over all images ("iou" and the localisation errors) has one value for each level.
         curves: method → deletion and insertion curve, 2×(steps + 1), if a metric needs them.
-        drift: method → rank correlation, −1 to 1, with the map of the last explained epoch; no entry without one.
+        drift: method → rank correlation with the map of the last explained epoch, −1 to 1, if there was one.
 
-    A method that failed for this image is in none of the mappings.
+    Example::
+
+        cams = lightning_callbacks.CAMCallback("gradcam")
+        for image in cams.explained.get("validation", []):  # after trainer.fit(module)
+            print(image.predicted, image.values["gradcam"]["insertion_auc"])
     """
 
     image: Tensor
@@ -47,7 +53,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Failure:
-    """An explanation that could not be made, with its error; ``method`` is None where it concerns all methods."""
+    """A failed explanation with its error; ``method`` is None if all methods failed."""
 
     error: Exception
     method: str | None = None
@@ -55,12 +61,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the images that were to be explained.
+    """The results for some images.
 
     Args:
-        rows: the explained ones, in their order.
-        failures: what could not be made, of some methods or of all.
-        doubts: sentences about what may be wrong with the rows.
+        rows: the explained images, in their order.
+        failures: the failed explanations, of some methods or of all.
+        doubts: sentences that say what may be wrong with the explanations.
     """
 
     rows: list[Explained] = field(default_factory=list)
@@ -69,5 +75,5 @@ class Outcome:
 
 
 def interleaved(parts: Sequence[Sequence[_T]], count: int) -> list[_T]:
-    """The images of all processes in the order of the data set, of which each process has every n-th."""
-    return [one for turn in zip_longest(*parts) for one in turn if one is not None][:count]
+    """Merge the shares of all processes into the order of the data set; process k of n has images k, k + n, …"""
+    return [item for turn in zip_longest(*parts) for item in turn if item is not None][:count]

@@ -1,4 +1,4 @@
-"""Explain a handful of images in whatever time and memory there is."""
+"""Explain a few images within the available time and memory."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -26,16 +26,16 @@ _NO_LIMIT = 2**31
 class ImageExplainer:
     """The network and the explainers of one run.
 
-    Where memory does not suffice, it explains fewer images at once, and then runs fewer changed images at once, in
-    copies of the explainers: those that were given stay as they are.
+    If memory runs out, it explains fewer images at once, and then runs fewer changed images at once. It does this in
+    copies, so the explainers of the user do not change.
 
     Args:
-        methods: by name.
+        methods: the methods by name.
         layer: dotted name of the layer to explain.
-        output_fn: output of the network → scores.
-        protocol: what is measured of the predicted class.
+        output_fn: function from the output of the network to scores.
+        protocol: what is measured for the predicted class.
         true_class: whether the annotated class is explained too.
-        max_seconds: for all images; fewer are explained where it does not suffice, one at least.
+        max_seconds: time for all images; if it is too short, fewer images are explained, but at least one.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class ImageExplainer:
         self.images_at_once, self.divisor, self.seconds_per_image = _NO_LIMIT, 1, 0.0
 
     def prepared(self, pl_module: pl.LightningModule) -> Network:
-        """The network of this module, found once a run."""
+        """The network of this module, which is searched once in each run."""
         if self.network is None:
             self.network = Network(pl_module, self.output_fn)
         return self.network
 
     def leave(self) -> None:
-        """Let go of the network."""
+        """Forget the network and the explainers."""
         self.network, self.explainers = None, {}
 
     def explain(
         self, pl_module: pl.LightningModule, samples: Sequence[Sample], spent: float = 0.0
     ) -> Iterator[Outcome]:
-        """As many of the images as the time allows, in their order and in parts; ``spent`` seconds of it are over."""
+        """Explain the images in order and in parts, as many as time allows; ``spent`` seconds are already used."""
         start, done = time.perf_counter(), 0
         while done < len(samples):
             left = samples[done:]
-            _, alike = next(groupby(left, lambda one: one.image.shape))
+            _, alike = next(groupby(left, lambda sample: sample.image.shape))
             affordable = self._affordable(spent + time.perf_counter() - start, done)
             size = min(len(list(alike)), self.images_at_once, affordable)
             if size < 1:
@@ -81,7 +81,7 @@ class ImageExplainer:
                 self._lighten(size)
                 continue
             for name in {failure.method for failure in part.failures if failure.method is not None}:
-                self.explainers.pop(name, None)  # made anew: a layer may have been replaced
+                self.explainers.pop(name, None)  # made again next time, because a layer may have been replaced
             if part.rows:
                 done += len(part.rows)
                 self.seconds_per_image = (time.perf_counter() - start) / done
@@ -91,7 +91,7 @@ class ImageExplainer:
             del part
 
     def descriptions(self) -> dict[str, str]:
-        """Layer and options of each method that was run, as cells of a Markdown table."""
+        """The layer and the options of each method, as cells of a Markdown table."""
         cells = {}
         for name, explainer in self.explainers.items():
             said = ", ".join(f"{key} = {value}" for key, value in explainer.hyperparameters.items())
@@ -100,27 +100,28 @@ class ImageExplainer:
         return cells
 
     def card(self) -> str:
-        """What is run, as Markdown: method, layer, options, forward passes, and seconds an image of all together."""
+        """A Markdown table of the methods with layer, options and forward passes, and the seconds per image."""
         lines = ["| method | layer | options | forward passes |", "|---|---|---|---|"]
         costs = {name: explainer.total_cost for name, explainer in self.explainers.items()}
         lines += [f"| {name} | {said} | {costs[name]} |" for name, said in self.descriptions().items()]
-        return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s an image, maps and metrics."])
+        return "\n".join([*lines, "", f"{self.seconds_per_image:.3g} s per image for all maps and metrics."])
 
     def _affordable(self, spent: float, done: int) -> int:
+        """How many more images the time allows."""
         if self.max_seconds is None:
             return _NO_LIMIT
         if self.seconds_per_image == 0:
-            return 1  # the first one tells
+            return 1  # the first image shows how long an image takes
         fits = int((self.max_seconds - spent) / self.seconds_per_image)
         return max(fits, 1 - done)
 
     def _heaviest(self, size: int) -> int:
-        """How many images, or changed images, are run at once, at most; nothing is lighter than one."""
+        """The largest number of images or changed images that run at once; 1 cannot be reduced."""
         runs = [Case.perturbations_per_eval, *map(run_size, self.explainers.values())]
         return max(size, max(runs) // self.divisor)
 
     def _lighten(self, size: int) -> None:
-        """Run less at once the next time: fewer images, then fewer changed ones in a run."""
+        """Run less at once next time: fewer images, and then fewer changed images."""
         if torch.accelerator.is_available():
             torch.accelerator.empty_cache()
         if size > 1:
@@ -129,19 +130,19 @@ class ImageExplainer:
             self.divisor *= 2
 
     def _part(self, pl_module: pl.LightningModule, samples: Sequence[Sample]) -> Outcome:
-        """The outcome of a few images of one size, which are run at once."""
+        """Explain a few images of one size together."""
         try:
             network = self.prepared(pl_module)
-            images = torch.stack([one.image for one in samples]).to(pl_module.device)
+            images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
             scores = network.scores(images, self.protocol.task).float()
-            chances = probabilities(scores, self.protocol.task).cpu()
+            probability = probabilities(scores, self.protocol.task).cpu()
         except Exception as error:
             return Outcome(failures=[Failure(error)])
-        predicted = scores.argmax(1).tolist()  # probabilities near one may be equal
+        predicted = scores.argmax(1).tolist()  # not of the probabilities: several may round to 1
         count = scores.shape[1]
-        true = [first_class(one.annotation, count) if self.true_class else None for one in samples]
-        known = zip(samples, predicted, chances, strict=True)
-        outcome = Outcome([Explained(one.image, one.annotation, index, p) for one, index, p in known])
+        true = [first_class(sample.annotation, count) if self.true_class else None for sample in samples]
+        known = zip(samples, predicted, probability, strict=True)
+        outcome = Outcome([Explained(sample.image, sample.annotation, index, p) for sample, index, p in known])
         doubts = [
             doubt(scores) if self.protocol.task == "multiclass" else None,
             _no_such_class(samples, count) if self.true_class else None,
@@ -154,7 +155,8 @@ class ImageExplainer:
     def _attempt(
         self, name: str, network: Network, images: Tensor, rows: Sequence[Explained], true: Sequence[int | None]
     ) -> Failure | None:
-        # A block of its own: an error that the frame of its block holds would keep all tensors of the attempt.
+        """The failure of one method, or None if it worked."""
+        # This is a method of its own, because an error in the frame of the caller would keep all tensors alive.
         try:
             self._apply(name, network, images, rows, true)
         except Exception as error:
@@ -164,7 +166,7 @@ class ImageExplainer:
     def _apply(
         self, name: str, network: Network, images: Tensor, rows: Sequence[Explained], true: Sequence[int | None]
     ) -> None:
-        """Add the maps and values of one method to the rows, once all of them are made."""
+        """Add the maps and values of one method to the rows, after all of them were computed."""
         if name not in self.explainers:
             made = make(self.methods[name], network, self.layer, self.protocol.task)
             check_scores([made], network, images, self.protocol.task)
@@ -174,12 +176,12 @@ class ImageExplainer:
             explainer = lighter(explainer, self.divisor)
         predicted, known = [row.predicted for row in rows], [row.annotation for row in rows]
         maps = explainer.attribute(images, predicted)
-        places = [i for i, index in enumerate(true) if index is not None]
-        others = explainer.attribute(images[places], [true[i] for i in places]) if places else maps[:0]
+        labelled = [i for i, index in enumerate(true) if index is not None]
+        others = explainer.attribute(images[labelled], [true[i] for i in labelled]) if labelled else maps[:0]
         perturbations = max(1, Case.perturbations_per_eval // self.divisor)
         case = Case(network, images, predicted, maps, known, explainer.attribute, self.protocol, perturbations)
         values, curves = measure(case, self.protocol.metrics)
-        plain_maps, plain_others = _plain(maps), dict(zip(places, _plain(others), strict=True))
+        plain_maps, plain_others = _plain(maps), dict(zip(labelled, _plain(others), strict=True))
         plain_curves = None if curves is None else _plain(curves)
         for i, row in enumerate(rows):
             row.maps[name] = {"predicted": plain_maps[i]}
@@ -191,15 +193,14 @@ class ImageExplainer:
 
 
 def _plain(tensor: Tensor) -> Tensor:
+    """The tensor as float32 on the CPU, without gradient."""
     return tensor.detach().float().cpu()
 
 
 def _no_such_class(samples: Sequence[Sample], count: int) -> str | None:
-    """That annotated classes cannot be explained, or None."""
-    first = [one.annotation.classes[0] for one in samples if one.annotation.classes]
-    wrong = sorted({index for index in first if index >= count})  # a label below zero says that there is none
+    """A warning if labels are not classes of the model, or None."""
+    first = [sample.annotation.classes[0] for sample in samples if sample.annotation.classes]
+    wrong = sorted({index for index in first if index >= count})  # a negative label means that there is no label
     if not wrong:
         return None
-    return (
-        f"true_class explains labels from 0 to {count - 1}, and leaves out {brief(wrong)}; translate them by batch_fn"
-    )
+    return f"true_class needs labels from 0 to {count - 1}, and leaves out {brief(wrong)}; translate them with batch_fn"

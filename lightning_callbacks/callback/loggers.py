@@ -1,4 +1,4 @@
-"""Pictures and texts to the loggers that people use."""
+"""Send pictures and texts to the usual loggers."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 
 def log_picture(logger: Logger, tag: str, picture: np.ndarray, step: int) -> None:
-    """A picture H×W×3 under its tag: TensorBoard, W&B or MLflow by their own calls, else a PNG in the log folder."""
+    """Log a picture H×W×3: in TensorBoard, W&B or MLflow, otherwise as a PNG file in the log folder."""
     if isinstance(logger, TensorBoardLogger):
         logger.experiment.add_image(tag, np.ascontiguousarray(picture), step, dataformats="HWC")
     elif isinstance(logger, WandbLogger):
@@ -22,7 +22,7 @@ def log_picture(logger: Logger, tag: str, picture: np.ndarray, step: int) -> Non
 
 
 def log_text(logger: Logger, tag: str, text: str, step: int) -> None:
-    """A Markdown text under its tag; W&B takes a table of one cell."""
+    """Log a Markdown text; W&B gets a table with one cell."""
     if isinstance(logger, TensorBoardLogger):
         logger.experiment.add_text(tag, text, step)
     elif isinstance(logger, WandbLogger):
@@ -36,5 +36,6 @@ def log_text(logger: Logger, tag: str, text: str, step: int) -> None:
 
 
 def _folder(logger: Logger) -> Path | None:
+    """The folder of a logger, or None."""
     folder = logger.log_dir or logger.save_dir
     return None if folder is None else Path(folder)

@@ -1,4 +1,4 @@
-"""Whether a data loader still gives the images that a checkpoint holds."""
+"""Find out whether a data loader still gives the images of a checkpoint."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 _PIXELS = 64
-"""How many pixels of each image are compared before the whole image is."""
+"""How many pixels of each image are compared first, before the whole image."""
 
 
 class Recognition:
-    """Looks for known images among those that pass by.
+    """Looks for the images of a checkpoint in the batches.
 
     Args:
         known: the images of the checkpoint, of all processes together.
-        enough: how many of them must come back until the data set counts as the same one.
+        enough: how many of them must be found until the data set counts as the same.
     """
 
     def __init__(self, known: Sequence[Tensor], enough: int) -> None:
@@ -22,7 +22,7 @@ class Recognition:
 
     @property
     def done(self) -> bool:
-        """Enough of the images have come back."""
+        """Whether enough of the images were found."""
         return len(self._missing) <= self._wanted
 
     def see(self, images: Tensor) -> None:
@@ -31,11 +31,11 @@ class Recognition:
         if not alike:
             return
         pixels = torch.linspace(0, alike[0].numel() - 1, _PIXELS).long()
-        sample = images.detach().flatten(1)[:, pixels.to(images.device)].cpu()
+        few = images.detach().flatten(1)[:, pixels.to(images.device)].cpu()
         back = [
             any(
                 torch.equal(images[i].detach().cpu(), known)
-                for i in (sample == known.flatten()[pixels]).all(1).nonzero()[:, 0].tolist()
+                for i in (few == known.flatten()[pixels]).all(1).nonzero()[:, 0].tolist()
             )
             for known in alike
         ]

@@ -1,4 +1,4 @@
-"""What the callback logs of its explained images."""
+"""Log the explained images: scalars, panel, curves and card."""
 
 import math
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from lightning_callbacks.callback.split import STAGES, Split, Stage
 
 
 class Report:
-    """Scalars, panel, curves and card.
+    """The tags, scalars and pictures of one callback.
 
     Args:
-        prefix: what every tag begins with.
-        methods: names.
-        metrics: names, "drift" among them or not.
-        mean: of the normalisation that the panel undoes.
-        std: as ``mean``.
-        class_names: for the captions.
-        task: of the network.
+        prefix: first part of every tag.
+        methods: names of the methods.
+        metrics: names of the metrics, and perhaps "drift".
+        mean: mean of the normalisation, which the panel undoes.
+        std: standard deviation of the normalisation.
+        class_names: names for the captions, one for each score.
+        task: meaning of the network's output.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Report:
         self._carded: set[tuple[int, Split]] = set()
 
     def scalar(self, stage: Stage, name: str) -> str:
-        """The tag of a scalar: values of other stages never go on with the curve of the validation."""
+        """The tag of a scalar; each stage has tags of its own, so that a curve shows one stage."""
         return f"{self.prefix}/{name}" if stage == "validation" else f"{self.prefix}/{stage}/{name}"
 
     def scalar_tags(self, stage: Stage) -> set[str]:
@@ -59,14 +59,14 @@ class Report:
         return pictures.union(*map(self.scalar_tags, STAGES))
 
     def scalars(self, rows: Sequence[Explained]) -> dict[str, float]:
-        """<method>/<metric>: the mean over images, left out where there is none."""
+        """<method>/<metric> → mean over the images; tags without a finite mean are missing."""
         found = {
             f"{method}/{metric}": _mean(rows, method, metric) for method in self.methods for metric in self.metrics
         }
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def log(self, logger: Logger, split: Split, step: int, rows: Sequence[Explained], card: str) -> None:
-        """<prefix>/<split>: the panel; <prefix>/<split>/curves; and once the card, <prefix>/<split>/card."""
+        """Log the panel <prefix>/<split>, the curves <prefix>/<split>/curves, and once <prefix>/<split>/card."""
         tag = f"{self.prefix}/{split.name}"
         columns = self._columns(rows)
         if columns:
@@ -86,32 +86,42 @@ class Report:
             log_text(logger, f"{tag}/card", card, step)
 
     def _columns(self, rows: Sequence[Explained]) -> dict[str, Tensor]:
-        """Title → maps, in the order of the methods; that of the true class follows that of the predicted one."""
+        """The columns of the panel, title → maps; for each method the predicted class, and then the true class."""
         found = {}
         for method in self.methods:
             for kind in KINDS:
                 maps = [row.maps.get(method, {}).get(kind) for row in rows]
-                if any(one is not None for one in maps):
+                if any(map_ is not None for map_ in maps):
                     found[method if kind == "predicted" else f"{method}, {kind} class"] = _stacked(maps)
         return found
 
     def caption(self, row: Explained) -> str:
-        """What stands below the row of an image in the panel."""
-        true = ", ".join(self._class(index) for index in row.annotation.classes)
+        """The text below the row of an image in the panel."""
+        count = len(row.probabilities)
+        names = self.class_names if len(self.class_names) == count else [str(index) for index in range(count)]
+        true = ", ".join(names[index] if 0 <= index < count else str(index) for index in row.annotation.classes)
         best = row.predicted
         lines = [f"true {true}"] if true else []
         sign = "p" if self.quantity == "probability" else "value"
-        lines.append(f"predicted {self._class(best)}, {sign} = {row.probabilities[best]:.2f}")
+        lines.append(f"predicted {names[best]}, {sign} = {row.probabilities[best]:.2f}")
         same = [f"{value:.2f}" for value in row.drift.values() if not math.isnan(value)]
         if same and "drift" in self.metrics:
             lines.append(f"rank correlation {', '.join(same)}")
         return "\n".join(lines)
 
-    def _class(self, index: int) -> str:
-        return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
+    def doubt(self, rows: Sequence[Explained]) -> str | None:
+        """A warning if the number of class names is not the number of scores, or None."""
+        count = len(rows[0].probabilities) if rows else 0
+        if not rows or not self.class_names or len(self.class_names) == count:
+            return None
+        return (
+            f"class_names must name the {count} classes of the model, got {len(self.class_names)}, so the panel shows "
+            "indices; pass one name for each class"
+        )
 
 
 def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
+    """The mean of a metric over the images, or NaN."""
     if metric == "drift":
         drifts = [row.drift[method] for row in rows if not math.isnan(row.drift.get(method, math.nan))]
         return sum(drifts) / len(drifts) if drifts else math.nan
@@ -120,7 +130,7 @@ def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
 
 
 def _stacked(maps: Sequence[Tensor | None]) -> Tensor:
-    """A map that is missing is drawn as none; other sizes are brought to that of the first."""
-    like = next(one for one in maps if one is not None)
-    full = [torch.zeros_like(like) if one is None else one for one in maps]
-    return torch.cat([upsample(one[None].float(), like.shape[-2:]) for one in full])
+    """Maps or images as one tensor; a missing map is zero, and all are resized to the size of the first."""
+    like = next(map_ for map_ in maps if map_ is not None)
+    full = [torch.zeros_like(like) if map_ is None else map_ for map_ in maps]
+    return torch.cat([upsample(map_[None].float(), like.shape[-2:]) for map_ in full])

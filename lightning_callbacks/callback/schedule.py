@@ -1,4 +1,4 @@
-"""At which validations of a training run the callback explains."""
+"""Decide at which validations the callback explains."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,18 @@ from captum_cams.errors import CAMError, check_at_least
 
 @dataclass
 class Schedule:
-    """Whose turn it is: every n-th training epoch or every n-th validation; every validation where neither is given.
+    """Explain every n training epochs or every n validations; by default, every validation.
 
-    The first validation of a run is always one of them.
+    The first validation of a run is always explained.
 
     Args:
-        every_n_epochs: training epochs from one explained validation to the next one, at least; validations in between
-            are left out, however many there are in an epoch or epochs without any.
-        every_n_validations: validations from one explained validation to the next one, exactly.
+        every_n_epochs: minimum number of training epochs from one explained validation to the next.
+        every_n_validations: exact number of validations from one explained validation to the next.
         epoch: the training epoch of the last explained validation.
-        validations: how many validations there have been.
+        validations: how many validations there were.
 
     Raises:
-        CAMError: both are given, or one is no positive integer.
+        CAMError: both numbers are given, or a number is not a positive integer.
     """
 
     every_n_epochs: int | None = None
@@ -39,7 +38,7 @@ class Schedule:
             )
 
     def due(self, epoch: int) -> bool:
-        """Whether the validation that begins now, in this training epoch, is one of them; ask once a validation."""
+        """Whether to explain the validation that begins now, in this epoch; call it once for each validation."""
         if self.every_n_epochs is not None:
             due = self.epoch is None or epoch - self.epoch >= self.every_n_epochs
         else:

@@ -1,4 +1,4 @@
-"""Which images of a data loader are explained."""
+"""Choose the images of a data loader that are explained."""
 
 import random
 from collections import Counter
@@ -17,12 +17,12 @@ from captum_cams.metrics.annotation import Annotation
 Choose = Literal["first", "random", "per_class", "hardest"]
 CHOICES: tuple[Choose, ...] = get_args(Choose)
 SavedImage = tuple[Tensor, list[int], dict[int, Tensor]]
-"""What a checkpoint holds of an image, in plain containers: itself, its classes, their boxes or masks."""
+"""An image in a checkpoint: its pixels, its classes, and their boxes or masks."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image C×H×W on the CPU, what its labels say, and its loss where that decides."""
+    """An image C×H×W on the CPU with its annotation, and with its loss if the loss decides."""
 
     image: Tensor
     annotation: Annotation
@@ -30,23 +30,24 @@ class Sample:
 
     @classmethod
     def restored(cls, saved: SavedImage) -> "Sample":
-        """The image of a checkpoint."""
+        """The sample from an image of a checkpoint."""
         image, classes, regions = saved
         return cls(image, Annotation(tuple(classes), regions))
 
     def saved(self) -> SavedImage:
-        """The image as a checkpoint holds it."""
+        """The image for a checkpoint."""
         return self.image, list(self.annotation.classes), dict(self.annotation.regions)
 
 
 @dataclass
 class Selection:
-    """At most ``count`` images, gathered from the batches that pass by.
+    """Chooses at most ``count`` images from the batches of an epoch.
 
     Args:
-        choose: "first"; "random", every image equally likely; "per_class", as many of each first annotated class as
-            can be; "hardest", those with the largest loss of the epoch. All but "hardest" stay once they are complete.
-        count: of images.
+        choose: "first": the first images. "random": every image has the same chance. "per_class": about the same number
+            of each first annotated class. "hardest": the images with the largest loss. All except "hardest" keep the
+            same images in later epochs.
+        count: the number of images.
     """
 
     choose: Choose
@@ -56,80 +57,83 @@ class Selection:
     seen: int = 0
 
     def start(self) -> None:
-        """Begin an epoch; what an interrupted one left is no choice."""
+        """Begin an epoch; images that are left from an interrupted epoch are removed."""
         if self.choose == "hardest" or not self.complete:
             self.samples, self.complete = [], False
         self.seen = 0
         self._random = random.Random(0)
 
     def see(self, images: Tensor, known: list[Annotation], losses: Tensor | None) -> None:
-        """Look at one batch; ``losses`` are wanted for "hardest" only."""
+        """Look at one batch; only "hardest" needs ``losses``."""
         for i, annotation in enumerate(known):
             if self.complete:
                 return
             loss = 0.0 if losses is None else float(losses[i])
-            place = self._place(annotation, loss)
+            slot = self._slot(annotation, loss)
             self.seen += 1
-            if place is not None:
+            if slot is not None:
                 sample = Sample(images[i].detach().cpu().clone(), annotation, loss)
-                self.samples[place:] = [sample, *self.samples[place + 1 :]]
+                self.samples[slot:] = [sample, *self.samples[slot + 1 :]]
             if self.choose == "first" and len(self.samples) == self.count:
                 self.complete = True
 
     def end(self) -> None:
-        """The epoch has no more batches."""
+        """End the epoch."""
         self.complete = self.complete or len(self.samples) > 0
 
-    def _place(self, annotation: Annotation, loss: float) -> int | None:
-        """Where the image goes; None leaves it out."""
+    def _slot(self, annotation: Annotation, loss: float) -> int | None:
+        """The position that the image takes, or None if it is not chosen."""
         if len(self.samples) < self.count:
             return len(self.samples)
         if self.choose == "random":  # reservoir sampling
-            place = self._random.randrange(self.seen + 1)
-            return place if place < self.count else None
+            slot = self._random.randrange(self.seen + 1)
+            return slot if slot < self.count else None
         if self.choose == "hardest":
             easiest = min(range(self.count), key=lambda i: self.samples[i].loss)
             return easiest if loss > self.samples[easiest].loss else None
-        classes = [one.annotation.classes[:1] for one in self.samples]
+        classes = [sample.annotation.classes[:1] for sample in self.samples]
         most, number = Counter(classes).most_common(1)[0]
         if classes.count(annotation.classes[:1]) + 1 >= number:
             return None
-        return max(i for i, one in enumerate(classes) if one == most)
+        return max(i for i, first in enumerate(classes) if first == most)
 
     def restore(self, samples: Sequence[Sample]) -> None:
-        """Go on with the images of a checkpoint."""
+        """Continue with the images of a checkpoint."""
         self.samples, self.complete = list(samples), bool(samples)
 
 
-def first_class(one: Annotation, count: int) -> int | None:
-    """The first annotated class, if there is one and it is one of ``count``."""
-    return one.classes[0] if one.classes and 0 <= one.classes[0] < count else None
+def first_class(annotation: Annotation, count: int) -> int | None:
+    """The first annotated class, or None if there is none or it is not one of ``count`` classes."""
+    classes = annotation.classes
+    return classes[0] if classes and 0 <= classes[0] < count else None
 
 
 def losses_of(scores: Tensor, known: list[Annotation], task: Task = "multiclass") -> Tensor:
-    """The loss of each image, N: the cross-entropy of its first annotated class, or of all labels if these are several.
+    """Compute the loss of each image, N values: the cross-entropy of its first annotated class, or of all its labels.
 
-    Where no class is known, what the network predicts stands in for it.
+    If an image has no label, the predicted class is used instead.
 
     Args:
-        scores: N×C, as the task reads them.
-        known: of the images.
-        task: what the scores mean.
+        scores: N×C.
+        known: the annotation of each image.
+        task: meaning of the scores.
 
     Raises:
-        CAMError: a regression, whose labels are no classes.
+        CAMError: the task is "regression", which has no loss of classes.
     """
     if task == "regression":
-        raise CAMError('choose="hardest" needs a loss of classes, which task="regression" has not; choose others')
+        raise CAMError(
+            'choose="hardest" needs a loss of classes, got task="regression", which has none; pass choose="first"'
+        )
     scores = scores.float()
     if task == "multilabel":
         labels = (scores > 0).float()
-        for row, one in zip(labels, known, strict=True):
-            if one.labelled or one.classes:
-                row.zero_()[[index for index in one.classes if 0 <= index < len(row)]] = 1
+        for label, each in zip(labels, known, strict=True):
+            if each.labelled or each.classes:
+                label.zero_()[[index for index in each.classes if 0 <= index < len(label)]] = 1
         return F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(1)
-    first = [first_class(one, scores.shape[1]) for one in known]
-    classes = [index if one is None else one for index, one in zip(scores.argmax(1).tolist(), first, strict=True)]
+    first = [first_class(each, scores.shape[1]) for each in known]
+    classes = [index if label is None else label for index, label in zip(scores.argmax(1).tolist(), first, strict=True)]
     if task == "multiclass":
         return F.cross_entropy(scores, torch.tensor(classes, device=scores.device), reduction="none")
     chosen = scores[torch.arange(len(scores)), classes]

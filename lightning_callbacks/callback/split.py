@@ -1,4 +1,4 @@
-"""Names of what a Trainer validates or tests: a stage, and a data loader of it."""
+"""Name the stages of a Trainer and their data loaders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Literal, get_args
 import pytorch_lightning as pl
 
 Stage = Literal["validation", "validate", "test"]
-"""Validation while a network is trained; ``Trainer.validate`` after that in the same Trainer; ``Trainer.test``."""
+"""Validation during training; ``Trainer.validate`` after training with the same Trainer; ``Trainer.test``."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 LOADER = "/dataloader_idx_"
-"""What follows a tag where there are several data loaders, as in Lightning's own tags."""
+"""The end of a tag if there are several data loaders, as in the tags of Lightning."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Split:
     """One data loader of one stage.
 
     Args:
-        stage: of the Trainer.
-        number: of the data loader.
-        alone: whether it is the only one of its stage.
+        stage: the stage of the Trainer.
+        number: the number of the data loader.
+        alone: whether it is the only data loader of its stage.
     """
 
     stage: Stage
@@ -29,33 +29,33 @@ class Split:
 
     @property
     def suffix(self) -> str:
-        """What the tags of its scalars end with."""
+        """The end of the tags of its scalars."""
         return "" if self.alone else f"{LOADER}{self.number}"
 
     @property
     def name(self) -> str:
-        """What the tags of its pictures are called after their prefix: ``validation/dataloader_idx_1``."""
+        """The tags of its pictures without the prefix: ``validation/dataloader_idx_1``."""
         return f"{self.stage}{self.suffix}"
 
     @property
     def key(self) -> str:
-        """What a checkpoint calls it: ``validation/1``."""
+        """Its name in a checkpoint: ``validation/1``."""
         return f"{self.stage}/{self.number}"
 
 
 def stage_of(trainer: pl.Trainer) -> Stage:
-    """Which of the stages a Trainer is in."""
+    """The current stage of a Trainer."""
     if trainer.state.fn == "test":
         return "test"
     return "validate" if trainer.state.fn == "validate" and trainer.global_step > 0 else "validation"
 
 
 def batches_of(trainer: pl.Trainer) -> Sequence[int | float]:
-    """The number of batches of each data loader of the stage that a Trainer is in."""
+    """The number of batches of each data loader in the current stage."""
     return trainer.num_test_batches if trainer.state.fn == "test" else trainer.num_val_batches
 
 
 def splits_of(trainer: pl.Trainer) -> list[Split]:
-    """The data loaders of the stage that a Trainer is in."""
+    """The data loaders in the current stage."""
     count = len(batches_of(trainer))
     return [Split(stage_of(trainer), number, count == 1) for number in range(count)]

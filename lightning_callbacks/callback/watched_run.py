@@ -1,4 +1,4 @@
-"""One run of a Trainer as the callback sees it: what is explained, when, and what is told of it."""
+"""One run of a Trainer: choose and explain the images, and log the results."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ _T = TypeVar("_T")
 
 
 class RunState(TypedDict):
-    """What a checkpoint holds of a run.
+    """A run in a checkpoint.
 
-    ``settings`` decide which images and methods there are; ``methods`` says how each was run; ``turn`` is epoch and
-    number of validations of the schedule; ``values`` is the last one of each tag; ``loaders`` are named as by
-    :attr:`Split.key`.
+    ``settings`` decide which images and methods there are. ``methods`` are the layer and the options of each method.
+    ``turn`` is the epoch and the number of validations of the schedule. ``values`` is the last value of each tag.
+    ``loaders`` are named by :attr:`Split.key`.
     """
 
     settings: Settings
@@ -48,12 +48,12 @@ class WatchedRun:
 
     Args:
         explainer: the network and the explainers.
-        schedule: which validations are explained.
-        report: what is logged.
-        notices: what is said in words.
-        batch_fn: batch → (images, labels).
-        choose: which images.
-        num_images: how many of each data loader, on all processes together.
+        schedule: decides which validations are explained.
+        report: logs the results.
+        notices: gives the warnings.
+        batch_fn: function from a batch to (images, labels).
+        choose: which images are explained.
+        num_images: how many images of each data loader, on all processes together.
     """
 
     def __init__(
@@ -71,23 +71,23 @@ class WatchedRun:
         self.loaders: dict[Split, WatchedLoader] = {}
         self.due, self.seconds = False, 0.0
         self.witness = Witness()
-        self._saved: dict[str, LoaderState] = {}  # the loaders of a checkpoint, until they are met again
-        self._before: Mapping[str, str] = {}  # how its methods were run
-        self._described: dict[str, str] = {}  # how they are run here
-        self._measured: set[str] = set()  # the tags that have had a value in this run
-        self._values: dict[str, float] = {}  # the last one of each tag
+        self._saved: dict[str, LoaderState] = {}  # the loaders of a checkpoint that were not used yet
+        self._before: Mapping[str, str] = {}  # layer and options of the methods in the checkpoint
+        self._described: dict[str, str] = {}  # layer and options of the methods in this run
+        self._measured: set[str] = set()  # the tags that had a value in this run
+        self._values: dict[str, float] = {}  # the last value of each tag
 
     @property
     def explained(self) -> dict[str, list[Explained]]:
-        """What the last explained epoch of each data loader computed."""
+        """The results of the last explained epoch of each data loader."""
         return {split.name: loader.explained for split, loader in self.loaders.items() if loader.explained}
 
     def settings(self) -> Settings:
-        """What decides which images and methods there are."""
+        """The settings that decide which images and methods there are."""
         return {"num_images": self.num_images, "choose": self.choose, "methods": list(self.report.methods)}
 
     def state(self) -> RunState:
-        """What a checkpoint holds: tensors and plain containers."""
+        """The state for a checkpoint: tensors and plain containers."""
         loaders = {split.key: loader.state() for split, loader in self.loaders.items()}
         return {
             "settings": self.settings(),
@@ -98,7 +98,7 @@ class WatchedRun:
         }
 
     def restore(self, state: RunState) -> None:
-        """Go on from a checkpoint, as far as the settings are the same."""
+        """Continue from a checkpoint, as far as the settings are the same."""
         self.schedule.epoch, self.schedule.validations = state["turn"]
         self._values, self._before = dict(state["values"]), state["methods"]
         then = state["settings"]
@@ -112,14 +112,14 @@ class WatchedRun:
             self._saved[key] = {"kept": [] if anew else loader["kept"], "maps": mine}
         if changed:
             said = ", ".join(f"{name} is {now} and was {then[name]}" for name, now in changed.items())
-            chosen = "the images are chosen anew, and " if anew else ""
+            chosen = "new images are chosen, and " if anew else ""
             self.notices.add(
-                f"CAMCallback follows its new settings and not those of the checkpoint: {said}; {chosen}drift starts "
-                "anew for what has changed"
+                f"CAMCallback uses its new settings instead of those of the checkpoint: {said}; {chosen}drift starts "
+                "again for everything that has changed"
             )
 
     def leave(self) -> None:
-        """The run is over; what hangs on the network is let go."""
+        """End the run, and forget the network and its hooks."""
         self.witness.end()
         self.explainer.leave()
 
@@ -136,29 +136,29 @@ class WatchedRun:
             self._stand_in(trainer)
 
     def watch(self, pl_module: pl.LightningModule, batch: Any) -> None:
-        """The first batch is about to be given to the network."""
+        """Watch the network's input for the first batch, which comes next."""
         if self.due and not self.witness.called:
             with self.notices.guard():
                 network = self.explainer.prepared(pl_module)
                 self.witness.begin(network.network if network.hookable else None, batch)
 
     def see(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, index: int, number: int) -> None:
-        """The batch of this index of the loader of this number has been validated or tested."""
+        """Choose images from a batch that was validated, and explain them after the last batch that is needed."""
         loader = self._loader(trainer, splits_of(trainer)[number])
         if not self.due or loader.share is not None:
             return
-        with torch.inference_mode(False):  # what is kept must outlive the mode that validate and test run in
+        with torch.inference_mode(False):  # the images are needed after the inference mode of validate and test
             if not loader.complete:
                 with self.notices.guard():
                     self._select(trainer, pl_module, batch, loader)
             if index + 1 >= batches_of(trainer)[number]:
                 loader.end()
             if loader.complete:
-                # Not at the epoch's end, where weight-averaging callbacks have swapped the weights back.
+                # Not at the end of the epoch, when callbacks for weight averaging have already restored the weights.
                 self._explain(trainer, pl_module, loader)
 
     def finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log what the validation or test has given; all processes take part."""
+        """Log the results of the validation or test; all processes must call this."""
         if trainer.sanity_checking or isinstance(trainer.lightning_module, ExplainsItself):
             return
         stage, start, before = stage_of(trainer), time.perf_counter(), self.seconds
@@ -177,16 +177,17 @@ class WatchedRun:
             self._measured |= found.keys()
 
     def _stand_in(self, trainer: pl.Trainer) -> None:
-        """Give those who monitor a tag something to find until its first value; Lightning keeps the values later."""
+        """Log a value for monitored tags that have none yet; later Lightning keeps the values itself."""
         own = self.report.scalar_tags("validation")
         tags = {f"{tag}{split.suffix}" for tag in own for split in splits_of(trainer)}
         for tag, value in stand_ins(trainer, tags - self._measured, self._values).items():
-            # From another hook than the value's own, which comes later and counts.
+            # This hook comes before the hook that logs the real value, which then replaces this value.
             trainer.lightning_module.log(
                 tag, value, on_step=False, on_epoch=True, logger=False, add_dataloader_idx=False, batch_size=1
             )
 
     def _loader(self, trainer: pl.Trainer, split: Split) -> WatchedLoader:
+        """The state of a data loader, made when it is first needed."""
         if split not in self.loaders:
             processes = trainer.global_rank, trainer.world_size
             state = self._saved.pop(split.key, None)
@@ -194,6 +195,7 @@ class WatchedRun:
         return self.loaders[split]
 
     def _select(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, loader: WatchedLoader) -> None:
+        """Look for images to choose in a batch, and check that the network gets the images of the batch."""
         given = self.witness.end()
         images, labels = self.batch_fn(batch)
         task = self.explainer.protocol.task
@@ -209,14 +211,15 @@ class WatchedRun:
         loader.see(images, known, losses)
 
     def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: WatchedLoader) -> None:
+        """Explain the chosen images of this process."""
         start = time.perf_counter()
         if loader.replaced:
             self.notices.add(
-                "CAMCallback chooses its images anew, because the data loader no longer gives those of the checkpoint; "
-                "drift starts anew for them"
+                "CAMCallback chooses new images, because the data loader no longer gives the images of the checkpoint; "
+                "drift starts again for them"
             )
         loader.share = []
-        # Callbacks run outside autocast; the network is explained as it is trained.
+        # Callbacks run outside autocast, but the network is explained in the precision in which it is trained.
         with isolate_rng(), trainer.precision_plugin.forward_context():
             outcomes = self.explainer.explain(pl_module, loader.selection.samples, self.seconds)
             for rows in map(self._noted, outcomes):
@@ -224,17 +227,18 @@ class WatchedRun:
         self.seconds += time.perf_counter() - start
 
     def _noted(self, outcome: Outcome) -> list[Explained]:
-        """The rows of an outcome; what else there is to say of it is said at once, since errors keep tensors alive."""
-        for text in outcome.doubts:
-            self.notices.doubt(text)
+        """The rows of an outcome; its warnings are given at once, because errors keep tensors alive."""
+        for text in (*outcome.doubts, self.report.doubt(outcome.rows)):
+            if text is not None:
+                self.notices.doubt(text)
         for failure in outcome.failures:
             self.notices.fail(failure)
         return outcome.rows
 
     def _report_loader(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: Split) -> dict[str, float]:
-        """Draw the pictures of one loader and return its scalars; every process takes part and knows the result."""
+        """Draw the pictures of one loader and return its scalars, on every process."""
         loader = self._loader(trainer, split)
-        if loader.share is None:  # a loader that does not know its length
+        if loader.share is None:  # the loader has no length
             loader.end()
             with torch.inference_mode(False):
                 self._explain(trainer, pl_module, loader)
@@ -249,7 +253,7 @@ class WatchedRun:
             now = self._described.get(name, before)
             if now != before:
                 loader.drift.forget(name)
-                self.notices.add(f"CAMCallback explains by {name} with {now}, and did with {before}; drift starts anew")
+                self.notices.add(f"CAMCallback runs {name} with {now}, but before with {before}; drift starts again")
         with self.notices.guard():
             loader.compare()
         if loader.explained and trainer.is_global_zero:
@@ -258,6 +262,7 @@ class WatchedRun:
         return {f"{self.report.scalar(split.stage, name)}{split.suffix}": value for name, value in scalars.items()}
 
     def _draw(self, trainer: pl.Trainer, split: Split, rows: Sequence[Explained]) -> None:
+        """Log the pictures and the card in all loggers."""
         step, card = logged_step(trainer), ""
         with self.notices.guard():
             card = self.explainer.card()
@@ -267,6 +272,7 @@ class WatchedRun:
 
 
 def _gathered(mine: _T, world_size: int) -> list[_T]:
+    """The objects of all processes."""
     if world_size == 1:
         return [mine]
     parts = [mine] * world_size

@@ -63,9 +63,15 @@ CASES = {
         None,
     ),
     "scaled in forward": (InForward, BRIGHT, {}, None),
-    "nobody knows": (Silent, BRIGHT, {}, "to 255 and are explained like that"),
+    "nobody knows": (Silent, BRIGHT, {}, "to 255, and the images are explained without scaling"),
     "as usual": (Net, data(12).tensors[0], {}, None),
-    "an embedding": (Embedding, data(12).tensors[0], {}, "each row of the network's output has the length 1"),
+    "too few class names": (
+        Net,
+        data(12).tensors[0],
+        {"class_names": ("red", "green")},
+        "class_names must name the 3 classes of the model, got 2, so the panel shows indices; pass one name for each",
+    ),
+    "an embedding": (Embedding, data(12).tensors[0], {}, "each row of the network's output has length 1"),
 }
 
 

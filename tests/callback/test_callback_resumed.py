@@ -47,12 +47,12 @@ def said(caught):
     ("options", "seed", "expected", "sentence", "drifts"),
     [
         ({}, 1, 4, None, True),
-        ({}, 2, 4, "the data loader no longer gives those of the checkpoint", False),
+        ({}, 2, 4, "the data loader no longer gives the images of the checkpoint", False),
         ({"choose": "random"}, 2, 4, "choose is random and was first", False),
-        ({"num_images": 7}, 1, 7, "num_images is 7 and was 4; the images are chosen anew", True),
+        ({"num_images": 7}, 1, 7, "num_images is 7 and was 4; new images are chosen", True),
         ({"num_images": 2}, 1, 2, "num_images is 2 and was 4", True),
         ({"methods": "fdcam"}, 1, 4, "methods is ['fdcam'] and was ['gradcam']", False),
-        ({"layer": "features.3"}, 1, 4, "explains by gradcam with features.3", False),
+        ({"layer": "features.3"}, 1, 4, "runs gradcam with features.3", False),
     ],
 )
 def test_the_new_setting_holds_and_one_sentence_says_so(

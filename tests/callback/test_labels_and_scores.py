@@ -56,6 +56,10 @@ def test_a_caption_names_the_class_that_is_explained():
     report = Report("cam", ("gradcam",), (), task="multilabel")
     assert p[0] == p[2]
     assert "predicted 2" in report.caption(Explained(images(1)[0], Annotation(), 2, p))
+    named = Report("cam", ("gradcam",), ("complexity",), class_names=("a", "b", "c", "d"))
+    assert "predicted 1" in named.caption(
+        Explained(images(1)[0], Annotation(), 1, p)
+    )  # four names fit no three classes
 
 
 def flipped(output):
