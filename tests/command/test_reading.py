@@ -110,8 +110,11 @@ HEAD = "file,class_index,x0,y0,x1,y1\n"
     [
         ("", "must list at least one image"),
         (HEAD, "must list at least one image"),
-        ("file;class_index\na.png;3\n", "line 2 must have a value for each column, file and class_index"),
-        ("file,class\na.png,3\n", "file and class_index among them, got file, class"),
+        (
+            "file;class_index\na.png;3\n",
+            "line 2 must have a value for each column, and the columns must include file and class_index",
+        ),
+        ("file,class\na.png,3\n", "must include file and class_index, got file, class"),
         ("file,class_index\na.png,3,4\n", "line 2 must have a value for each column"),
         ("file,class_index\na.png,3.0\n", "class_index of 0, 1, 2, ..., got '3.0'"),
         ("file,class_index\na.png,-3\n", "got '-3'"),
@@ -170,8 +173,8 @@ def test_labels_of_other_classes_are_refused(tmp_path, capsys):
     for wrong, words in (
         ({3: "person", 0: "aeroplane"}, 'class 3 is "person" in the data and "indigo bunting" in the model'),
         (["indigo bunting", "great grey owl", "crane bird", "tench"], 'class 0 is "indigo bunting" in the data'),
-        (["a"] * 20, "the data has 20 classes and the model 4"),
-        ({4: "tench"}, "the data has a class 4 and the model 4 classes"),
+        (["a"] * 20, "the data has 20 classes and the model has 4"),
+        ({4: "tench"}, "must be 0 to 3, as in the model, but the data has a class 4"),
     ):
         with pytest.raises(cc.CAMError) as caught:
             check_class_names(wrong, model, 4)
