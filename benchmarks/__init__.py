@@ -1,1 +1,1 @@
-"""What every method costs, as a ratio to a plain forward pass measured in the same run."""
+"""The time and the memory of methods, metrics and the callback."""

@@ -1,7 +1,10 @@
-"""python -m benchmarks [--networks resnet18 ...] [--methods ...] [--batches 1 8] [--device cuda --dtype bfloat16]
+"""Measure the time and the memory of methods, here and in other libraries.
 
-Prints a Markdown table: median time of a call divided by the median time of a plain no_grad forward pass of the
-same batch, both taken in turns in the same run; and the peak memory of a call beyond what was in use before it.
+    python -m benchmarks [--networks resnet18 ...] [--methods ...] [--batches 1 8] [--device cuda --dtype bfloat16]
+
+This prints a Markdown table. The time is the median time of a call, divided by the median time of a plain no_grad
+forward pass of the same batch; both are measured in turns. The peak memory is what a call needs in addition to what was
+in use before.
 """
 
 import argparse
@@ -31,7 +34,7 @@ OTHERS = {"grad-cam": peers.grad_cam, "torchcam": peers.torchcam, "captum": peer
 
 
 def seconds(call: Callable[[], object], device: str) -> float:
-    """Wall-clock time of one call, the device's work included."""
+    """Measure the wall-clock time of one call, including the work of the device."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -42,7 +45,7 @@ def seconds(call: Callable[[], object], device: str) -> float:
 
 
 def ratio(call: Callable[[], object], forward: Callable[[], object], device: str, repeats: int) -> float:
-    """Median over ``repeats`` of the call over median of the forward pass, taken in turns; slow calls run once."""
+    """Divide the median time of a call by that of a forward pass, measured in turns; a slow call runs once."""
     forward()
     first = seconds(call, device)
     plain = [seconds(forward, device) for _ in range(3)]
@@ -54,7 +57,7 @@ def ratio(call: Callable[[], object], forward: Callable[[], object], device: str
 
 
 def peak_memory(call: Callable[[], object], device: str) -> float:
-    """MiB that a call needs beyond what was in use: the allocator's on CUDA, resident pages on a CPU."""
+    """Measure the memory that a call adds, in MiB: of the allocator on CUDA, of resident pages on a CPU."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -79,14 +82,14 @@ def _resident() -> int:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Read the name of the processor."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
     return names[0] if names else platform.processor()
 
 
 def setting(args: argparse.Namespace) -> str:
-    """What the figures depend on."""
+    """Describe the machine, the versions and the options, on which the figures depend."""
     packages = []
     for name in ("torch", "torchvision", "captum", "grad-cam", "torchcam"):
         try:
@@ -100,7 +103,7 @@ def setting(args: argparse.Namespace) -> str:
 
 
 def measure(name: str, batch: int, args: argparse.Namespace) -> None:
-    """Print the rows of one network and batch size."""
+    """Measure all methods on one network with one batch size, and print the rows."""
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)(weights=None).eval().to(args.device)
     images = torch.randn(batch, 3, 224, 224, device=args.device)
@@ -139,7 +142,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other libraries out")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="do not measure the other libraries")
     args = parser.parse_args()
     columns = ["network", "batch", "method", "captum-cams", *(OTHERS if args.peers else ())]
     columns.append("peak memory")

@@ -1,4 +1,7 @@
-"""python -m benchmarks.callback: what CAMCallback adds to a validation epoch of 1,000 images at 224², ResNet-18."""
+"""Measure how much time CAMCallback adds to a validation epoch: ``python -m benchmarks.callback``.
+
+The epoch has 1,000 images of 224×224 pixels, and the network is ResNet-18.
+"""
 
 import argparse
 import time
@@ -13,7 +16,7 @@ from lightning_callbacks import CAMCallback
 
 
 class Noise(Dataset):
-    """The same few images again and again, so that reading them takes no time."""
+    """A data set that repeats a few images, so that reading them takes no time."""
 
     def __init__(self, count: int) -> None:
         self.count, self.images = count, torch.randn(16, 3, 224, 224)

@@ -1,4 +1,7 @@
-"""python -m benchmarks.patches: Jitter-CAM's time over patches × the time of an image in a forward pass of a chunk."""
+"""Measure the time of Jitter-CAM: ``python -m benchmarks.patches``.
+
+The time is divided by the number of patches times the time that a forward pass of a chunk takes for one image.
+"""
 
 import argparse
 import platform

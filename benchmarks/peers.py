@@ -1,4 +1,4 @@
-"""The same methods in other libraries and as the plain loop of their definition, each as a call without arguments."""
+"""The same methods in other libraries, and as a plain loop; each function returns a call without arguments."""
 
 import contextlib
 import io
@@ -31,7 +31,7 @@ TORCHCAM = {
 
 
 def grad_cam(method: str, model: nn.Module, layer: nn.Module, images: Tensor, target: int) -> Call | None:
-    """pytorch-grad-cam's, if it is installed and has the method."""
+    """Make the method of pytorch-grad-cam, if this is installed and has it."""
     if method not in GRAD_CAM or find_spec("pytorch_grad_cam") is None:
         return None
     import pytorch_grad_cam
@@ -44,7 +44,7 @@ def grad_cam(method: str, model: nn.Module, layer: nn.Module, images: Tensor, ta
 
 
 def torchcam(method: str, model: nn.Module, layer: nn.Module, images: Tensor, target: int) -> Call | None:
-    """TorchCAM's, if it is installed and has the method."""
+    """Make the method of TorchCAM, if this is installed and has it."""
     if method not in TORCHCAM or find_spec("torchcam") is None:
         return None
     import torchcam.methods
@@ -60,13 +60,13 @@ def torchcam(method: str, model: nn.Module, layer: nn.Module, images: Tensor, ta
 
 
 def captum(method: str, model: nn.Module, layer: nn.Module, images: Tensor, target: int) -> Call | None:
-    """Captum's, which has Grad-CAM."""
+    """Make Captum's Grad-CAM; Captum has no other method."""
     cam = LayerGradCam(model, layer)
     return (lambda: cam.attribute(images, target)) if method == "gradcam" else None
 
 
 def loop(method: str, model: nn.Module, layer: nn.Module, images: Tensor, target: int) -> Call | None:
-    """The definition, one full run for every changed activation or position, 16 at a time."""
+    """Make a plain loop: one run of the whole model for every masked channel or position, 16 at a time."""
     if method not in ("ablationcam", "reciprocam"):
         return None
 

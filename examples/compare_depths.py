@@ -1,10 +1,15 @@
-"""Do maps get worse as they get finer? FG-CAM's question, on SqueezeNet's three poolings and its input.
+"""Compare maps of deep and shallow layers: does a finer map explain SqueezeNet less faithfully?
 
     python examples/compare_depths.py --data DIR --limit 100
 
-DIR holds squeezenet1_0_imagenet.pt, imagenet_samples/ (faithfulness, predicted class; deletion and insertion with
-28 steps and blur, average drop and increase on the upper half of the pixels over blur) and imagenet_boxes/ (energy
-inside the boxes of the labelled class, whole images at 224×224), each with labels.csv.
+Maps of three pooling layers and of the input are measured for the predicted class: deletion and insertion with 28 steps
+and blur, and average drop and increase with the half of the pixels that have the highest values, shown over a blurred
+image. The energy in the boxes is measured on other images, for the labelled class.
+
+DIR must hold:
+    squeezenet1_0_imagenet.pt   the weights, a state dict of torchvision's SqueezeNet 1.0
+    imagenet_samples/           images, with labels.csv (columns file, class_index, class_name)
+    imagenet_boxes/             images, with labels.csv (columns file, class_index, x0, y0, x1, y1)
 """
 
 import argparse
@@ -27,18 +32,18 @@ from captum_cams.metrics import (
     insertion_curve,
 )
 
-PLACES = ("features.11", "features.6", "features.2", "input")
+LAYERS = ("features.11", "features.6", "features.2", "input")
 PROTOCOL = Preset(28, blur, blur)
 Maker = Callable[[nn.Module, str], cc.CAMAttribution]
 METHODS: dict[str, Maker] = {
-    "Grad-CAM": lambda model, place: cc.GradCAM(model, place),
-    "Layer-CAM": lambda model, place: cc.LayerCAM(model, place),
-    "FG-Grad-CAM": lambda model, place: cc.FGCAM(model, base="gradcam", to=place),
-    "FG-Grad-CAM, denoised": lambda model, place: cc.FGCAM(model, base="gradcam", to=place, denoising=True),
-    "FG-FD-CAM": lambda model, place: cc.FGCAM(model, base="fdcam", to=place),
-    "LRP": lambda model, place: cc.LRP(model),
-    "CLRP": lambda model, place: cc.CLRP(model),
-    "SGLRP": lambda model, place: cc.SGLRP(model),
+    "Grad-CAM": lambda model, layer: cc.GradCAM(model, layer),
+    "Layer-CAM": lambda model, layer: cc.LayerCAM(model, layer),
+    "FG-Grad-CAM": lambda model, layer: cc.FGCAM(model, base="gradcam", to=layer),
+    "FG-Grad-CAM, denoised": lambda model, layer: cc.FGCAM(model, base="gradcam", to=layer, denoising=True),
+    "FG-FD-CAM": lambda model, layer: cc.FGCAM(model, base="fdcam", to=layer),
+    "LRP": lambda model, layer: cc.LRP(model),
+    "CLRP": lambda model, layer: cc.CLRP(model),
+    "SGLRP": lambda model, layer: cc.SGLRP(model),
 }
 
 
@@ -49,8 +54,8 @@ def explain(cam: cc.CAMAttribution, images: Tensor, target: Tensor) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with weights and images")
+    parser.add_argument("--limit", type=int, default=100, help="number of images (default: %(default)s)")
     args = parser.parse_args()
 
     model, images, _ = load(args.data, args.limit)
@@ -61,11 +66,11 @@ def main() -> None:
     print(f"{len(images)} images, predicted class; energy on {len(pictures)}, labelled class; mean ± standard error\n")
     print("| to | method | average drop ↓ | average increase ↑ | deletion ↓ | insertion ↑ | over-all ↑ | energy ↑ |")
     print("|" + "---|" * 8)
-    for place in PLACES:
+    for layer in LAYERS:
         for name, make in METHODS.items():
-            if (place == "input" and name in ("Grad-CAM", "Layer-CAM")) or (place != "input" and "LRP" in name):
+            if (layer == "input" and name in ("Grad-CAM", "Layer-CAM")) or (layer != "input" and "LRP" in name):
                 continue
-            cam = make(model, place)
+            cam = make(model, layer)
             maps = explain(cam, images, target)
             deletion = curve_area(deletion_curve(model, images, maps, target, preset=PROTOCOL))
             insertion = curve_area(insertion_curve(model, images, maps, target, preset=PROTOCOL))
@@ -74,7 +79,7 @@ def main() -> None:
             inside = energy_inside(explain(cam, pictures, labels), boxes, (224, 224))
             cells = [_cell(drop, 1), _cell(increase, 1)]
             cells += [_cell(values, 3) for values in (deletion, insertion, insertion - deletion, inside)]
-            print(f"| {place} | {name} | " + " | ".join(cells) + " |", flush=True)
+            print(f"| {layer} | {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:

@@ -1,9 +1,12 @@
-"""Compare methods on a folder of labelled images: mean deletion and insertion area with standard error.
+"""Compare methods on photographs with SqueezeNet: deletion and insertion, mean and standard error.
 
     python examples/compare_methods.py --data DIR --methods gradcam layercam fdcam --limit 50
 
-DIR holds squeezenet1_0_imagenet.pt and imagenet_samples/ with labels.csv (file, class_index, class_name);
-without --data, torchvision's own weights are downloaded and IMAGES is a folder of images.
+DIR must hold:
+    squeezenet1_0_imagenet.pt   the weights, a state dict of torchvision's SqueezeNet 1.0
+    imagenet_samples/           images, with labels.csv (columns file, class_index, class_name)
+
+For your own model and images, use "captum-cams evaluate".
 """
 
 import argparse
@@ -32,7 +35,7 @@ preprocess = torchvision.transforms.Compose(
 
 
 def load(data: Path, limit: int) -> tuple[torch.nn.Module, Tensor, list[str]]:
-    """SqueezeNet, the first images of the folder, and their class names."""
+    """Load SqueezeNet, the first images of the folder, and their class names."""
     model = torchvision.models.squeezenet1_0(weights=None)
     model.load_state_dict(torch.load(data / "squeezenet1_0_imagenet.pt", map_location="cpu", weights_only=True))
     folder = data / "imagenet_samples"
@@ -43,7 +46,7 @@ def load(data: Path, limit: int) -> tuple[torch.nn.Module, Tensor, list[str]]:
 
 
 def boxed(folder: Path) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Whole images at 224×224, their classes, and their boxes, from a folder whose labels.csv has x0, y0, x1, y1."""
+    """Load the images of a folder, squeezed to 224×224, with their classes and boxes; labels.csv has x0, y0, x1, y1."""
     images, labels, boxes = {}, {}, {}
     with open(folder / "labels.csv", newline="") as file:
         for row in csv.DictReader(file):
@@ -59,11 +62,11 @@ def boxed(folder: Path) -> tuple[Tensor, Tensor, list[Tensor]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=["gradcam", "layercam", "fdcam"])
-    parser.add_argument("--limit", type=int, default=50)
-    parser.add_argument("--preset", default="jittercam")
-    parser.add_argument("--panel", type=Path, help="write overlays of the first ten images to this PNG")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with weights and images")
+    parser.add_argument("--methods", nargs="+", default=["gradcam", "layercam", "fdcam"], help="names of methods")
+    parser.add_argument("--limit", type=int, default=50, help="number of images (default: %(default)s)")
+    parser.add_argument("--preset", default="jittercam", help="how pixels are replaced (default: %(default)s)")
+    parser.add_argument("--panel", type=Path, help="PNG file for the heat maps of the first ten images")
     args = parser.parse_args()
 
     model, images, labels = load(args.data, args.limit)

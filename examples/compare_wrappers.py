@@ -1,9 +1,12 @@
-"""Do wrappers sharpen a map? Faithfulness and localisation on images with boxes, and Jitter-CAM's own check.
+"""Compare wrappers with the methods that they are built on: is their map better?
 
     python examples/compare_wrappers.py --data DIR
 
-DIR holds squeezenet1_0_imagenet.pt, imagenet_boxes/ and imagenet_samples/. Deletion and insertion follow the preset
-"jittercam"; weak localisation is the error at the best of 20 thresholds of each kind; the margin is 15 pixels.
+On images with boxes, this measures deletion and insertion (preset "jittercam"), the localisation error at the best of
+20 thresholds of each kind, and the pointing game with a margin of 15 pixels. It then repeats a check of the Jitter-CAM
+paper: is the map of a small image, grown to the size of the map of a larger image, similar to that map?
+
+DIR must hold the same files as for compare_depths.py.
 """
 
 import argparse
@@ -43,8 +46,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with weights and images")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), help="rows of the table")
     args = parser.parse_args()
 
     model, samples, _ = load(args.data, 100)
@@ -69,7 +72,7 @@ def main() -> None:
         cells.append(f"{100 * pointing_game(maps, boxes, SIZE, margin=15).float().mean():.0f} %")
         print(f"| {name} | " + " | ".join(cells) + f" | {seconds:.2f} |", flush=True)
 
-    print("\nA map of 160 pixels grown to the size of that of 224 pixels, Spearman's rank correlation:")
+    print("\nThe map of 160 pixels, grown to the size of the map of 224 pixels; Spearman's rank correlation:")
     with torch.no_grad():
         target = torch.cat([model(batch) for batch in samples.split(16)]).argmax(1)
     small = F.interpolate(samples, (160, 160), mode="bilinear", antialias=True)

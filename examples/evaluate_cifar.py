@@ -1,8 +1,10 @@
-"""Faithfulness on CIFAR-10 with a residual network of He et al. (2015), section 4.2.
+"""Measure how faithful methods are on CIFAR-10, with a residual network of He et al. (2015), section 4.2.
 
-    python examples/evaluate_cifar.py --data DIR [--methods gradcam fdcam ...] [--depth 56] [--out DIR]
+    python examples/evaluate_cifar.py --data DIR [--methods gradcam fdcam ...] [--depth 56] [--out FOLDER]
 
-DIR holds cifar10_resnet56.th (a state dict) and cifar10_samples.npz (images N×32×32×3, labels).
+DIR must hold:
+    cifar10_resnet56.th   the weights, a state dict (cifar10_resnet20.th for --depth 20)
+    cifar10_samples.npz   arrays "images", N×32×32×3 with values from 0 to 255, and "labels", N
 """
 
 import argparse
@@ -21,7 +23,7 @@ METRICS = ("deletion_auc", "insertion_auc", "over_all", "average_drop", "average
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut without parameters: every other pixel, zeros for the new channels."""
+    """Two convolutions, and a shortcut without parameters: every other pixel, and zeros for new channels."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -36,7 +38,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Depth 6n + 2: three layers of n blocks with 16, 32 and 64 channels."""
+    """The residual network of depth 6n + 2: three layers of n blocks, with 16, 32 and 64 channels."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class ResNet(nn.Module):
 
 
 def load(data: Path, depth: int) -> tuple[ResNet, TensorDataset]:
-    """The trained network, and normalised images with their labels."""
+    """Load the trained network, and the normalised images with their labels."""
     model = ResNet(depth)
     state = torch.load(data / f"cifar10_resnet{depth}.th", map_location="cpu", weights_only=True)
     model.load_state_dict(state)
@@ -65,11 +67,11 @@ def load(data: Path, depth: int) -> tuple[ResNet, TensorDataset]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with weights and images")
     parser.add_argument("--methods", nargs="+", default=["random", "centre", "gradcam", "layercam", "fdcam"])
-    parser.add_argument("--depth", type=int, choices=(20, 56), default=56)
-    parser.add_argument("--limit", type=int, default=200, help="how many of the images")
-    parser.add_argument("--out", type=Path, help="folder for the table, its rows and the curves")
+    parser.add_argument("--depth", type=int, choices=(20, 56), default=56, help="of the network (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=200, help="number of images (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the table, its rows and the curves")
     args = parser.parse_args()
 
     model, whole = load(args.data, args.depth)

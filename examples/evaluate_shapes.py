@@ -1,9 +1,10 @@
-"""Which method finds each of three shapes in an image? Pointing game and energy for every class that is present.
+"""Measure which method finds each of three shapes in an image, by the pointing game and the energy.
 
-    python examples/evaluate_shapes.py [--methods gradcam fdcam ...] [--images 300] [--out DIR]
+    python examples/evaluate_shapes.py [--methods gradcam fdcam ...] [--images 300] [--out FOLDER]
 
-Trains the network of train_shapes.py (a minute or two on two cores), whose label is the largest shape alone, then
-explains all three classes of each image, which is FD-CAM's test of discriminability (Li et al., ICPR 2022, table II).
+This trains the network of train_shapes.py (a minute or two on two cores), which learns to name the largest shape only.
+It then explains all three classes of each image, as the paper of FD-CAM does to test whether maps tell classes apart
+(Li et al., ICPR 2022, table II).
 """
 
 import argparse
@@ -21,7 +22,7 @@ from lightning_callbacks import evaluate
 
 
 class Boxed(Dataset):
-    """The shapes with the class and the box of each."""
+    """Images, each with the classes and the boxes of its shapes."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
@@ -35,7 +36,7 @@ class Boxed(Dataset):
 
 
 def trained(epochs: int, size: int) -> SmallCNN:
-    """The network of train_shapes.py after its training."""
+    """Train the network of train_shapes.py."""
     pl.seed_everything(0)
     images = Shapes(3000, size, seed=0, transform=Normalize(MEAN, STD))
     loader = DataLoader(images, 64, shuffle=True, drop_last=True)
@@ -48,10 +49,10 @@ def trained(epochs: int, size: int) -> SmallCNN:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=["random", "centre", "gradcam", "layercam", "fdcam"])
-    parser.add_argument("--images", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--images", type=int, default=300, help="number of images to explain (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="of the training (default: %(default)s)")
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
-    parser.add_argument("--out", type=Path, help="folder for the table and its rows")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the table and its rows")
     args = parser.parse_args()
 
     model = trained(args.epochs, args.size)

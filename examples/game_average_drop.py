@@ -1,10 +1,12 @@
-"""Average drop and average increase can be gamed; deletion and insertion cannot, by the same means.
+"""Show that average drop and average increase can be gamed, and that deletion and insertion are not fooled.
 
     python examples/game_average_drop.py --data DIR [--limit 100] [--figure gaming.png]
 
-The two experiments of Hartley et al., BMVC 2021, section 4.3: a map of 0.9 everywhere, which explains nothing, and
-maps that are multiplied by a factor and cut off at their maximum, which makes the high region grow. DIR as in
-compare_methods.py.
+This repeats two experiments of Hartley et al., BMVC 2021, section 4.3. The first one measures a map of 0.9 everywhere,
+which explains nothing. The second one multiplies maps by a factor and cuts them off at their maximum, which makes the
+bright region larger.
+
+DIR must hold the same files as for compare_methods.py.
 """
 
 import argparse
@@ -22,13 +24,13 @@ FACTORS = [step / 2 for step in range(21)]
 
 
 def expanded(maps: Tensor, factor: float) -> Tensor:
-    """The maps times the factor, at most (a little under) their own maximum, so that scaling keeps the plateau."""
+    """Multiply maps by a factor and cut them off just below their own maximum, so that scaling keeps the flat top."""
     high = maps.amax((-2, -1), keepdim=True)
     return (maps * factor).minimum(high * (1 - 1e-4))
 
 
 def gamed(model: nn.Module, images: Tensor, maps: Tensor, target: Tensor) -> dict[str, float]:
-    """Both metrics, in percent."""
+    """Measure average drop and average increase, in percent."""
     parts = zip(images.split(16), maps.split(16), target.split(16), strict=True)
     both = [torch.stack(drop_and_increase(model, *part)) for part in parts]
     drop, rise = torch.cat(both, 1).mean(1).tolist()
@@ -36,7 +38,7 @@ def gamed(model: nn.Module, images: Tensor, maps: Tensor, target: Tensor) -> dic
 
 
 def over_all(model: nn.Module, images: Tensor, maps: Tensor, target: Tensor) -> float:
-    """Insertion minus deletion area, 28 steps."""
+    """Measure the area of insertion minus the area of deletion, with 28 steps."""
     curves = (curve(model, images, maps, target, preset="jittercam") for curve in (insertion_curve, deletion_curve))
     insertion, deletion = (float(curve_area(curve).mean()) for curve in curves)
     return insertion - deletion
@@ -44,9 +46,9 @@ def over_all(model: nn.Module, images: Tensor, maps: Tensor, target: Tensor) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=100)
-    parser.add_argument("--figure", type=Path, help="write the two curves to this PNG")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with weights and images")
+    parser.add_argument("--limit", type=int, default=100, help="number of images (default: %(default)s)")
+    parser.add_argument("--figure", type=Path, help="PNG file for the plot of the second experiment")
     args = parser.parse_args()
 
     model, images, _ = load(args.data, args.limit)
@@ -81,12 +83,12 @@ def main() -> None:
 
 
 def plot(grown: dict[str, list[dict[str, float]]], unchanged: dict[str, float]) -> Figure:
-    """Figure 5 of the paper: both metrics over the factor, with Grad-CAM unchanged as a dashed line."""
+    """Plot figure 5 of the paper: both metrics over the factor, with the unchanged Grad-CAM as a dashed line."""
     figure = Figure(figsize=(9, 3.4), dpi=100, layout="constrained")
     titles = {"drop": "average drop (%), lower is better", "increase": "average increase (%), higher is better"}
     for axes, (metric, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        for name, of in grown.items():
-            axes.plot(FACTORS, [one[metric] for one in of], marker=".", label=f"{name}, expanded")
+        for name, points in grown.items():
+            axes.plot(FACTORS, [point[metric] for point in points], marker=".", label=f"{name}, expanded")
         axes.axhline(unchanged[metric], color="tab:red", linestyle="--", label="gradcam, unchanged")
         axes.set(title=title, xlabel="factor", ylim=(0, None))
         axes.legend()

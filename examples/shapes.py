@@ -1,4 +1,4 @@
-"""A data set that draws itself: coloured shapes of several classes on textured backgrounds."""
+"""A data set of drawn images: coloured shapes of several classes on backgrounds with a texture."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ CLASSES = ("circle", "square", "triangle", "cross", "ring")
 
 
 def shape_mask(kind: int, u: Tensor, v: Tensor) -> Tensor:
-    """Which points of the unit square [−1, 1]² belong to the shape."""
+    """Tell which points of the square [−1, 1]² belong to a shape."""
     radius = (u**2 + v**2).sqrt()
     longer, shorter = torch.maximum(u.abs(), v.abs()), torch.minimum(u.abs(), v.abs())
     masks = (
@@ -26,11 +26,17 @@ def shape_mask(kind: int, u: Tensor, v: Tensor) -> Tensor:
 
 
 class Shapes(Dataset):
-    """Three shapes of different classes an image; the label is the class of the largest.
+    """Images with three shapes of different classes each; the label is the class of the largest shape.
 
-    ``images`` N×3×S×S in [0, 1]; ``labels`` N; ``kinds`` N×3, largest first; ``masks`` N×3×S×S, what is
-    visible of each shape; ``boxes`` N×3×4, x0, y0, x1, y1 of the masks, ends excluded. ``transform`` is applied
-    to the image of an item.
+    The attributes are ``images`` (N×3×S×S in [0, 1]), ``labels`` (N), ``kinds`` (N×3, the classes of the shapes, the
+    largest first), ``masks`` (N×3×S×S, the visible part of each shape) and ``boxes`` (N×3×4, x0, y0, x1, y1 around the
+    masks, ends excluded).
+
+    Args:
+        count: number of images.
+        size: side of the images in pixels.
+        seed: of the random numbers; the same seed draws the same images.
+        transform: function that is applied to the image of each item.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Shapes(Dataset):
             image = image + 0.06 * F.interpolate(noise, (size, size), mode="bilinear")[0]
         kinds = torch.randperm(len(CLASSES), generator=generator)[:3]
         y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
-        corners = torch.randperm(4, generator=generator)  # one shape a quarter: they hardly overlap
+        corners = torch.randperm(4, generator=generator)  # each shape has its own quarter of the image
         masks = torch.zeros(3, size, size, dtype=torch.bool)
         for i in (2, 1, 0):  # the largest is drawn last, over the others
             radius = float(uniform(0.19, 0.23, 1) if i == 0 else uniform(0.10, 0.14, 1)) * size

@@ -1,8 +1,10 @@
-"""Train a small network with explanations switched on, and see them change in TensorBoard.
+"""Train a small network with the callback, and watch its explanations change in TensorBoard.
 
-python examples/train_shapes.py                      # images it draws itself, about a minute on two cores
-python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
-    python examples/train_shapes.py --data DIR           # one folder per class, or DIR/train and DIR/val of such
+    python examples/train_shapes.py                      # draws its own images; a minute or two on two cores
+    python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
+    python examples/train_shapes.py --data DIR           # your images, in one folder for each class
+
+At its end, this prints the command that starts TensorBoard.
 """
 
 import argparse
@@ -23,7 +25,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 class SmallCNN(pl.LightningModule):
-    """Four convolutional blocks, global average pooling, one linear layer."""
+    """A network of four convolutional blocks, global average pooling and one linear layer."""
 
     def __init__(self, classes: int, steps: int) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class SmallCNN(pl.LightningModule):
 
 
 def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ...] | list[str]]:
-    """Training set, validation set and class names."""
+    """Make the training set and the validation set, with the names of the classes."""
     normalise = transforms.Normalize(MEAN, STD)
     if args.data:
         prepare = transforms.Compose([transforms.Resize((args.size, args.size)), transforms.ToTensor(), normalise])
@@ -83,10 +85,10 @@ def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ..
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", choices=("shapes", "cifar10"), default="shapes")
-    parser.add_argument("--data", type=Path, help="an image folder: one folder per class, or train/ and val/")
-    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--dataset", choices=("shapes", "cifar10"), default="shapes", help="images to draw or download")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of each class, or train/ and val/ with these")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="of the training (default: %(default)s)")
     args = parser.parse_args()
 
     pl.seed_everything(0)
