@@ -141,7 +141,11 @@ REFUSED = {
     "traced": dict.fromkeys(("gradcam", "scorecam", "cam", "lrp", "relevancecam"), EAGER_ONLY),
     "frozen": dict.fromkeys(("gradcam", "scorecam", "cam", "rise", "lrp", "relevancecam"), EAGER_ONLY),
     "a scripted part before the layer": {"lrp": "not computed from the other", "fgcam(gradcam)": "not computed"},
-    "a scripted part behind the layer": {"lrp": "cannot pass", "relevancecam": "not computed|cannot pass", "cam": "Grad-CAM"},
+    "a scripted part behind the layer": {
+        "lrp": "cannot pass",
+        "relevancecam": "not computed|cannot pass",
+        "cam": "Grad-CAM",
+    },
     "exported": {
         **dict.fromkeys(("gradcam", "scorecam", "cam", "relevancecam", "fgcam(gradcam)"), EAGER_ONLY),
         "rise": "free batch axis",

@@ -222,7 +222,9 @@ def everything():
     }
     names = [name for name in cc.names() if "layers" not in cc.create(name, network()).hyperparameters]
     seen = Network(network(), None)
-    methods = {name: cc.create(name, seen) for name in names} | {"own": lookup("fgcam")(seen, base="fdcam", to="network.0")}
+    methods = {name: cc.create(name, seen) for name in names} | {
+        "own": lookup("fgcam")(seen, base="fdcam", to="network.0")
+    }
     return plain(settings_of(seen.network, seen, methods, [[0, 1], [2]], None, **given))
 
 
