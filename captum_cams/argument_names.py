@@ -82,9 +82,9 @@ def options_of(cls: type) -> dict[str, Any]:
     for base in cls.__mro__:
         if "__init__" in vars(base):
             parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            named = [one for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-            found = {one.name: one.default for one in named if one.name not in ("self", *_OF_ALL)} | found
-            if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            named = [item for item in parameters if item.kind not in (item.VAR_KEYWORD, item.VAR_POSITIONAL)]
+            found = {item.name: item.default for item in named if item.name not in ("self", *_OF_ALL)} | found
+            if not any(item.kind is item.VAR_KEYWORD for item in parameters):
                 break
     return found
 
@@ -126,6 +126,7 @@ def names_checked(foreign: Mapping[str, str]) -> Callable[[Callable[_P, _T]], Ca
 
 
 def _binds(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:
+    """Whether a call with these arguments fits the signature."""
     try:
         signature.bind(*args, **kwargs)
     except TypeError:
@@ -134,6 +135,7 @@ def _binds(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:
 
 
 def _hint(name: str, known: Sequence[str], foreign: Mapping[str, str]) -> str:
+    """Write what an unknown argument is called here, similar names, or all names."""
     if name in foreign:
         return f"; {foreign[name]}"
     return near(name, known) or f"; it has {', '.join(known) or 'none'}"

@@ -32,8 +32,8 @@ class Count:
         return _count(other) + self
 
     def __mul__(self, other: Count | int) -> Count:
-        pairs = [(one, two) for one in self.terms for two in _count(other).terms]
-        return Count(tuple((one[0] * two[0], one[1] + two[1]) for one, two in pairs))
+        pairs = [(left, right) for left in self.terms for right in _count(other).terms]
+        return Count(tuple((left[0] * right[0], left[1] + right[1]) for left, right in pairs))
 
     __rmul__ = __mul__
 
@@ -116,7 +116,7 @@ class Cost:
             >>> fdcam.total_cost.at({"K": 32} | fdcam.hyperparameters).behind
             65
         """
-        whole, behind, gradients = (_count(one).at(values) for one in (self.whole, self.behind, self.gradients))
+        whole, behind, gradients = (_count(count).at(values) for count in (self.whole, self.behind, self.gradients))
         if self.base is None:
             return Cost(whole, behind, gradients)
         times, inner = _count(self.bases).at(values), self.base.at({**values, **values.get("base", {})})
@@ -127,24 +127,27 @@ class Cost:
         parts = [
             "" if self.whole == 0 else str(self.whole),
             _times(self.bases, base, " × "),
-            _times(self.behind, "after the layer", " ", one="1 after the layer"),
+            _times(self.behind, "after the layer", " ", single="1 after the layer"),
             _times(self.gradients, "gradient", " × "),
         ]
         return " + ".join(part for part in parts if part) or "0"
 
 
-def _times(count: Count | int, what: str, between: str, one: str | None = None) -> str:
+def _times(count: Count | int, what: str, between: str, single: str | None = None) -> str:
+    """Write a count and what it counts; nothing for 0, and no number for 1."""
     if count in (0, 1):
-        return (one or what) if count else ""
+        return (single or what) if count else ""
     several = isinstance(count, Count) and len(count.terms) > 1
     return (f"({count})" if several else f"{count}") + between + what
 
 
 def _count(number: Count | int) -> Count:
+    """Make a count from a whole number."""
     return number if isinstance(number, Count) else Count(((number, ()),))
 
 
 def _number(value: Any) -> int:
+    """The value of a name: a number, or the length of a list."""
     return len(value) if isinstance(value, Sequence) else value
 
 

@@ -31,7 +31,7 @@ def shape_of(tensor: Tensor) -> str:
 def near(name: str, known: Iterable[str]) -> str:
     """Write ``; did you mean "fdcam"?`` for a misspelt name, or nothing if no known name is similar."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
-    return "; did you mean " + " or ".join(f'"{one}"' for one in close) + "?" if close else ""
+    return "; did you mean " + " or ".join(f'"{match}"' for match in close) + "?" if close else ""
 
 
 def lookup(kind: str, name: Any, known: Mapping[str, _Value], remedy: str = "") -> _Value:
@@ -61,8 +61,8 @@ def brief(value: Any) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, nn.Module):
         return f"the module {type(value).__name__}"
-    if type(value) in (list, tuple) and any(isinstance(one, Tensor | nn.Module | list | tuple) for one in value):
-        kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in value))
+    if type(value) in (list, tuple) and any(isinstance(item, Tensor | nn.Module | list | tuple) for item in value):
+        kinds = ", ".join(dict.fromkeys(type(item).__name__ for item in value))
         return f"a {type(value).__name__} of {len(value)} ({kinds})"
     text = " ".join(repr(value).split())
     return text if len(text) <= 100 else f"{text[:99]}…"

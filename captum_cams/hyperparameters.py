@@ -13,7 +13,7 @@ from captum_cams.errors import CAMError, brief
 class Declared(Called):
     """Gives an explainer ``hyperparameters``, a ``repr`` and equality.
 
-    The contract is the one of scikit-learn: a constructor keeps each argument, except the model and the layer, in an
+    The contract is that of scikit-learn: a constructor keeps each argument, except the model and the layer, in an
     attribute of the same name.
     """
 
@@ -41,6 +41,7 @@ class Declared(Called):
         return {name: self._plain(getattr(self, name)) for name in options_of(type(self))}
 
     def _plain(self, value: Any) -> Any:
+        """Replace a value with a form that can be compared and printed."""
         if isinstance(value, Declared):
             return {"class": type(value).__name__} | value.hyperparameters
         if hasattr(value, "tolist"):  # tensors and arrays
@@ -52,19 +53,20 @@ class Declared(Called):
     def _held(self) -> dict[str, Any]:
         """The same values, but the base of a wrapper is the explainer itself."""
         held = {name: getattr(self, name, None) for name in options_of(type(self))}
-        return {name: one if isinstance(one, Declared) else self._plain(one) for name, one in held.items()}
+        return {name: value if isinstance(value, Declared) else self._plain(value) for name, value in held.items()}
 
     def __repr__(self) -> str:
         """The class, the layer and the hyperparameters that differ from their defaults."""
         shown = {} if self.given_layer is None else {"layer": self._plain(self.given_layer)}
         held = self._held()
-        if any(isinstance(one, Declared) for one in held.values()):
+        if any(isinstance(value, Declared) for value in held.values()):
             shown = {}  # the base shows it
         usual = self._usual()
-        shown |= {name: one for name, one in held.items() if name not in usual or usual[name] != one}
-        return f"{type(self).__name__}({', '.join(f'{name}={_said(one)}' for name, one in shown.items())})"
+        shown |= {name: value for name, value in held.items() if name not in usual or usual[name] != value}
+        return f"{type(self).__name__}({', '.join(f'{name}={_said(value)}' for name, value in shown.items())})"
 
     def _usual(self) -> dict[str, Any]:
+        """The hyperparameters of an explainer with all defaults, or nothing if the class needs more arguments."""
         try:
             return type(self)(self.forward_func)._held()
         except (CAMError, TypeError):  # some classes cannot be made without arguments
@@ -83,6 +85,7 @@ class Declared(Called):
 
 
 def _said(value: Any) -> str:
+    """Write a value for the ``repr``."""
     if isinstance(value, str):
         return f'"{value}"'
     return repr(value) if isinstance(value, Declared) else getattr(value, "__name__", None) or brief(value)

@@ -45,7 +45,7 @@ def upsample(maps: Tensor, size: Sequence[int], align_corners: bool = False, mod
     if maps.shape[2:] == torch.Size(size):
         return maps
     mode = mode or {3: "linear", 4: "bilinear", 5: "trilinear"}[maps.ndim]
-    level = low.where(spread == 0, 0)  # the weights of an interpolation add up to one but for rounding
+    level = low.where(spread == 0, 0)  # rounding: the weights of an interpolation may not add up to 1
     return F.interpolate(maps - level, tuple(size), mode=mode, align_corners=align_corners or None).add_(level)
 
 
@@ -65,6 +65,7 @@ def heat(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tens
 
 
 def _low_and_spread(values: Tensor, dims: int | tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Compute the minimum and the distance to the maximum, which is 0 if only rounding makes it."""
     low, high = values.amin(dims, keepdim=True), values.amax(dims, keepdim=True)
     kind = torch.finfo(values.dtype)
     rounding = _ROUNDING * kind.eps * torch.maximum(low.abs(), high.abs()).clamp(min=kind.tiny)

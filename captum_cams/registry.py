@@ -13,7 +13,7 @@ from captum_cams.cost import Cost
 from captum_cams.errors import CAMError, brief
 from captum_cams.paper import Paper
 
-# The classes extend CAMAttribution, which wrappers' base class and so this file cannot import.
+# The classes extend CAMAttribution, but this file cannot import it: the base class of wrappers imports this file.
 _classes: dict[str, type[Any]] = {}
 _Class = TypeVar("_Class", bound=type[Called])
 
@@ -87,6 +87,7 @@ def register(cls: _Class) -> _Class:
 
 
 def _check_constants(cls: type[Any]) -> None:
+    """Raise an error unless ``cost`` and ``paper`` have the right types."""
     cost, paper = getattr(cls, "cost", None), getattr(cls, "paper", None)
     if not isinstance(cost, Cost):
         raise CAMError(
@@ -99,6 +100,7 @@ def _check_constants(cls: type[Any]) -> None:
 
 
 def _check_constructor(cls: type[Any]) -> None:
+    """Raise an error unless the constructor takes and keeps its arguments as :func:`register` demands."""
     signature = inspect.signature(cls)
     try:
         signature.bind(None, layer=None)
@@ -108,8 +110,8 @@ def _check_constructor(cls: type[Any]) -> None:
             "hyperparameters by name"
         ) from error
     for name in options_of(cls):
-        one = signature.parameters.get(name)
-        if one is not None and one.kind is not one.KEYWORD_ONLY:
+        parameter = signature.parameters.get(name)
+        if parameter is not None and parameter.kind is not parameter.KEYWORD_ONLY:
             raise CAMError(
                 f"{cls.__name__} must take its argument {name} by name only, got an argument that also has a position; "
                 "write a * before it in the constructor"
@@ -164,6 +166,7 @@ def canonical(name: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str | None]:
+    """Split a name into the outer name and the name in brackets, which is None if there are no brackets."""
     if not isinstance(name, str):
         raise CAMError(f'create needs the name first, then the model: create("gradcam", model), got {brief(name)}')
     match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name.strip())
@@ -210,4 +213,5 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
 
 
 def _options_within(name: str) -> set[str]:
+    """Collect the options of all classes in a name."""
     return set().union(*(options_of(lookup(part)) for part in re.findall(r"[^()]+", name)))

@@ -87,6 +87,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         return scores.softmax(1) if self.softmax else scores
 
     def _channel_scores(self, seen: Seen, sample: int) -> Tensor:
+        """Score all channels of one sample."""
         maps, image = seen.activation[sample], seen.inputs[0][sample]
         channels = torch.arange(len(maps), device=maps.device)
         first, which = unique_rows(minmax(maps)) if self.shares_masks else (channels, channels)
@@ -100,6 +101,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         return torch.cat(scores)[which]
 
     def _masks(self, maps: Tensor, image: Tensor) -> Tensor:
+        """Make the masks from the activations of some channels."""
         size = image.shape[-2:]
         if self.mask_order == "normalise_first":
             masks = upsample(minmax(maps), size, self.align_corners)

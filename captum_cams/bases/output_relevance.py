@@ -89,6 +89,7 @@ class OutputRelevance(CAMAttribution):
         return relevance if self.layout is None else self.layout.to_map(relevance)
 
     def _start(self, call: Call, output: Tensor) -> Tensor:
+        """Check the scores and let the subclass choose the relevance of the output."""
         check_finite(f"scores of the model ({type(call.network).__name__})", output)
         notice_probabilities(call.network, output, call.task)
         binary = call.task == "binary"

@@ -97,6 +97,7 @@ class WrappedCAM(CAMAttribution):
 
 
 def _refuse_base_as_layer(kind: str, forward_func: Callable[..., Any], layer: Any) -> None:
+    """Raise an error if a base was passed as the layer."""
     made = isinstance(layer, CAMAttribution)
     if made or (isinstance(layer, type) and issubclass(layer, CAMAttribution)):
         name = f"{type(layer).__name__ if made else layer.__name__}(model)"
@@ -110,6 +111,7 @@ def _refuse_base_as_layer(kind: str, forward_func: Callable[..., Any], layer: An
 
 
 def _not_a_base(given: Any) -> str:
+    """Write what was given as the base, and what to pass instead."""
     if isinstance(given, nn.Module):
         return f"{brief(given)}; pass a layer as layer="
     if isinstance(given, type) and issubclass(given, CAMAttribution):

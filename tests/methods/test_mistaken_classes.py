@@ -136,7 +136,7 @@ def test_register_refuses_what_would_fail_later(model):
     def hiding(self, forward_func, layer=None, device_ids=None, *, power=1):
         cc.SpatialCAM.__init__(self, forward_func, layer, device_ids)
 
-    assert "power by name only" in said(cc.register, outside(cost=cc.Cost(), __init__=positional))
+    assert "power by name only, got" in said(cc.register, outside(cost=cc.Cost(), __init__=positional))
     assert "write self.power = power" in said(cc.register, outside(cost=cc.Cost(), __init__=hiding))
 
 

@@ -245,13 +245,13 @@ def test_wrappers_nest_where_it_makes_sense():
     assert jitter.attribute(x).shape == (2, 1, 40, 40)
     with pytest.raises(cc.CAMError, match="one layer, got JitterCAM"):
         cc.create("fgcam(jittercam(gradcam))", model).attribute(x)
-    with pytest.raises(cc.CAMError, match=r"built on no other CAM, got \"gradcam\(fdcam\)\""):
+    with pytest.raises(cc.CAMError, match=r"takes no base, got \"gradcam\(fdcam\)\""):
         cc.create("gradcam(fdcam)", model)
     with pytest.raises(cc.CAMError, match='no option "groth"; did you mean "growth"'):
         cc.create("jittercam", model, groth=1)
     with pytest.raises(cc.CAMError, match="must look like"):
         cc.create("jittercam(gradcam", model)
-    with pytest.raises(cc.CAMError, match="the model that its wrapper is given"):
+    with pytest.raises(cc.CAMError, match="the model of its wrapper"):
         cc.JitterCAM(model, base=cc.GradCAM(seeded(lambda: TinyVGG(False))))
     with pytest.raises(cc.CAMError, match="layer must be None if the base is an explainer"):
         cc.JitterCAM(model, "features.10", base=cc.GradCAM(model))
