@@ -180,8 +180,8 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
     """Make an explainer from its name.
 
     Args:
-        name: one of :func:`names`, or a wrapper with its base in brackets: ``fgcam(scorecam)`` is FG-CAM with Score-CAM
-            as its base.
+        name: one of :func:`names`, or a wrapper with its base in brackets: ``fgcam(fdcam)`` is FG-CAM with the base
+            FD-CAM.
         forward_func: as in :class:`CAMAttribution`.
         layer: as in :class:`CAMAttribution`.
         **options: hyperparameters. Each option is passed to every class in the name that accepts it.
@@ -194,7 +194,7 @@ def create(name: str, forward_func: Callable[..., Any], layer: Any = None, **opt
 
     Example::
 
-        explainer = cc.create("fgcam(scorecam)", model, "layer4", denoising=True, softmax=False)
+        explainer = cc.create("fgcam(fdcam)", model, "layer4", denoising=True, percentile=10.0)
         maps = explainer.attribute(images, labels)
     """
     outer, inner = _split(name)

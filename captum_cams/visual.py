@@ -181,8 +181,8 @@ def curves(curves: Mapping[str, tuple[Tensor, Tensor]], quantity: str = "probabi
         from captum_cams import visual
 
         maps = cc.GradCAM(model, "layer4").attribute(images)
-        deletion = metrics.deletion_curve(model, images, maps).mean(0)
-        insertion = metrics.insertion_curve(model, images, maps).mean(0)
+        deletion = metrics.deletion_curve(model, images, maps, preset="quick").mean(0)
+        insertion = metrics.insertion_curve(model, images, maps, preset="quick").mean(0)
         picture = visual.curves({"gradcam": (deletion, insertion)})
     """
     # Large letters: TensorBoard shows a figure at a third of its size.
