@@ -125,12 +125,12 @@ class Call:
         return replace(self, inputs=tuple(tensor.clone() for tensor in self.inputs))
 
     def output(self) -> Tensor:
-        """Run the network, on copies of the inputs: scores with one row for each sample.
+        """Run the network, on copies of its arguments: scores with one row for each sample.
 
         Raises:
             CAMError: the network does not take these inputs by position, or does not return one row per sample.
         """
-        given = (*(tensor.clone() for tensor in self.inputs), *self.extra)
+        given = tuple(fresh(value) for value in (*self.inputs, *self.extra))
         try:
             with self.autocast():
                 output = self.scorer(*given)
@@ -166,6 +166,11 @@ class Call:
         """A sample's target in each row of an output R×classes, as it is or as a "probability": R."""
         index: Index = self.target[sample]
         return score_of(output, index, score, self.task)
+
+
+def fresh(value: Any) -> Any:
+    """A copy of a tensor, because the model may write to its arguments; any other value as it is."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _check_positional(network: Callable[..., Any], given: tuple[Any, ...], error: TypeError) -> None:

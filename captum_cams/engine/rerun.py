@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.engine.call import Call
+from captum_cams.engine.call import Call, fresh
 from captum_cams.engine.scores import Score
 from captum_cams.engine.targets import check_output
 from captum_cams.errors import CAMError
@@ -22,8 +22,9 @@ class Rerun:
     def copies(self, sample: int, rows: int, whole: bool) -> Tensor:
         """The output for ``rows`` copies of a sample; ``whole`` if the network really reads its inputs."""
         args = [self._expand(value, sample, rows) for value in (*self.call.inputs, *self.call.extra)]
-        if whole:  # and may write to them
-            args = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
+        # A write to several rows of an expanded tensor fails; a write to one row would change the original.
+        if whole or rows == 1:
+            args = [fresh(arg) for arg in args]
         try:
             with self.call.autocast():
                 return check_output(self.call.scorer(*args), rows)
@@ -34,7 +35,7 @@ class Rerun:
     def scores(self, images: Tensor, sample: int, score: Score = "logit") -> Tensor:
         """The target's score for R×C×H×W in the place of a sample's first input: R."""
         others = (*self.call.inputs[1:], *self.call.extra)
-        args = [self._expand(value, sample, len(images)) for value in others]
+        args = [fresh(self._expand(value, sample, len(images))) for value in others]
         layout = self._layout if images.ndim == 4 else torch.preserve_format
         try:
             with self.call.autocast():
