@@ -1,1 +1,1 @@
-"""Run the model once, or the part behind a layer many times, and leave everything as it was."""
+"""Run the model once, or its tail (the part after a layer) many times, and leave the model as it was."""

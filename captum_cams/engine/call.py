@@ -1,4 +1,4 @@
-"""The user's call: a network, its inputs and what to explain, checked once and handed on as one record."""
+"""The user's call as one record: the network, its inputs and the target, checked once."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,26 +20,29 @@ from captum_cams.errors import CAMError
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What the user asks of an explainer. Its inputs are copies, and each run is made on further copies of them."""
+    """The user's request to an explainer.
+
+    The inputs are copies of the user's tensors. Each run gets fresh copies again, because a model may write to them.
+    """
 
     network: Callable[..., Any]
     """The eager, single-device network, or the user's function."""
     modules: list[nn.Module] | None
     """All modules of the network; None for a plain function, whose modules are not known."""
     scorer: Callable[..., Any]
-    """The network, followed by what makes scores of its output: the task, or a target that is a function."""
+    """The network followed by the function that turns its output into scores (the task or the user's target)."""
     task: Task | None
-    """How a probability is read from the scores; None takes them as they are, as with a target that is a function."""
+    """How scores become probabilities. None (a target that is a function) uses the scores themselves."""
     inputs: tuple[Tensor, ...]
-    """N rows each; the first one holds the images."""
+    """N samples each; the first tensor holds the images."""
     extra: tuple[Any, ...]
-    """Further arguments of the network; tensors with N rows belong to the samples."""
+    """Further arguments of the network. A tensor whose first axis has length N has one entry per sample."""
     target: Any
-    """The explained entry of each sample's output: as the user gave it, or a list of indices (:meth:`resolved`)."""
+    """The score that is explained: as the user gave it, or one index per sample after :meth:`resolved`."""
     at_input: bool
-    """Whether the layer's input is explained, not its output."""
+    """Whether the layer's input is explained instead of its output."""
     autocast: Callable[[], AbstractContextManager[None]]
-    """Contexts with the autocast of the user's call, in which the network runs."""
+    """Makes a context with the user's autocast setting, in which the network runs."""
 
     @classmethod
     def of(
@@ -53,23 +56,27 @@ class Call:
         task: Task = "multiclass",
         modules: list[nn.Module] | None = None,
     ) -> "Call":
-        """Make and check the record of a call.
+        """Check the user's arguments and make the record.
 
         Args:
             forward_func: the model, as the user gave it.
-            inputs: as in :meth:`CAMAttribution.attribute`.
-            target: likewise.
-            additional_forward_args: likewise.
-            at_input: likewise.
+            inputs: one tensor, N×C×H×W for images, or a tuple of tensors with N samples each.
+            target: the score to explain, as in :meth:`CAMAttribution.attribute`.
+            additional_forward_args: further arguments of the model.
+            at_input: whether the layer's input is explained instead of its output.
             task: what the model's output means.
-            modules: all modules of the model, where they are known already.
+            modules: all modules of the model, if they are already known.
+
+        Returns:
+            The call, with copies of the inputs.
 
         Raises:
-            CAMError: no tensor, an empty batch, unequal batch sizes, or a single image without a batch axis.
+            CAMError: if an input is not a tensor, the batch is empty, the batch sizes differ, or the batch axis is
+                missing.
         """
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         check_batch(given)
-        # Fresh tensors, since inference tensors cannot be part of a graph.
+        # Copies, because inference tensors cannot be part of an autograd graph.
         tensors = tuple(tensor.detach().clone() for tensor in given)
         network, extra = unwrap(forward_func), as_arguments(additional_forward_args)
         check_images(network, tensors[0])
@@ -84,29 +91,36 @@ class Call:
 
     @property
     def samples(self) -> int:
-        """N, the number of samples."""
+        """The number of samples in the batch, N."""
         return len(self.inputs[0])
 
     def parts(self) -> list["Call"]:
-        """The call itself, or one call for each sample if each has a function of its own as its target.
+        """Split the call by sample if the target is a list of functions; otherwise return the call alone.
+
+        Returns:
+            One call with all samples, or N calls with one sample each.
 
         Raises:
-            CAMError: the number of functions is not the number of samples.
+            CAMError: if the number of functions differs from the number of samples.
         """
         functions = self.target
         if not isinstance(functions, list) or not functions or not all(map(callable, functions)):
             return [self]
         if len(functions) != self.samples:
-            raise CAMError(f"target must be one per sample, expected {self.samples}, got {len(functions)}")
+            raise CAMError(f"target must hold one function per sample, expected {self.samples}, got {len(functions)}")
         singles = (self.rows(self.inputs[0][n : n + 1], [n]) for n in range(self.samples))
         return [single._of_target(function) for single, function in zip(singles, functions, strict=True)]
 
     def rows(self, images: Tensor, samples: list[int]) -> "Call":
-        """The same question about other images.
+        """Make the same request for other images.
 
         Args:
-            images: R×C×H×W, which take the place of the first input.
-            samples: for each image the sample whose other inputs, further arguments and target it gets.
+            images: R×C×H×W, used instead of the first input.
+            samples: for each of the R images, the index of the sample whose other inputs, further arguments and
+                target it gets.
+
+        Returns:
+            A call with R samples.
         """
 
         def pick(value: Any) -> Any:
@@ -117,53 +131,56 @@ class Call:
         return replace(self, inputs=inputs, extra=extra, target=target)
 
     def of_samples(self, value: Any) -> bool:
-        """Whether a value is a tensor with one row for each sample."""
+        """Tell whether a value is a tensor with one entry per sample."""
         return isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == self.samples
 
     def copied(self) -> "Call":
-        """The same call on copies of its inputs, which their owner may mark or give a gradient."""
+        """Return the call with copies of its inputs, on which the caller may set marks or ``requires_grad``."""
         return replace(self, inputs=tuple(tensor.clone() for tensor in self.inputs))
 
     def output(self) -> Tensor:
-        """Run the network, on copies of its arguments: scores with one row for each sample.
+        """Run the network on copies of the inputs and further arguments.
+
+        Returns:
+            The scores, with one row per sample.
 
         Raises:
-            CAMError: the network does not take these inputs by position, or does not return one row per sample.
+            CAMError: if the network does not take these inputs by position, or does not return one row per sample.
         """
         given = tuple(fresh(value) for value in (*self.inputs, *self.extra))
         try:
             with self.autocast():
                 output = self.scorer(*given)
         except TypeError as error:
-            if len(given) == 1:  # several may be too many, as labels: that is said where they were given
+            if len(given) == 1:  # :func:`recipes` explains the error if there are several
                 _check_positional(self.network, given, error)
             raise
         return check_output(output, self.samples)
 
     def resolved(self, output: Tensor | None = None) -> "Call":
-        """The same call whose target is a list with one index into each sample's scores.
+        """Return the call with a target that is a list of N indices, one into the scores of each sample.
 
         Args:
-            output: the scores of the inputs, if they are known. Otherwise the network is run, unless the target is a
-                function, whose scores need no index.
+            output: the scores of the inputs, if they are already known. Otherwise the network runs once; a target
+                that is a function needs no run, because it already gives one score per sample.
 
         Raises:
-            CAMError: the target does not fit the scores.
+            CAMError: if the target does not fit the scores.
         """
         if output is None and self.task is None:
             return replace(self, target=[()] * self.samples)
         return replace(self, target=resolve_target(self.target, self.output() if output is None else output))
 
     def chosen(self, scores: Tensor) -> Tensor:
-        """The explained entry of each row of the scores, of a resolved call: N."""
+        """Pick the target from each sample's scores (only after :meth:`resolved`); returns N scores."""
         return torch.stack([scores[n][index] for n, index in enumerate(self.target)])
 
     def probabilities(self) -> Tensor:
-        """Run the network: the probability of each sample's target, of a resolved call, N."""
+        """Run the network and return the probability of each sample's target, N (only after :meth:`resolved`)."""
         return self.chosen(probabilities(wide(self.output()), self.task))
 
     def score_of(self, output: Tensor, sample: int, score: Score = "logit") -> Tensor:
-        """A sample's target in each row of an output R×classes, as it is or as a "probability": R."""
+        """Read one sample's target from each row of an output R×classes, as a logit or a probability; returns R."""
         index: Index = self.target[sample]
         return score_of(output, index, score, self.task)
 
@@ -174,13 +191,13 @@ def fresh(value: Any) -> Any:
 
 
 def _check_positional(network: Callable[..., Any], given: tuple[Any, ...], error: TypeError) -> None:
-    """Raise a better error if it is the form of the arguments that the network does not take."""
+    """Raise a CAMError if the signature of the network does not accept these positional arguments."""
     try:
         signature(getattr(network, "forward", network)).bind(*given)
     except TypeError as unfit:
         raise CAMError(
             f"the model must take its inputs by position, got {unfit}; "
-            "pass a function of the inputs, lambda image: model(image=image), and the layer as a module"
+            "pass a function such as lambda image: model(image=image), and pass the layer as a module"
         ) from error
     except ValueError:  # a model without a signature
         pass

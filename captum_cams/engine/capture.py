@@ -1,4 +1,4 @@
-"""One run of the model: activation of the layer, gradient of the target's score, output."""
+"""Run the model once and record the layer's activation, the gradient of the score and the output."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.layout import Layout
-from captum_cams.engine.replay import Behind
+from captum_cams.engine.replay import Tail
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
 from captum_cams.engine.scores import notice_probabilities
@@ -25,79 +25,107 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method reads of a run beyond activation and output; nothing else is computed."""
+    """What a method needs from a run in addition to activation and output. Nothing else is computed."""
 
     gradient: bool = False
     classifier: bool = False
     resume: Pace | None = None
-    """The pace of the runs behind the layer; None where there are none."""
+    """The pace of the runs of the model's tail; None if the method does not run it."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one run has shown. Half-precision activations and gradients are given in float32."""
+    """What one run of the model showed. Activations and gradients in half precision are converted to float32."""
 
     call: Call
-    """What was run, with an index into each sample's output as its target."""
+    """The call that was run; its target is a list with one index per sample."""
     place: Place
-    """Where the activation was seen."""
+    """The place whose activation was recorded."""
     activation: Tensor
-    """N×K×h×w (or N×K×t, N×K×d×h×w), the output or input of the layer."""
+    """N×K×h×w (N×K×t or N×K×d×h×w for 1D and 3D data), the output or input of the layer."""
     output: Tensor
     """The model's output, N×classes for a classifier."""
     score: Tensor
-    """N, the explained entries of the output."""
+    """N, the score of each sample that is explained."""
     rerun: Rerun
-    """Runs of the whole model on changed inputs."""
+    """Runs the whole model on changed inputs."""
     _gradient: Tensor | None
     _classifier: Classifier | None
     _resume: Resume | None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """The inputs of the call; the first one holds the images."""
+        """The inputs of the call; the first tensor holds the images."""
         return self.call.inputs
 
     @property
     def target(self) -> list[Index]:
-        """The explained entry of each sample's output."""
+        """The index of the explained score in each sample's output."""
         return list(self.call.target)
 
     @property
     def gradient(self) -> Tensor:
-        """N×K×h×w, derivative of the score with respect to the activation (``needs_gradient``)."""
+        """The derivative of the score with respect to the activation, N×K×h×w.
+
+        Raises:
+            CAMError: if the method does not declare ``needs_gradient = True``.
+        """
         return _declared(self._gradient, "gradient")
 
     @property
     def classifier(self) -> Classifier | None:
-        """The call of the last convolution or Linear (``needs_classifier``)."""
+        """The last convolution or linear layer of the run; None if there is none or ``needs_classifier`` is False."""
         return self._classifier
 
     @property
     def resume(self) -> Resume:
-        """Runs of the part behind the layer (``needs_resume``)."""
+        """Runs the model's tail, the part after the layer.
+
+        Raises:
+            CAMError: if the method does not declare ``needs_resume = True``.
+        """
         return _declared(self._resume, "resume")
 
     def again(self, images: Tensor, samples: list[int]) -> "Seen":
-        """A look with a gradient at changed first inputs R×C×H×W, each with the index of its sample."""
+        """Run the model on changed images and record activation and gradient.
+
+        Args:
+            images: R×C×H×W, used instead of the first input.
+            samples: for each of the R images, the index of its sample.
+
+        Returns:
+            What that run showed, for R samples.
+
+        Raises:
+            CAMError: as in :func:`capture`.
+        """
         return capture(self.call.rows(images, samples), self.place, Needs(gradient=True))
 
 
 def _declared(value: _Value | None, name: str) -> _Value:
     if value is None:
-        raise CAMError(f"seen.{name} is there for methods that declare it; write needs_{name} = True in the class")
+        raise CAMError(f"seen.{name} must be declared by the method, got none; write needs_{name} = True in the class")
     return value
 
 
 def capture(call: Call, place: Place, needs: Needs) -> Seen:
-    """Run the model once and see what ``needs`` asks for.
+    """Run the model once and record what ``needs`` asks for.
 
-    The part before the layer runs without a graph: the gradient is wanted at the layer alone, which makes the
-    whole cost little more than a plain forward pass.
+    The part before the layer runs without an autograd graph, because only the gradient at the layer is needed. So
+    the run costs little more than a plain forward pass.
+
+    Args:
+        call: the user's call.
+        place: the layer, which side of it, and its layout.
+        needs: what to record.
+
+    Returns:
+        What the run showed.
 
     Raises:
-        CAMError: the layer is never reached or gives no N×K×h×w tensor, the target does not fit the output,
-            NaN or Inf in activations or scores, or the score does not depend on the layer.
+        CAMError: if the layer is not reached, it does not give one tensor N×K×h×w, the target does not fit the
+            output, the score does not depend on the layer, or there are NaN or Inf in activations, gradients or
+            scores.
     """
     layer, at_input = place.layer, place.at_input
     recorder, name = Recorder(layer, at_input), describe(call.network, layer)
@@ -107,7 +135,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         nonlocal raw
         if needs.gradient:
             torch.set_grad_enabled(True)
-        # A copy, because a layer that hands its input on would make the skip connection around it part of the gradient.
+        # A copy: if the layer returns its own input, the gradient would also include the skip connection around it.
         raw = _one_tensor(given, name).clone()
         if needs.gradient and not raw.requires_grad:
             raw.requires_grad_()
@@ -115,7 +143,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
 
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
-        stack.enter_context(torch.no_grad())  # ends the gradient mode that the layer begins
+        stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
         stack.enter_context(replaced(layer, at_input, keep))
         if needs.resume:
             stack.enter_context(recorder.recording(call.modules))
@@ -132,8 +160,8 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     activation, output = activation.detach(), output.detach()
     rerun, resume = Rerun(call), None
     if needs.resume:
-        behind = Behind(rerun, recorder.head(), raw.detach(), place.layout)
-        resume = Resume(behind, recorder.first_linear(), activation, output, needs.resume)
+        tail = Tail(rerun, recorder.head(), raw.detach(), place.layout)
+        resume = Resume(tail, recorder.first_linear(), activation, output, needs.resume)
     score = wide(score.detach())
     return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume)
 
@@ -142,24 +170,25 @@ def _unreached(name: str, call: Call) -> CAMError:
     model = call.network
     names = {module: name for name, module in model.named_modules()} if isinstance(model, nn.Module) else {}
     calls = watch(call.output, call.modules)[1]
-    called = [names[one.module] for one in calls if one.shape and names.get(one.module)]
+    called = [names[module_call.module] for module_call in calls if module_call.shape and names.get(module_call.module)]
     hint = (
-        f"pass a layer that its forward calls in this thread; the last ones are {', '.join(called[-5:])}"
+        f"pass a layer that the forward pass calls in this thread; the last layers called are {', '.join(called[-5:])}"
         if called
-        else "none of its modules is called, as in a scripted, traced or exported network; explain the eager one"
+        else "no module of the model was called, which happens in scripted, traced or exported networks; explain the "
+        "eager network"
     )
     return CAMError(f"layer {name} was never reached in the run of the model; {hint}")
 
 
 def _one_tensor(given: Any, name: str) -> Tensor:
     given = (given,) if isinstance(given, Tensor) else given
-    kinds = [type(one).__name__ for one in given] if isinstance(given, tuple | list) else [type(given).__name__]
+    kinds = [type(value).__name__ for value in given] if isinstance(given, tuple | list) else [type(given).__name__]
     if not (isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor)):
         raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
     if not given[0].is_floating_point():
         raise CAMError(
             f"layer {name} must give floating-point numbers, got {given[0].dtype}; choose another layer, or explain "
-            "the network before it was quantised"
+            "the network before quantisation"
         )
     return given[0]
 
@@ -183,7 +212,7 @@ def _gradient(score: Tensor, raw: Tensor, name: str, layout: Layout | None) -> T
     on_map = gradient if layout is None else layout.to_map(gradient)
     if gradient.any() and not on_map.any():
         raise CAMError(
-            f"the score must depend on the map of layer {name}, got a gradient only at what reshape= leaves out "
-            "(the class token); choose a layer before the last attention, as the first norm of the last block"
+            f"the score must depend on the map of layer {name}, got a gradient only at values that reshape= leaves out "
+            "(the class token); choose a layer before the last attention, such as the first norm of the last block"
         )
     return wide(on_map)

@@ -1,4 +1,4 @@
-"""Targets that are functions of the model's output, and the proof that they score every row on its own."""
+"""Targets that are functions of the model's output, and the check that they score each row independently."""
 
 from collections.abc import Callable, Iterable, MutableMapping
 from copy import copy
@@ -11,17 +11,20 @@ from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, shape_of
 
 _REMEDY = (
-    "a target that is a function is called with outputs of any number of rows and must score each row on its own: "
-    "for scores that differ from sample to sample (labels, weights or boxes of the batch) pass a list of functions, "
+    "a target that is a function must accept any number of rows and score each row independently of the others; "
+    "if the score differs from sample to sample (labels, weights or boxes of the batch), pass a list of functions, "
     "one per sample"
 )
 
 
 def composed(model: Callable[..., Any], target: Callable[[Any], Tensor]) -> Callable[..., Tensor]:
-    """The model followed by a function of its output; the whole gives one score per sample, N.
+    """Join the model and a function of its output into one callable that returns one score per sample, N.
 
-    Later runs hold changed versions of single samples, in any number. So the function is tried on the rows of the
-    first output in another order, one of them twice: each row must keep its score.
+    Later runs contain any number of changed versions of a single sample. So in the first run the function is also
+    called with the rows in another order and one row twice: each row must keep its score.
+
+    Raises:
+        CAMError: in a run, if the function does not give one score per row, or does not score rows independently.
     """
     proven = False
 
@@ -29,16 +32,16 @@ def composed(model: Callable[..., Any], target: Callable[[Any], Tensor]) -> Call
         nonlocal proven
         output, rows = model(*args, **kwargs), len(args[0])
         reordered = None if proven else _reordered(output, rows)
-        found = _called(target, output, rows)
-        if not isinstance(found, Tensor) or found.shape != (rows,):
-            got = shape_of(found) if isinstance(found, Tensor) else type(found).__name__
+        result = _called(target, output, rows)
+        if not isinstance(result, Tensor) or result.shape != (rows,):
+            got = shape_of(result) if isinstance(result, Tensor) else type(result).__name__
             raise CAMError(
                 f"a target that is a function must give one score per sample, expected {rows}, got {got}; {_REMEDY}"
             )
         if not proven:
-            _check_rows(target, reordered, found.detach())
+            _check_rows(target, reordered, result.detach())
             proven = True
-        return found
+        return result
 
     return scores
 
@@ -54,28 +57,28 @@ def _called(target: Callable[[Any], Tensor], output: Any, rows: int) -> Any:
 
 
 def _check_rows(target: Callable[[Any], Tensor], reordered: Any, scores: Tensor) -> None:
-    """Raise unless the function gives the rows of ``reordered`` the scores that they have."""
+    """Raise a CAMError unless the rows of ``reordered`` keep their scores."""
     expected = wide(torch.cat((scores.flip(0), scores[:1])))
     with torch.no_grad():
-        found = _called(target, reordered, len(expected))
-    if not isinstance(found, Tensor) or found.shape != expected.shape:
-        got = shape_of(found) if isinstance(found, Tensor) else type(found).__name__
+        result = _called(target, reordered, len(expected))
+    if not isinstance(result, Tensor) or result.shape != expected.shape:
+        got = shape_of(result) if isinstance(result, Tensor) else type(result).__name__
         raise CAMError(f"{_REMEDY} (expected {len(expected)} scores for {len(expected)} rows, got {got})")
     eps = torch.finfo(scores.dtype if scores.is_floating_point() else torch.float32).eps
     bound = max(1e-5, 2 * eps) * expected.abs().max()
-    if not torch.allclose(wide(found.detach()), expected, rtol=0, atol=float(bound.nan_to_num(0)), equal_nan=True):
-        raise CAMError(f"{_REMEDY} (the same rows in another order got other scores)")
+    if not torch.allclose(wide(result.detach()), expected, rtol=0, atol=float(bound.nan_to_num(0)), equal_nan=True):
+        raise CAMError(f"{_REMEDY} (the same rows in another order got different scores)")
 
 
 def _reordered(output: Any, rows: int) -> Any:
-    """The output with its rows backwards and the first one once more: rows + 1."""
+    """Reverse the rows of the output and append the first row again, which gives rows + 1 rows."""
     for axes in (lambda tensor: [0], lambda tensor: range(tensor.ndim)):
-        found, taken = _take(output, rows, axes)
+        reordered, taken = _take(output, rows, axes)
         if taken:
-            return found
+            return reordered
     raise CAMError(
-        f"a target that is a function needs an output of tensors with one row per sample, in dicts, lists and tuples "
-        f"if need be, got {type(output).__name__}; wrap the model in a module that returns such"
+        f"a target that is a function needs an output of tensors with one row per sample (also in dicts, lists and "
+        f"tuples), got {type(output).__name__}; wrap the model in a module that returns such an output"
     )
 
 
@@ -89,7 +92,7 @@ def _take(value: Any, rows: int, axes: Callable[[Tensor], Any]) -> tuple[Any, bo
     if isinstance(value, list | tuple):
         parts, taken = _take_each(value, rows, axes)
         if isinstance(value, list) and len(value) == rows and not (taken and all(map(torch.is_tensor, value))):
-            return [value[index] for index in order], True  # one entry per sample, as detectors give
+            return [value[index] for index in order], True  # one entry per sample, as detectors return
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts), taken
     if isinstance(value, MutableMapping):
         made = copy(value)
@@ -106,5 +109,5 @@ def _take(value: Any, rows: int, axes: Callable[[Tensor], Any]) -> tuple[Any, bo
 
 
 def _take_each(values: Iterable[Any], rows: int, axes: Callable[[Tensor], Any]) -> tuple[list[Any], bool]:
-    found = [_take(value, rows, axes) for value in values]
-    return [part for part, _ in found], any(taken for _, taken in found)
+    pairs = [_take(value, rows, axes) for value in values]
+    return [part for part, _ in pairs], any(taken for _, taken in pairs)

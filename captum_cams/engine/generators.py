@@ -1,4 +1,4 @@
-"""Random numbers that are the same wherever and in whatever order they are drawn."""
+"""Random numbers that do not depend on the device, the order of the draws or the version of Python."""
 
 import hashlib
 
@@ -6,10 +6,16 @@ import torch
 
 
 def generator_of(seed: int, *which: int) -> torch.Generator:
-    """A generator for one draw of many: another one for each ``seed`` and each ``which``.
+    """Make the random generator of one draw.
 
-    It is seeded with the first eight bytes of the SHA-256 of the numbers, written in decimals with blanks between them,
-    and so gives the same numbers with every version of Python.
+    Its seed is the first eight bytes of the SHA-256 of all numbers, written as decimals with blanks between them.
+
+    Args:
+        seed: the user's seed.
+        *which: the numbers that identify the draw, such as the sample and the step.
+
+    Returns:
+        A generator on the CPU, which is different for each combination of arguments.
     """
     digest = hashlib.sha256(" ".join(map(str, (seed, *which))).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))

@@ -1,4 +1,4 @@
-"""The gradient of a score."""
+"""The gradient of a score, or an error that says why there is none."""
 
 import torch
 from torch import Tensor
@@ -7,25 +7,33 @@ from captum_cams.errors import CAMError
 
 
 def gradient_of(score: Tensor, at: Tensor, name: str) -> Tensor:
-    """The derivative of ``score`` with respect to ``at``, which messages call ``name``.
+    """Compute the derivative of the summed scores with respect to a tensor.
+
+    Args:
+        score: the scores, N.
+        at: the tensor.
+        name: what error messages call the tensor.
+
+    Returns:
+        The gradient, with the shape of ``at``.
 
     Raises:
-        CAMError: the score does not depend on it, or the run cannot be followed back.
+        CAMError: if the score does not depend on the tensor, or the run uses reentrant checkpointing.
     """
-    found = None
+    gradient = None
     if score.requires_grad:
         try:
-            (found,) = torch.autograd.grad(score.sum(), at, allow_unused=True)
+            (gradient,) = torch.autograd.grad(score.sum(), at, allow_unused=True)
         except RuntimeError as error:
             if "use_reentrant" not in str(error):
                 raise
             raise CAMError(
-                f"the gradient at {name} cannot be followed back through reentrant checkpointing; call "
+                f"the gradient at {name} cannot be computed through reentrant checkpointing; call "
                 "torch.utils.checkpoint.checkpoint with use_reentrant=False, or use a method without gradients"
             ) from error
-    if found is None:
+    if gradient is None:
         raise CAMError(
-            f"the score must depend on {name}, got no gradient there; does the forward detach it, or run what is "
-            "behind it under no_grad or in checkpoint(..., use_reentrant=True)?"
+            f"the score must depend on {name}, got no gradient; does the forward pass detach it, or run a later part "
+            "under no_grad or in checkpoint(..., use_reentrant=True)?"
         )
-    return found
+    return gradient

@@ -1,4 +1,4 @@
-"""What a user's inputs may be, and the recipe that makes them so where they are not."""
+"""Check the user's inputs, and say how to correct them if they do not fit the model."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,18 +14,18 @@ from captum_cams.errors import CAMError, shape_of
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _looked_at: WeakValueDictionary[int, Any] = WeakValueDictionary()
-"""The models whose first images were looked at: one look a model, since it waits for the device."""
+"""The models whose first images were checked. Each model is checked once, because the check waits for the GPU."""
 
 
 def as_arguments(additional: Any) -> tuple[Any, ...]:
-    """Captum's ``additional_forward_args`` as a tuple: None stands for no argument, other values for one."""
+    """Convert Captum's ``additional_forward_args`` to a tuple: None means no argument, any other value one argument."""
     if isinstance(additional, tuple):
         return additional
     return () if additional is None else (additional,)
 
 
 def check_batch(inputs: Sequence[Any]) -> int:
-    """Raise unless every input is a tensor with the same non-empty batch axis; return the batch size."""
+    """Return the batch size, or raise a CAMError unless all inputs are tensors with the same non-empty batch axis."""
     if not inputs:
         raise CAMError("inputs must be a tensor N×C×H×W, or a tuple of at least one tensor, got an empty tuple")
     for tensor in inputs:
@@ -40,14 +40,16 @@ def check_batch(inputs: Sequence[Any]) -> int:
             )
     sizes = {tensor.shape[0] for tensor in inputs}
     if len(sizes) != 1:
-        raise CAMError(f"all inputs must have one batch size, got {sorted(sizes)}")
+        raise CAMError(
+            f"all inputs must have the same batch size, got the sizes {sorted(sizes)}; cut them to the same samples"
+        )
     return sizes.pop()
 
 
 def check_images(forward_func: Callable[..., Any], images: Tensor) -> None:
-    """Raise where a network of images is given one image without a batch axis, which some layers would take.
+    """Raise a CAMError if an image network gets one image without a batch axis, which some layers would accept.
 
-    The first images of each model that look like bytes which were never normalised give a warning.
+    Warn, once for each model, if the first images look like bytes that were not normalised.
     """
     model = unwrap(forward_func)
     if images.ndim == 3 and isinstance(model, nn.Module):
@@ -56,26 +58,26 @@ def check_images(forward_func: Callable[..., Any], images: Tensor) -> None:
             raise CAMError(f"inputs must be N×C×H×W, got {shape_of(images)}; add the batch axis: image[None]")
     if id(model) in _looked_at or not images.is_floating_point():
         return
-    with suppress(TypeError):  # an object without room for a weak reference is looked at in every call
+    with suppress(TypeError):  # objects without weak references are checked in every call
         _looked_at[id(model)] = model
     if images.ndim == 4 and images.numel():
         least, most = (float(value) for value in images.aminmax())
         if least >= 0 and 20 < most <= 65535:
             warnings.warn(
-                f"the inputs go from {least:.3g} to {most:.3g}: are they still in 0…255? Divide them by 255 and "
-                "normalise them as in training. If the model does that itself, all is well",
+                f"the inputs range from {least:.3g} to {most:.3g}: are they still in 0…255? Divide them by 255 and "
+                "normalise them as in training. If the model does this itself, ignore this warning",
                 stacklevel=2,
             )
 
 
 @contextmanager
 def recipes(forward_func: Callable[..., Any], inputs: Any, additional: Any = None) -> Iterator[None]:
-    """Where the model cannot run on these inputs, say what would make them fit.
+    """If the model cannot run on these inputs, raise an error that says how to correct them.
 
-    Nothing is refused beforehand: a model may change grey, channels-last or integer images by itself.
+    Nothing is refused before the run, because a model may accept grey, channels-last or integer images.
 
     Raises:
-        CAMError: an error of the run that the form of the inputs explains; any other is handed on.
+        CAMError: if the form of the inputs explains the error of the run. Any other error is raised unchanged.
     """
     try:
         yield
@@ -93,9 +95,9 @@ def recipes(forward_func: Callable[..., Any], inputs: Any, additional: Any = Non
 def _several(count: int, error: Exception) -> str | None:
     if count > 1 and isinstance(error, TypeError) and "positional argument" in str(error):
         return (
-            f"the model does not take {count} arguments; a tuple of inputs stands for several, and so does "
-            "additional_forward_args, which comes third. Of a batch (images, labels) pass attribute(images, labels): "
-            "the labels are the targets"
+            f"the model does not take {count} arguments; each tensor in the tuple of inputs is one argument, and so is "
+            "each value of additional_forward_args, the third parameter. For a batch (images, labels) call "
+            "attribute(images, labels): the labels are the targets"
         )
     return None
 
@@ -104,11 +106,12 @@ def _remedy(model: Any, images: Tensor, error: Exception) -> str | None:
     if not isinstance(error, RuntimeError):
         return None
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    dtypes = {one.dtype for module in modules for one in module.parameters(False) if one.is_floating_point()}
-    devices = {one.device for module in modules for one in module.parameters(False)}
+    weights = [weight for module in modules for weight in module.parameters(False)]
+    dtypes = {weight.dtype for weight in weights if weight.is_floating_point()}
+    devices = {weight.device for weight in weights}
     if devices and images.device not in devices:
-        place = devices.pop()
-        return f"the inputs must be where the model is, on {place}, got {images.device}; pass inputs.to({str(place)!r})"
+        device = str(devices.pop())
+        return f"the inputs must be on the model's device, {device}, got {images.device}; pass inputs.to({device!r})"
     if not images.is_floating_point() and not images.is_complex():
         return (
             f"the inputs must be floating-point numbers for this model, got {images.dtype}; "
@@ -118,23 +121,25 @@ def _remedy(model: Any, images: Tensor, error: Exception) -> str | None:
         dtype = dtypes.pop()
         name = {torch.float32: "float()", torch.float64: "double()", torch.float16: "half()"}.get(dtype)
         name = name or f"{str(dtype).removeprefix('torch.')}()"
-        return f"the inputs must be {dtype} as the model's weights are, got {images.dtype}; pass inputs.{name}"
+        return f"the inputs must be {dtype} like the weights of the model, got {images.dtype}; pass inputs.{name}"
     first = next((module for module in modules if isinstance(module, _CONVOLUTIONS)), None)
     if first is not None and images.ndim == first.weight.ndim and images.shape[1] != first.in_channels:
         return _channels(images, first.in_channels)
     if first is not None and images.ndim != first.weight.ndim:
         axes = "×".join(("N", "C", "D", "H", "W")) if first.weight.ndim == 5 else "×".join("NCHW"[: first.weight.ndim])
-        return f"the first convolution takes inputs {axes}, got {shape_of(images)}; the frames of a video are images"
+        return (
+            f"the first convolution takes inputs {axes}, got {shape_of(images)}; pass the frames of a video as images"
+        )
     if "shapes cannot be multiplied" in str(error):
         return (
-            f"a linear layer does not fit what images {shape_of(images)} become; does the model take images of one "
-            "size only? Resize them as in training"
+            f"images {shape_of(images)} do not fit a linear layer of the model, which may accept only one image size; "
+            "resize the images as in training"
         )
     return None
 
 
 def _of_types(error: Exception) -> bool:
-    """Whether the message is one of torch's about two types that differ."""
+    """Tell whether torch's message is about two types that differ."""
     return any(word in str(error) for word in ("type", "Half", "Double", "BFloat16"))
 
 
@@ -143,27 +148,27 @@ def _channels(images: Tensor, wanted: int) -> str:
     if images.ndim == 4 and images.shape[-1] == wanted:
         remedy = "the channels come before height and width: pass inputs.permute(0, 3, 1, 2)"
     elif images.ndim == 4 and got == 1:
-        remedy = f"of grey images pass inputs.expand(-1, {wanted}, -1, -1)"
+        remedy = f"for grey images pass inputs.expand(-1, {wanted}, -1, -1)"
     elif images.ndim == 4 and wanted == 1:
         remedy = "make the images grey: inputs.mean(1, keepdim=True)"
     elif (got, wanted) == (4, 3):
-        remedy = "leave out the transparency: inputs[:, :3]"
+        remedy = "remove the transparency channel: inputs[:, :3]"
     else:
-        remedy = "is this the model of these images?"
+        remedy = "was the model trained on such images?"
     return f"the first convolution takes {wanted} channels, got {got} in inputs {shape_of(images)}; {remedy}"
 
 
 def _recipe(value: Any) -> str:
-    """What makes images N×C×H×W of something else, in two lines."""
+    """Say how to make images N×C×H×W from another value."""
     shape = getattr(value, "shape", None)
     if isinstance(value, list) and value and isinstance(value[0], Tensor):
         return "pass torch.stack(inputs); of a batch (images, labels) pass the images, and the labels as target"
     if isinstance(value, dict):
-        key = next((str(key) for key, one in value.items() if isinstance(one, Tensor)), "images")
+        key = next((str(key) for key, held in value.items() if isinstance(held, Tensor)), "images")
         return f'pass the images alone, such as inputs["{key}"]'
     if isinstance(shape, tuple) and len(shape) == 4:
         return (
-            "pass torch.from_numpy(inputs), float32 and N×C×H×W: .float(), .permute(0, 3, 1, 2) where channels are last"
+            "pass torch.from_numpy(inputs) as float32 and N×C×H×W: .float(), .permute(0, 3, 1, 2) if channels are last"
         )
     if isinstance(shape, tuple):
         source = "Image.fromarray(array)"
@@ -174,7 +179,7 @@ def _recipe(value: Any) -> str:
     else:
         return "images come first, then the target: attribute(images, target)"
     return (
-        "make one with the transform of training:\n"
+        "make a tensor with the transform used in training:\n"
         "    transform = torchvision.models.ResNet50_Weights.DEFAULT.transforms()  # or your own\n"
         f"    inputs = transform({source}).unsqueeze(0)"
     )

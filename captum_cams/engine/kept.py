@@ -1,4 +1,4 @@
-"""What a run may change in the modules it calls, and how it is put back."""
+"""Restore the state of modules that a run may change."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from captum_cams.engine.torch_internals import buffers_of, version_of
 
 _OF_TORCH = frozenset(vars(nn.Module()))
-"""Attributes that torch itself keeps in every module: parameters, hooks and the like."""
+"""The attributes that torch itself sets in every module, such as parameters and hooks."""
 
 
 class Kept:
-    """Switches modules to eval mode, and puts back on exit what a run may have changed in them.
+    """Switches modules to eval mode, and on exit restores the state that a run may have changed.
 
-    Put back are the ``training`` flags and, in modules that are not torch.nn's own, which change nothing in eval mode:
-    buffers, and attributes with the tensors, lists, dicts and sets in them. What lies deeper in objects is not seen.
+    It restores the ``training`` flags. In modules that do not belong to torch.nn, it also restores buffers and
+    attributes, with the contents of tensors, lists, dicts and sets. It does not look into other objects. Modules of
+    torch.nn change nothing else in eval mode.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class Kept:
         return self
 
     def keep(self, modules: Iterable[nn.Module]) -> None:
-        """Keep what these modules hold now; those that are kept already are left out."""
+        """Save the state of these modules, except those whose state is already saved."""
         for module in modules:
             if module in self._seen:
                 continue
@@ -36,14 +37,14 @@ class Kept:
                 self._keep_contents(module)
             if getattr(module, "training", False):
                 self._undo.append(lambda module=module: setattr(module, "training", True))  # type: ignore[misc]
-                # The flag is written directly: a user's own train() or eval() may do more than set it.
+                # The flag is set directly, because a user's own train() or eval() may do more than this.
                 module.training = False
 
     def _keep_contents(self, module: nn.Module) -> None:
         undo = self._undo
         undo += map(_of_tensor, module.buffers(recurse=False))
         if isinstance(module, torch.jit.ScriptModule):
-            return  # everything else is out of Python's reach
+            return  # Python cannot reach its other state
         attributes = vars(module)
         undo += [_of_names(buffers_of(module)), _of_names(attributes, _OF_TORCH)]
         for name, value in attributes.items():
@@ -89,10 +90,10 @@ def _of_tensor(tensor: Tensor) -> Callable[[], None]:
     copy, version, marks = tensor.detach().clone(), version_of(tensor), dict(vars(tensor))
 
     def undo() -> None:
-        # By value too: observers of quantisation, and other compiled code, write without raising the version.
+        # The values count too: quantisation observers and other compiled code write without raising the version.
         if version_of(tensor) == version and tensor.shape == copy.shape and torch.equal(tensor, copy):
             return
-        tensor.detach_()  # a statistic of maps has become part of their graph
+        tensor.detach_()  # a statistic of activations has become part of their autograd graph
         if tensor.shape != copy.shape:
             tensor.resize_(copy.shape)
         tensor.copy_(copy)

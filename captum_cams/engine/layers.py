@@ -1,4 +1,4 @@
-"""Find the layer to explain, by name or by watching one run."""
+"""Find the layer to explain, by its name or by watching one run."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from captum_cams.errors import CAMError, brief, near
 
 log = logging.getLogger("captum_cams")
 
-# Modules that hand a map on, resize it for the head, or only string other modules together.
+# Modules that compute no features: they return their input, or resize it for the classifier.
 _NOT_FEATURES = (
     nn.Identity,
     *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
@@ -27,7 +27,13 @@ _NOT_FEATURES = (
 
 @dataclass(frozen=True)
 class Place:
-    """The output (or input) of a layer, as a map."""
+    """Where a model is explained.
+
+    Args:
+        layer: the module.
+        at_input: whether the input of the layer is explained instead of its output.
+        layout: how the value there becomes a map N×K×h×w and back; None if it already is one.
+    """
 
     layer: nn.Module
     at_input: bool = False
@@ -35,19 +41,27 @@ class Place:
 
 
 def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int = 4) -> nn.Module:
-    """The last module with a map N×K×h×w, h·w > 1, that ends before the classifier begins; ``ndim`` is the input's.
+    """Find the last module before the classifier whose output is a map N×K×h×w with h·w > 1.
+
+    Args:
+        forward_func: the model.
+        run: runs the model once.
+        ndim: the number of axes of the input, which the map must have as well.
 
     Raises:
-        CAMError: ``forward_func`` is no module, or no such layer exists.
+        CAMError: if ``forward_func`` is not a module, or there is no such layer.
     """
     return find_layers(forward_func, run, ndim, 1)[0]
 
 
 def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int, sizes: int) -> list[nn.Module]:
-    """The last such module of each of the last ``sizes`` sizes of map, the deepest first.
+    """Find the last such module for each of the last ``sizes`` map sizes, as :func:`find_layer` does for one.
+
+    Returns:
+        At most ``sizes`` modules, the deepest first.
 
     Raises:
-        CAMError: as :func:`find_layer`.
+        CAMError: as in :func:`find_layer`.
     """
     model = unwrap(forward_func)
     if not isinstance(model, nn.Module):
@@ -58,32 +72,32 @@ def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: 
     _, calls, classifier = watch(run, modules_of(model))
     limit = classifier.start if classifier else calls[-1].start if calls else 0
     names = {module: name for name, module in model.named_modules()}
-    found: dict[tuple[int, ...], nn.Module] = {}
+    layers: dict[tuple[int, ...], nn.Module] = {}
     for call in reversed(calls):
         size = call.shape[2:]
         if (
             len(call.shape) == ndim
             and prod(size) > 1
-            and size not in found
+            and size not in layers
             and call.end < limit
             and type(call.module) is not nn.Sequential
             and not isinstance(call.module, _NOT_FEATURES)
             and names.get(call.module)
         ):
             log.info("layer %s (%s) is explained", names[call.module], "×".join(map(str, call.shape[1:])))
-            found[size] = call.module
-            if len(found) == sizes:
+            layers[size] = call.module
+            if len(layers) == sizes:
                 break
-    if not found:
+    if not layers:
         raise CAMError(
-            "no layer with a spatial map (N×K×h×w, h·w > 1) was found before the classifier; "
+            "layer=None needs a layer with a spatial map (N×K×h×w, h·w > 1) before the classifier, got none; "
             "pass layer= as a module or a dotted name"
         )
-    return list(found.values())
+    return list(layers.values())
 
 
 def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:
-    """The layer as messages name it: ``layer4.1 (BasicBlock)``."""
+    """Name a layer for messages, such as ``layer4.1 (BasicBlock)``."""
     model = unwrap(forward_func)
     names = {module: name for name, module in model.named_modules()} if isinstance(model, nn.Module) else {}
     kind = type(layer).__name__
@@ -91,9 +105,9 @@ def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:
 
 
 def dotted(forward_func: Callable[..., Any], value: Any) -> Any:
-    """A module of the model, or each one in a list, as its dotted name; any other value as it is."""
+    """Replace a module of the model, or each module in a list, by its dotted name; return other values unchanged."""
     if isinstance(value, list):
-        return [dotted(forward_func, one) for one in value]
+        return [dotted(forward_func, entry) for entry in value]
     model = unwrap(forward_func)
     if not isinstance(value, nn.Module) or not isinstance(model, nn.Module):
         return value
@@ -101,23 +115,23 @@ def dotted(forward_func: Callable[..., Any], value: Any) -> Any:
 
 
 def is_layer(forward_func: Callable[..., Any], name: str) -> bool:
-    """Whether a module of the model has this dotted name."""
+    """Tell whether a module of the model has this dotted name."""
     model = unwrap(forward_func)
     return isinstance(model, nn.Module) and any(name == known for known, _ in model.named_modules() if known)
 
 
 def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.Module:
-    """The module itself, or the one with this dotted name.
+    """Return the layer itself if it is a module, otherwise the module with this dotted name.
 
     Raises:
-        CAMError: no module has this name (near names are listed), or ``forward_func`` is no module.
+        CAMError: if no module has this name (the error lists similar names), or ``forward_func`` is not a module.
     """
     if isinstance(layer, nn.Module):
         return layer
     if isinstance(layer, list | tuple):
         raise CAMError(
             f"layer must be one module or its dotted name, got a {type(layer).__name__} of {len(layer)}; pass the "
-            "module itself: layer=model.layer4; several: MultiLayerCAM(model, layers=[…])"
+            "module itself, layer=model.layer4, or use MultiLayerCAM(model, layers=[…]) for several layers"
         )
     model = unwrap(forward_func)
     if not isinstance(model, nn.Module):
@@ -127,7 +141,7 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
         hint = _meant(layer, modules) if isinstance(layer, str) else ""
         outer = [name for name, _ in model.named_children()]
         listed = ", ".join(["…", *outer[-8:]] if len(outer) > 9 else outer)
-        frozen = "it has none inside, as a frozen network: pass the eager one"
+        frozen = "it contains no modules, like a frozen network: pass the eager network"
         known = f"the outermost names are {listed}" if outer else frozen
         hint = hint or f"; {known}"
         raise CAMError(f"layer must be a module or a dotted name of the model, got {brief(layer)}{hint}")
@@ -135,7 +149,7 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
 
 
 def _meant(layer: str, names: Iterable[str]) -> str:
-    """Near names; ``model.layer4[0]`` is read as ``layer4.0``."""
+    """Suggest similar names; ``model.layer4[0]`` is read as ``layer4.0``."""
     known = {*names}
     written = re.sub(r"\[(-?\d+)\]", r".\1", layer)
     for part in (written, written.partition(".")[2]):

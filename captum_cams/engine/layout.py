@@ -1,4 +1,4 @@
-"""How the output of a layer that is no convolution becomes a map N×K×h×w, and back."""
+"""Convert the output of a layer that is not N×K×h×w, such as tokens, to a map and back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,51 +13,58 @@ from captum_cams.errors import CAMError, check_choice, shape_of
 
 @dataclass(frozen=True)
 class Layout:
-    """A way from a layer's output to a map and back.
+    """The conversion between a layer's output and a map N×K×h×w.
 
     Args:
-        to_map: the layer's output to N×K×h×w, a rearrangement of its values.
-        to_layer: a map R×K×h×w and the layer's own output for the sample, 1×…, to what the layer would return; for
-            methods that switch activations.
+        to_map: takes the layer's output and rearranges its values to N×K×h×w.
+        to_layer: takes a map R×K×h×w and the layer's own output for the sample, 1×…, and returns what the layer
+            would return for that map. Methods that modify activations need it.
     """
 
     to_map: Callable[[Tensor], Tensor]
     to_layer: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def replaced(self, maps: Tensor, original: Tensor) -> Tensor:
-        """What the layer would return with these maps.
+        """Convert maps back to the output of the layer.
+
+        Args:
+            maps: R×K×h×w.
+            original: the layer's own output for the sample, 1×….
 
         Raises:
-            CAMError: there is no way back.
+            CAMError: if the layout has no ``to_layer``.
         """
         if self.to_layer is None:
             raise CAMError(
-                "a method that switches activations needs the way from a map back to the layer's output; "
+                "a method that modifies activations must convert a map back to the layer's output, got no to_layer; "
                 "pass reshape=Layout(to_map, to_layer)"
             )
         return self.to_layer(maps, original)
 
 
 def tokens(prefix: int = 1, height: int | None = None) -> Layout:
-    """Tokens N×T×K, as in ViT, on a grid N×K×h×w; ``prefix`` tokens (of the class) come first and are left out.
+    """Make the layout of a transformer such as ViT, whose tokens N×T×K form a grid N×K×h×w.
 
     Args:
-        prefix: tokens before those of the grid.
-        height: rows of the grid; None is a square grid.
+        prefix: the number of tokens before the grid, such as the class token. They are left out of the map.
+        height: the height h of the grid; None means a square grid.
+
+    Returns:
+        The layout.
 
     Raises:
-        CAMError: in use, if the output is not N×T×K or its tokens fill no grid.
+        CAMError: when the layout is used, if the output is not N×T×K or its tokens do not fill the grid.
     """
 
     def to_map(output: Tensor) -> Tensor:
         count = output.shape[1] - prefix if output.ndim == 3 else 0
-        rows = height or isqrt(max(count, 1))
-        if count < 1 or count % rows or (height is None and rows * rows != count):
+        h = height or isqrt(max(count, 1))
+        if count < 1 or count % h or (height is None and h * h != count):
             raise CAMError(
                 f"tokens must be N×(prefix + h·w)×K with prefix = {prefix}, got {shape_of(output)}; "
                 "pass reshape=tokens(prefix, height)"
             )
-        return output[:, prefix:].transpose(1, 2).unflatten(2, (rows, count // rows))
+        return output[:, prefix:].transpose(1, 2).unflatten(2, (h, count // h))
 
     def to_layer(maps: Tensor, original: Tensor) -> Tensor:
         kept = original[:, :prefix].expand(len(maps), -1, -1)
@@ -67,7 +74,7 @@ def tokens(prefix: int = 1, height: int | None = None) -> Layout:
 
 
 CHANNELS_LAST = Layout(lambda output: output.movedim(-1, 1), lambda maps, original: maps.movedim(1, -1))
-"""Channels behind the positions, N×h×w×K, as in Swin."""
+"""The layout of outputs N×h×w×K, whose last axis holds the channels, as in Swin."""
 
 NamedLayout = Literal["tokens", "channels_last"]
 
@@ -75,10 +82,16 @@ NAMED: dict[NamedLayout, Layout] = {"tokens": tokens(), "channels_last": CHANNEL
 
 
 def as_layout(reshape: Any) -> Layout | None:
-    """None, a :class:`Layout`, a function for one without a way back, or the name of a ready one.
+    """Read the argument ``reshape``.
+
+    Args:
+        reshape: None, a :class:`Layout`, the name of one of the ready layouts, or a function ``to_map``.
+
+    Returns:
+        The layout; None if the output already is a map.
 
     Raises:
-        CAMError: anything else.
+        CAMError: if ``reshape`` is anything else.
     """
     if reshape is None or isinstance(reshape, Layout):
         return reshape

@@ -1,4 +1,4 @@
-"""Numbers near the ends of a float type's range: brought to the middle, or refused where the result does not fit."""
+"""Keep products of very large or very small numbers exact, or refuse those that the float type cannot hold."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from captum_cams.errors import CAMError
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """``left`` times ``right``, N×…, as a map is made of weights and activations.
+    """Multiply weights and activations to a map, N×….
 
     Raises:
-        CAMError: all of a sample's values, or one that is too large, lie outside the range of the float type.
+        CAMError: if all values of a sample are too small for the float type, or one is too large.
     """
-    found = left * right
-    kind = torch.finfo(found.dtype)
-    largest = found.flatten(1).abs().amax(1)
+    result = left * right
+    kind = torch.finfo(result.dtype)
+    largest = result.flatten(1).abs().amax(1)
     odd = ~((largest >= kind.tiny) & (largest <= kind.max))
     if odd.any():
         exact = (left.double() * right.double()).flatten(1).abs().amax(1)
@@ -22,17 +22,17 @@ def product(left: Tensor, right: Tensor) -> Tensor:
         if lost.any():
             sample = int(lost.int().argmax())
             raise CAMError(
-                f"the map must have values between {kind.tiny:.0e} and {kind.max:.0e}, which {found.dtype} can hold, "
-                f"got {float(exact[sample]):.0e} in sample {sample}; explain model.double() on inputs in float64"
+                f"the map must have values between {kind.tiny:.0e} and {kind.max:.0e}, which {result.dtype} can hold, "
+                f"got {float(exact[sample]):.0e} in sample {sample}; explain model.double() with float64 inputs"
             )
-    return found
+    return result
 
 
 def levelled(values: Tensor, dims: int | tuple[int, ...]) -> Tensor:
-    """``values`` times the power of two that brings the largest over ``dims`` between a half and one.
+    """Scale values by the power of two that brings the largest magnitude over ``dims`` to between 0.5 and 1.
 
-    No digit changes, and squares and products can neither overflow nor underflow; zeros stay zeros.
+    The scaling is exact. Afterwards squares and products can neither overflow nor underflow. Zeros stay zeros.
     """
     exponent = values.abs().amax(dims, keepdim=True).frexp().exponent
-    half = exponent // 2  # in two steps, since one power of two may itself be out of range
+    half = exponent // 2  # in two steps, because the power of two itself may be out of range
     return values.ldexp(-half).ldexp(half - exponent)

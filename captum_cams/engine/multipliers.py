@@ -1,4 +1,4 @@
-"""DeepLIFT's multipliers of single operations: Σ of multiplier times the inputs' change is the outputs' change."""
+"""DeepLIFT's multipliers: the sum of multiplier times input change is the output change of an operation."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ from captum_cams.engine.targets import wide
 from captum_cams.engine.torch_internals import tree_flatten
 
 Pull = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
-"""Gradients of an operation's floating-point outputs → gradients of its inputs that move."""
+"""Takes the gradients of an operation's floating-point outputs to those of its inputs that depend on the value."""
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The sum of a linear map and a constant: the gradient is the multiplier. One that is missing here is right all the
-# same, only slower.
+# Affine operations: the gradient is the multiplier. An operation that is missing here still gives the right result,
+# only more slowly.
 _AFFINE = _words(
     """
     add radd iadd sub isub rsub subtract neg sum mean cumsum clone contiguous to type type_as float double half bfloat16
@@ -37,7 +37,7 @@ _AFFINE = _words(
     get set size dim numel ndimension is_floating_point requires_grad len format repr hash detach
     """
 )
-# Linear in each factor alone.
+# Linear in each factor if the other factor is constant.
 _PRODUCTS = _words(
     """
     mul rmul imul multiply matmul rmatmul mm bmm mv dot linear bilinear
@@ -45,7 +45,7 @@ _PRODUCTS = _words(
     """
 )
 _QUOTIENTS = _words("div idiv truediv itruediv divide true_divide")
-# Each entry of the output comes of one entry of the input.
+# Each entry of the output depends on one entry of the input.
 _ELEMENTWISE = _words(
     """
     relu relu6 leaky_relu prelu elu celu selu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh softplus
@@ -53,54 +53,54 @@ _ELEMENTWISE = _words(
     log1p log2 log10 sqrt rsqrt square pow ipow reciprocal sin cos atan erf sign where masked_fill rdiv rtruediv
     """
 )
-# Each entry of the first output is one entry of the input, the largest.
+# Each entry of the first output is the largest of several entries of the input.
 _MAXIMA = _words("max amax maximum") | {f"{kind}max_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3)}
 _NORMS = _words("layer_norm group_norm rms_norm")
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One operation in two runs.
+class OperationPair:
+    """One operation in two runs, from the baseline and from the value that is explained.
 
     Args:
-        func: what was called.
-        args: and with what.
-        kwargs: likewise.
-        call: the same with other tensors in the place of the given ones.
+        func: the torch function.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        run: calls the function with other tensors instead of the given tensors.
         before: its tensors in the run from the baseline.
         after: its tensors in the run from the value.
-        moves: which of them have a gradient.
+        moves: for each tensor, whether it depends on the value.
     """
 
     func: Any
     args: Any
     kwargs: Any
-    call: Callable[..., Any]
+    run: Callable[..., Any]
     before: list[Tensor]
     after: list[Tensor]
     moves: list[bool]
 
     def outputs(self, tensors: list[Tensor]) -> list[Tensor]:
-        """The floating-point results for these tensors, which are left as they are."""
-        return _floats(self.call(*(tensor.clone() for tensor in tensors)))
+        """Return the floating-point outputs for copies of these tensors."""
+        return _floats(self.run(*(tensor.clone() for tensor in tensors)))
 
     def gradient(self, tensors: list[Tensor], outer: Sequence[Tensor | None]) -> list[Tensor]:
-        """The gradient at these tensors that move, with ``outer`` at the outputs."""
+        """Return the gradients at the tensors that move, from the gradients ``outer`` of the outputs."""
         leaves = [tensor.clone().requires_grad_(moves) for tensor, moves in zip(tensors, self.moves, strict=True)]
         with torch.enable_grad():
-            outputs = _floats(self.call(*(leaf.clone() for leaf in leaves)))
+            outputs = _floats(self.run(*(leaf.clone() for leaf in leaves)))
         pairs = [(output, g) for output, g in zip(outputs, outer, strict=True) if g is not None and output.grad_fn]
         asked = [leaf for leaf, moves in zip(leaves, self.moves, strict=True) if moves]
         if not pairs:
             return [torch.zeros_like(leaf) for leaf in asked]
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [output for output, _ in pairs], asked, [g.to(output.dtype) for output, g in pairs], materialize_grads=True
         )
-        return list(found)
+        return list(gradients)
 
 
 def is_affine(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether the operation's gradient is its multiplier, whatever its inputs are."""
+    """Tell whether the operation's gradient is its multiplier for all inputs."""
     name = _name(func)
     if name == "batch_norm":
         return not (args[5] if len(args) > 5 else kwargs.get("training", False))
@@ -111,8 +111,8 @@ def is_affine(func: Any, args: Any, kwargs: Any) -> bool:
     return name in _AFFINE
 
 
-def pull(operation: Operation) -> Pull | None:
-    """The rule of an operation; None where the gradient is the multiplier."""
+def pull(operation: OperationPair) -> Pull | None:
+    """Choose the rule of an operation; None if the gradient is the multiplier."""
     name = _name(operation.func)
     pairs = zip(operation.before, operation.after, strict=True)
     changed = [not torch.equal(before, after) for before, after in pairs]
@@ -129,21 +129,21 @@ def pull(operation: Operation) -> Pull | None:
     return _averaged(operation, 1 if name in _PRODUCTS else 16)
 
 
-def _rescaled(operation: Operation) -> Pull:
-    """Δout/Δin of every entry: the rescale rule."""
-    one = operation.moves.index(True)
+def _rescaled(operation: OperationPair) -> Pull:
+    """The rescale rule: the multiplier of each entry is output change over input change."""
+    moving = operation.moves.index(True)
     before, after = map(_widened, (operation.before, operation.after))
     (low, *_), (high, *_) = operation.outputs(before), operation.outputs(after)
-    if low.shape != after[one].shape or high.shape != low.shape:
+    if low.shape != after[moving].shape or high.shape != low.shape:
         return _averaged(operation, 16)
-    multiplier = _ratio(operation, before, after, high - low, one)
+    multiplier = _ratio(operation, before, after, high - low, moving)
     return lambda gradients: [gradients[0] * multiplier]
 
 
-def _ratio(operation: Operation, before: list[Tensor], after: list[Tensor], change: Tensor, one: int) -> Tensor:
-    step = after[one] - before[one]
-    # A change of a few roundings says nothing of the slope; the gradient does.
-    size = torch.maximum(after[one].abs(), before[one].abs())
+def _ratio(operation: OperationPair, before: list[Tensor], after: list[Tensor], change: Tensor, moving: int) -> Tensor:
+    step = after[moving] - before[moving]
+    # A change as small as the rounding errors gives no slope; use the gradient there.
+    size = torch.maximum(after[moving].abs(), before[moving].abs())
     tiny = step.abs() <= 4 * torch.finfo(step.dtype).eps * size
     ratio = change / step.where(~tiny, 1)
     if not tiny.any():
@@ -151,10 +151,11 @@ def _ratio(operation: Operation, before: list[Tensor], after: list[Tensor], chan
     return ratio.where(~tiny, operation.gradient(after, [torch.ones_like(change)])[0])
 
 
-def _largest(operation: Operation) -> Pull:
-    """Where the maximum rises, its change belongs to the entry that is largest now, else to the one that was.
+def _largest(operation: OperationPair) -> Pull:
+    """If the maximum rises, its change belongs to the entry that is largest in the run from the value.
 
-    Captum's rule for max pooling, where windows may overlap.
+    Otherwise it belongs to the entry that is largest in the run from the baseline. This is Captum's rule for max
+    pooling, also for windows that overlap.
     """
     before, after = map(_widened, (operation.before, operation.after))
     (low, *_), (high, *_) = operation.outputs(before), operation.outputs(after)
@@ -174,64 +175,65 @@ def _largest(operation: Operation) -> Pull:
     return back
 
 
-def _averaged(operation: Operation, count: int) -> Pull:
-    """The mean of the gradient on the straight line from the one run to the other.
+def _averaged(operation: OperationPair, count: int) -> Pull:
+    """The multiplier is the mean gradient on the straight line between the inputs of the two runs.
 
-    For a product that is the gradient half way, exactly; for a function of single entries it is the rescale rule.
+    For a product, the gradient at the midpoint is exact. For an element-wise function this is the rescale rule.
     """
     pairs = list(zip(_widened(operation.before), _widened(operation.after), strict=True))
 
     def back(gradients: Sequence[Tensor]) -> list[Tensor]:
         total: list[Tensor] = []
-        for place, weight in _nodes(count):
-            between = [torch.lerp(a, b, place) if b.is_floating_point() else b for a, b in pairs]
-            found = [weight * one for one in operation.gradient(between, gradients)]
-            total = [a + b for a, b in zip(total, found, strict=True)] if total else found
+        for node, weight in _nodes(count):
+            between = [torch.lerp(a, b, node) if b.is_floating_point() else b for a, b in pairs]
+            parts = [weight * gradient for gradient in operation.gradient(between, gradients)]
+            total = [a + b for a, b in zip(total, parts, strict=True)] if total else parts
         return total
 
     return back
 
 
-def _normalised(name: str, operation: Operation) -> Pull:
-    """Centred values times their scale r: the values change under the new scale, the scale over the old values.
+def _normalised(name: str, operation: OperationPair) -> Pull:
+    """The rule of a normalisation, which multiplies centred values by a scale r.
 
-    From a baseline of zeros, that is the scale as a constant.
+    The change of the values is multiplied by the new scale, and the change of the scale by the old values. For a
+    baseline of zeros, this treats the scale as a constant.
     """
     bound = inspect.signature(getattr(F, name)).bind(*operation.args, **operation.kwargs).arguments
     before, after = wide(operation.before[0]), wide(operation.after[0])
     weight, eps = bound.get("weight"), bound.get("eps", None if name == "rms_norm" else 1e-5)
     eps = torch.finfo(operation.after[0].dtype).eps if eps is None else eps
     if name == "group_norm":
-        rows = (after.shape[0] * bound["num_groups"], -1)
+        groups = (after.shape[0] * bound["num_groups"], -1)
         weight = None if weight is None else weight.reshape(1, -1, *[1] * (after.ndim - 2))
     else:
-        rows = (-1, prod(bound["normalized_shape"]))
+        groups = (-1, prod(bound["normalized_shape"]))
 
     def centred(values: Tensor) -> Tensor:
-        values = values.reshape(rows)
+        values = values.reshape(groups)
         return values if name == "rms_norm" else values - values.mean(1, keepdim=True)
 
     old, new = centred(before), centred(after)
     var_old, var_new = (values.square().mean(1, keepdim=True) + eps for values in (old, new))
     scale_old, scale_new = var_old.rsqrt(), var_new.rsqrt()
-    # (r' − r) / (v' − v) for r = v^−½, without a difference of near numbers.
+    # (r' − r) / (v' − v) for r = v^−½, without subtracting nearly equal numbers.
     slope = -scale_old * scale_new / (var_old.sqrt() + var_new.sqrt())
 
     def back(gradients: Sequence[Tensor]) -> list[Tensor]:
         outer = gradients[0] if weight is None else gradients[0] * weight.detach()
-        outer = outer.to(new.dtype).reshape(rows)
+        outer = outer.to(new.dtype).reshape(groups)
         of_scale = (outer * old).sum(1, keepdim=True)
-        found = outer * scale_new + of_scale * slope * (new + old) / new.shape[1]
-        return [centred(found).reshape(after.shape)]
+        gradient = outer * scale_new + of_scale * slope * (new + old) / new.shape[1]
+        return [centred(gradient).reshape(after.shape)]
 
     return back
 
 
 @cache
 def _nodes(count: int) -> list[tuple[float, float]]:
-    """Places between 0 and 1 and their weights, Gauss and Legendre's."""
-    places, weights = roots_legendre(count)
-    return list(zip(((places + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
+    """The nodes between 0 and 1 and the weights of Gauss-Legendre quadrature."""
+    nodes, weights = roots_legendre(count)
+    return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
 def _widened(tensors: list[Tensor]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Torch's random states, which all threads of a process share."""
+"""Restore torch's random states, which all threads of a process share."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,20 +16,22 @@ _IN_PYTHON = {
     "gumbel_softmax",
     "multi_head_attention_forward",
 }
-"""Functions that draw and that torch writes in Python."""
+"""Functions that draw random numbers and that torch implements in Python."""
 
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Put torch's random states back on exit, if it is the calling thread that has drawn from them.
+    """Restore torch's random states on exit, unless only other threads have drawn random numbers.
 
-    Another thread, which trains, would otherwise draw the numbers again that it has drawn meanwhile.
+    Otherwise a thread that trains at the same time would draw the same numbers twice.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     before, cuda = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
-    # tqdm's own thread, which any bar starts, draws nothing.
+    # The thread of tqdm's progress bars draws nothing.
     others = [
-        one for one in threading.enumerate() if one.ident != threading.get_ident() and not isinstance(one, TMonitor)
+        thread
+        for thread in threading.enumerate()
+        if thread.ident != threading.get_ident() and not isinstance(thread, TMonitor)
     ]
     draws = _Draws() if others else None
     try:
@@ -44,7 +46,7 @@ def random_state_kept() -> Iterator[None]:
 
 
 class _Draws(TorchFunctionMode):
-    """Notes whether the calling thread has called a function that draws random numbers."""
+    """Watches whether the calling thread calls a function that draws random numbers."""
 
     seen = False
 

@@ -1,4 +1,4 @@
-"""Run the whole model again, on copies of one sample or on changed versions of its first input."""
+"""Run the whole model again, on copies of one sample or on changed versions of its image."""
 
 from typing import Any
 
@@ -12,15 +12,31 @@ from captum_cams.errors import CAMError
 
 
 class Rerun:
-    """Runs of the whole model about one sample of a resolved call, whose other rows take no part."""
+    """Runs the whole model for one sample of the batch.
+
+    Args:
+        call: a resolved call.
+    """
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        # Convolutions on a CPU are a fifth faster in this layout, on chunks of a few images.
+        # For chunks of a few images, convolutions on a CPU are 20 % faster in this memory format.
         self._layout = torch.channels_last if call.inputs[0].device.type == "cpu" else torch.preserve_format
 
     def copies(self, sample: int, rows: int, whole: bool) -> Tensor:
-        """The output for ``rows`` copies of a sample; ``whole`` if the network really reads its inputs."""
+        """Run the model on copies of one sample.
+
+        Args:
+            sample: the index of the sample.
+            rows: the number of copies.
+            whole: whether the network reads its inputs. If not, most inputs need no copy, which saves memory.
+
+        Returns:
+            The model's output, with one row per copy.
+
+        Raises:
+            CAMError: if the model does not accept this number of rows.
+        """
         args = [self._expand(value, sample, rows) for value in (*self.call.inputs, *self.call.extra)]
         # A write to several rows of an expanded tensor fails; a write to one row would change the original.
         if whole or rows == 1:
@@ -33,29 +49,41 @@ class Rerun:
             raise
 
     def scores(self, images: Tensor, sample: int, score: Score = "logit") -> Tensor:
-        """The target's score for R×C×H×W in the place of a sample's first input: R."""
+        """Compute the score of a sample's target for changed images.
+
+        Args:
+            images: R×C×H×W, used instead of the first input.
+            sample: the index of the sample whose other inputs, further arguments and target are used.
+            score: "logit" or "probability".
+
+        Returns:
+            R scores.
+
+        Raises:
+            CAMError: if the model does not accept this number of images.
+        """
         others = (*self.call.inputs[1:], *self.call.extra)
         args = [fresh(self._expand(value, sample, len(images))) for value in others]
         layout = self._layout if images.ndim == 4 else torch.preserve_format
         try:
             with self.call.autocast():
-                output = self.call.scorer(images.clone(memory_format=layout), *args)  # the model may write to the copy
+                output = self.call.scorer(images.clone(memory_format=layout), *args)
         except (RuntimeError, AssertionError) as error:
             if layout is not torch.channels_last:
                 self._check_rows(len(images), error)
                 raise
-            self._layout = torch.contiguous_format  # the model calls view on a map
+            self._layout = torch.contiguous_format  # the model calls view() on an activation
             return self.scores(images, sample, score)
         return self.call.score_of(check_output(output, len(images)), sample, score)
 
     def _check_rows(self, rows: int, error: Exception) -> None:
-        """Raise a better error where it is the number of rows that the model cannot take."""
+        """Raise a CAMError if the model fails only because of the number of rows."""
         batch = self.call.samples
         if rows == batch or "memory" in str(error):
             return
-        self.call.output()  # raises what was raised, if it is something else
+        self.call.output()  # raises the same error if the number of rows is not the cause
         raise CAMError(
-            f"the model must take any number of rows, but it took {batch} and not {rows} "
+            f"the model must accept any number of rows, but it accepted {batch} and not {rows} "
             f"({str(error).splitlines()[0]}); trace or export it with a free batch axis, or pass "
             f"perturbations_per_eval={batch}"
         ) from error

@@ -1,8 +1,8 @@
-"""DeepLIFT between two values of one tensor, through modules and functions alike.
+"""DeepLIFT between two values of one tensor, through modules and functions.
 
-Two runs are compared operation by operation: one from the baseline, then one from the value, whose graph gets the
-multipliers of :mod:`captum_cams.engine.multipliers` in the place of gradients. No operation is tied to a module, so
-shared modules, functions and skip connections make no difference.
+Two runs are compared operation by operation: the first from the baseline, the second from the value. The graph of the
+second run uses the multipliers of :mod:`captum_cams.engine.multipliers` instead of gradients. The comparison does not
+look at modules, so shared modules, functions and skip connections need no special case.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,27 +13,30 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from captum_cams.engine.multipliers import Operation, Pull, is_affine, pull
+from captum_cams.engine.multipliers import OperationPair, Pull, is_affine, pull
 from captum_cams.engine.torch_internals import tree_flatten, tree_unflatten, version_of
 from captum_cams.errors import CAMError
 
 TOLERANCE = 1e-3
-"""How far the contributions may be from the change of the score, relative to it."""
+"""The largest allowed difference between the sum of the contributions and the change of the score, relative to it."""
 
 
 def contributions(run: Callable[[Tensor], Tensor], value: Tensor, baseline: Tensor) -> Tensor:
-    """What each entry of ``value`` adds to the score against ``baseline``; together they are its change.
+    """Compute how much each entry of a tensor contributes to the change of the score from the baseline.
 
     Shrikumar et al., "Learning Important Features Through Propagating Activation Differences", ICML 2017, eq. 2 and
     the rescale rule of section 3.5.1.
 
     Args:
-        run: a tensor like ``value`` to its score, one number.
-        value: what is explained.
-        baseline: what it is compared with.
+        run: takes a tensor of the shape of ``value`` and returns its score, one number.
+        value: the tensor that is explained.
+        baseline: the tensor that it is compared with.
+
+    Returns:
+        The contributions, with the shape of ``value``. Their sum is the change of the score.
 
     Raises:
-        CAMError: the two runs call different operations, or the contributions do not add up to the change.
+        CAMError: if the two runs call different operations, or the contributions do not add up to the change.
     """
     recording = _Recording()
     with torch.no_grad(), recording:
@@ -45,44 +48,46 @@ def contributions(run: Callable[[Tensor], Tensor], value: Tensor, baseline: Tens
     multiplier = None
     if after.requires_grad:
         (multiplier,) = torch.autograd.grad(after, value, torch.ones_like(after), allow_unused=True)
-    found = torch.zeros_like(value) if multiplier is None else multiplier * (value.detach() - baseline)
-    _check_complete(found, after.detach(), before, recording.step)
-    return found.detach()
+    result = torch.zeros_like(value) if multiplier is None else multiplier * (value.detach() - baseline)
+    _check_complete(result, after.detach(), before, recording.step)
+    return result.detach()
 
 
-def _check_complete(found: Tensor, after: Tensor, before: Tensor, step: float) -> None:
+def _check_complete(result: Tensor, after: Tensor, before: Tensor, step: float) -> None:
     change = float(after.sum() - before.sum())
-    total, size = float(found.double().sum()), float(found.double().abs().sum())
-    # Half precision may lose 32 steps in theory, a quarter of all; in networks it loses a hundredth of that.
+    total, size = float(result.double().sum()), float(result.double().abs().sum())
+    # In theory, half precision may lose 32 rounding steps, a quarter of the sum; in networks it loses far less.
     rounding = min(32 * step, 0.01) * (size + float(after.abs().sum() + before.abs().sum()))
     if not abs(total - change) <= TOLERANCE * abs(change) + rounding:  # NaN is not complete either
         raise CAMError(
-            f"contributions must add up to what the layer changes in the score, expected {change:.5g}, got "
-            f"{total:.5g}: behind the layer runs an operation without a rule for differences, or one that is hidden "
-            "in a script or in a gradient of its own; choose a layer behind it, or Ablation-CAM, which needs no rule"
+            f"contributions must add up to the change of the score, expected {change:.5g}, got {total:.5g}: "
+            "after the layer runs an operation without a rule for differences, or one that is hidden in a script or "
+            "defines its own gradient; choose a layer after this operation, or Ablation-CAM, which needs no rule"
         )
 
 
 class _Recording(TorchFunctionMode):
-    """Keeps what each operation reads that is not affine."""
+    """Records the tensors that each operation reads, unless it is affine."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, list[Tensor]]] = []
         self.step = 0.0
-        """ε of the coarsest float type in the run."""
+        """The machine epsilon of the least precise float type in the run."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
-        self.step = max([self.step, *(torch.finfo(one.dtype).eps for one in tensors if one.is_floating_point())])
+        self.step = max(
+            [self.step, *(torch.finfo(tensor.dtype).eps for tensor in tensors if tensor.is_floating_point())]
+        )
         if tensors and not is_affine(func, args, kwargs):
             self.calls.append((func.__name__, [_kept(tensor) for tensor in tensors]))
         return func(*args, **kwargs)
 
 
 class _Comparing(TorchFunctionMode):
-    """Gives each operation that is not affine the backward pass of its rule."""
+    """Gives each operation the backward pass of its rule, unless it is affine."""
 
     def __init__(self, calls: list[tuple[str, list[Tensor]]]) -> None:
         super().__init__()
@@ -91,40 +96,40 @@ class _Comparing(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves, form = tree_flatten((args, kwargs))
-        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-        if not places or is_affine(func, args, kwargs):
+        positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        if not positions or is_affine(func, args, kwargs):
             return func(*args, **kwargs)
-        given = [leaves[i] for i in places]
+        given = [leaves[i] for i in positions]
         before = self._recorded(func.__name__, given)
         if not torch.is_grad_enabled() or all(map(torch.equal, before, given)):
             return func(*args, **kwargs)
 
-        def call(*tensors: Tensor) -> Any:
+        def run(*tensors: Tensor) -> Any:
             filled = list(leaves)
-            for place, tensor in zip(places, tensors, strict=True):
-                filled[place] = tensor
+            for i, tensor in zip(positions, tensors, strict=True):
+                filled[i] = tensor
             arguments, options = tree_unflatten(filled, form)
             return func(*arguments, **options)
 
         after = [_kept(tensor) for tensor in given]
-        operation = Operation(func, args, kwargs, call, before, after, [_moves(tensor) for tensor in given])
+        operation = OperationPair(func, args, kwargs, run, before, after, [_moves(tensor) for tensor in given])
         backward = pull(operation) if any(operation.moves) else None
         if backward is None:
             return func(*args, **kwargs)
-        return _ruled(call, given, backward)
+        return _ruled(run, given, backward)
 
     def _recorded(self, name: str, given: list[Tensor]) -> list[Tensor]:
         known, before = next(self._calls, ("", []))
-        if known != name or [one.shape for one in before] != [one.shape for one in given]:
+        if known != name or [tensor.shape for tensor in before] != [tensor.shape for tensor in given]:
             raise CAMError(
-                f"the model must take the same steps with the layer's activations and with zeros in their place, got "
-                f"{name} for the one and {known or 'nothing'} for the other; use Ablation-CAM, which compares scores"
+                f"the model must call the same operations for the layer's activations and for zeros, got {name} for "
+                f"the activations and {known or 'nothing'} for zeros; use Ablation-CAM, which compares scores"
             )
         return before
 
 
 def _kept(tensor: Tensor) -> Tensor:
-    # A later operation may write to it; nothing writes to a parameter.
+    # A copy, because a later operation may write to the tensor. Nothing writes to a parameter.
     return tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.detach().clone()
 
 
@@ -132,12 +137,12 @@ def _moves(tensor: Tensor) -> bool:
     return tensor.requires_grad and not isinstance(tensor, nn.Parameter)
 
 
-def _ruled(call: Callable[..., Any], given: list[Tensor], backward: Pull) -> Any:
-    """The operation's own result, whose gradient goes back by the rule."""
+def _ruled(run: Callable[..., Any], given: list[Tensor], backward: Pull) -> Any:
+    """Run the operation and give its result the backward pass of the rule."""
     fresh = [_kept(tensor) for tensor in given]
     versions = [version_of(tensor) for tensor in fresh]
     with torch.no_grad():
-        result = call(*fresh)
+        result = run(*fresh)
     leaves, form = tree_flatten(result)
     floats = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     written = [
@@ -146,13 +151,13 @@ def _ruled(call: Callable[..., Any], given: list[Tensor], backward: Pull) -> Any
     sources = [tensor.clone() if written else tensor for tensor in given if _moves(tensor)]
     for i, output in zip(floats, _Ruled.apply(backward, [leaves[i] for i in floats], *sources), strict=True):
         leaves[i] = output
-    if written:  # in place: whoever holds the tensor sees the new values
+    if written:  # in place: every reference to the tensor must see the new values
         return written[0].copy_(leaves[0])
     return tree_unflatten(leaves, form)
 
 
 class _Ruled(torch.autograd.Function):
-    """Outputs of an operation; ``backward`` takes their gradients to those of the tensors that move."""
+    """The outputs of an operation, whose backward pass is the given rule."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, backward: Pull, outputs: list[Tensor], *sources: Tensor) -> tuple[Tensor, ...]:
@@ -162,5 +167,5 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        found: Sequence[Tensor | None] = ctx.pull(gradients)
-        return None, None, *found
+        pulled: Sequence[Tensor | None] = ctx.pull(gradients)
+        return None, None, *pulled

@@ -1,11 +1,11 @@
-"""Run only what lies behind a layer, by letting everything before it return what it returned the first time.
+"""Run only the tail of the model, the part after the layer: the modules before it return their recorded outputs.
 
-On later runs the modules before the layer return what :mod:`captum_cams.engine.head` remembers, and the layer
-returns the activations it is given. So any eager model works, skip connections included, without tracing.
+In later runs the modules before the layer return the outputs that :mod:`captum_cams.engine.head` recorded, and the
+layer returns the given activations. So every eager model works without tracing, also with skip connections.
 
-Nothing is taken on trust. With the changed activations of each sample rides the layer's own, whose answer is known:
-where it comes out otherwise (in-place functions on what a remembered module returned, other state outside modules),
-the sample is run in full. The same row is the score that differences are taken from, so both have one origin.
+Every shortcut is checked. The first row of the activations of each sample is the layer's own activation, whose output
+is known. If the output differs (because of in-place functions on recorded outputs, or state outside of modules), the
+sample runs in full. Differences of scores are taken from this same row, so both come from the same computation.
 """
 
 import logging
@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.head import FirstLinear
-from captum_cams.engine.replay import Behind, Pinned
+from captum_cams.engine.replay import PinnedTail, Tail, TailModule
 from captum_cams.engine.scores import Score
 from captum_cams.engine.targets import wide
 from captum_cams.engine.unique import unique_rows
@@ -28,171 +28,203 @@ from captum_cams.errors import CAMError
 log = logging.getLogger("captum_cams")
 
 TOLERANCE = 1e-4
-"""How far a shortcut may be from the run it replaces, as a share of the spread of the sample's scores."""
+"""The largest allowed error of a shortcut, relative to the spread of the sample's scores."""
 
 
 def _bound(values: Tensor, half: bool) -> float:
-    """How far apart equal scores may be, for scores of the size and spread of ``values``."""
+    """Return how far apart equal scores may be, given the size and spread of ``values``."""
     rounding = 0.02 if half else 32 * torch.finfo(torch.float32).eps
     return float(TOLERANCE * (values.max() - values.min()) + rounding * values.abs().max())
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How runs of many changed activations go.
+    """How many changed activations run at once.
 
     Args:
-        chunk: activations in one run.
-        show_progress: a bar over the chunks.
+        chunk: the number of activations in one run.
+        show_progress: whether to show a progress bar over the chunks.
     """
 
     chunk: int = 2
     show_progress: bool = False
 
 
-class _Part(nn.Module):
-    def __init__(self, replay: Behind, sample: int) -> None:
-        super().__init__()
-        self.part = nn.ModuleList(replay.head.behind)
-        self._replay, self._sample = replay, sample
-
-    def forward(self, activations: Tensor) -> Tensor:
-        return self._replay(activations.clone(), self._sample)
-
-
 class Resume:
-    """The part of the model behind the layer: activations or masks → outputs or scores.
+    """Runs the tail of the model, the part after the layer, on changed activations or masks.
 
     Args:
-        behind: runs of what lies behind the layer.
-        first_linear: the first Linear behind the layer, if there is one.
-        activation: N×K×h×w, the layer's own.
+        tail: runs the tail.
+        first_linear: the first linear layer of the tail, if there is one.
+        activation: the layer's own activation, N×K×h×w.
         output: the model's output in the first run.
-        pace: of the runs.
+        pace: how many activations run at once.
     """
 
     def __init__(
         self,
-        behind: Behind,
+        tail: Tail,
         first_linear: FirstLinear | None,
         activation: Tensor,
         output: Tensor,
         pace: Pace,
     ) -> None:
-        self._behind, self._call, self._activation, self._output = behind, behind.rerun.call, activation, output
-        self._linear = first_linear if first_linear and _may_be_a_sum(first_linear, activation) else None
-        self._half = any(seen.dtype in (torch.float16, torch.bfloat16) for seen in (activation, output))
+        self._tail, self._call, self._activation, self._output = tail, tail.rerun.call, activation, output
+        self._linear = first_linear if first_linear and first_linear.may_add_up(activation) else None
+        self._half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in (activation, output))
         self._chunk, self._show_progress = pace.chunk, pace.show_progress
 
     def __call__(self, activations: Tensor, sample: int) -> Tensor:
-        """The model's output for R×K×h×w activations in the place of sample ``sample``'s: R rows."""
+        """Run the tail on other activations of one sample.
+
+        Args:
+            activations: R×K×h×w, used instead of the layer's own activation.
+            sample: the index of the sample.
+
+        Returns:
+            The model's output, with R rows.
+
+        Raises:
+            CAMError: if the model gives the sample another output in a second run.
+        """
         known = self._activation[sample : sample + 1]
         rows = torch.cat((known, activations.to(known.dtype)))
-        return self._outputs(rows, Tensor.clone, sample, self._behind)[0][1:]
+        return self._outputs(rows, Tensor.clone, sample, self._tail)[0][1:]
 
     def masked(self, masks: Tensor, score: Score = "logit") -> Tensor:
-        """The target's score with the layer's activation times each of the masks R×1×h×w: N×R."""
-        scores, behind = [], self._behind
+        """Compute each sample's score with the layer's activation multiplied by each mask.
+
+        Args:
+            masks: R×1×h×w, the same for all samples.
+            score: "logit" or "probability".
+
+        Returns:
+            The scores, N×R.
+
+        Raises:
+            CAMError: as in :meth:`__call__`.
+        """
+        scores, tail = [], self._tail
         rows = torch.cat((torch.ones_like(masks[:1]), masks)).to(self._activation.dtype)
         for sample, activation in enumerate(self._activation):
-            outputs, behind = self._outputs(rows, activation.mul, sample, behind)
+            outputs, tail = self._outputs(rows, activation.mul, sample, tail)
             scores.append(self._call.score_of(outputs[1:], sample, score))
         return torch.stack(scores)
 
     def switched(self, masks: Tensor, score: Score = "logit") -> tuple[Tensor, Tensor]:
-        """The target's score with all channels on, N, and with boolean masks N×M×K of them, N×M.
+        """Compute each sample's score with all channels, and with only the channels of each mask.
 
-        Where the part behind the layer is a sum over channels up to its first Linear, no run of the layer's maps
-        is needed: one product with the masks gives that Linear's output, and only what follows it is run. Any other
-        sample runs in chunks, equal masks once. Both scores are computed in the same way, so that their difference
-        holds no difference in rounding.
+        If the output of the first linear layer of the tail is a sum over channels, one product with the masks gives
+        this output, and only the layers after it run. For any other sample, the tail runs in chunks, and equal masks
+        run once. Both scores are computed in the same way, so that their difference contains no rounding errors.
+
+        Args:
+            masks: booleans N×M×K, True for the channels that stay on.
+            score: "logit" or "probability".
+
+        Returns:
+            The scores with all channels, N, and with the masks, N×M.
+
+        Raises:
+            CAMError: as in :meth:`__call__`.
         """
-        scores, behind = [], self._behind
+        scores, tail = [], self._tail
         for sample, rows in enumerate(masks):
-            found = self._summed(rows, sample, score) if behind is self._behind else None
-            if found is None:
+            each = self._summed(rows, sample, score) if tail is self._tail else None
+            if each is None:
                 log.debug("sample %d runs mask by mask", sample)
                 first, which = unique_rows(rows)
                 given = torch.cat((torch.ones_like(rows[:1]), rows[first])).to(self._activation.dtype)
-                outputs, behind = self._outputs(self._over_maps(given), self._activation[sample].mul, sample, behind)
-                found = self._call.score_of(outputs, sample, score)
-                found = torch.cat((found[:1], found[1:][which]))
-            scores.append(found)
+                outputs, tail = self._outputs(self._over_maps(given), self._activation[sample].mul, sample, tail)
+                each = self._call.score_of(outputs, sample, score)
+                each = torch.cat((each[:1], each[1:][which]))
+            scores.append(each)
         together = torch.stack(scores)
         return together[:, 0], together[:, 1:]
 
-    def behind(self, sample: int) -> nn.Module:
-        """The part behind the layer as a module that holds its modules: activations R×K×h×w → outputs."""
+    def tail(self, sample: int) -> nn.Module:
+        """Return the tail for one sample as a module.
+
+        Args:
+            sample: the index of the sample.
+
+        Returns:
+            A module that takes activations R×K×h×w and returns the model's output, with R rows.
+
+        Raises:
+            CAMError: as in :meth:`__call__`.
+        """
         twice = self._activation[sample : sample + 1].expand(2, *self._activation.shape[1:])
-        return _Part(self._outputs(twice, Tensor.clone, sample, self._behind)[1], sample)
+        return TailModule(self._outputs(twice, Tensor.clone, sample, self._tail)[1], sample)
 
     def _outputs(
-        self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, behind: Behind
-    ) -> tuple[Tensor, Behind]:
-        """Outputs for ``values(rows)``, the first of which is the layer's own, and the runs that proved right.
+        self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, tail: Tail
+    ) -> tuple[Tensor, Tail]:
+        """Return the outputs for ``values(rows)``, and the tail that proved right: the given tail, or all modules.
 
-        ``values`` makes new tensors, for a following in-place ReLU writes to them.
+        The first row stands for the layer's own activation. ``values`` makes new tensors, because an in-place ReLU may
+        write to them.
         """
-        found = self._proven(rows, values, sample, behind, self._chunk)
-        if found is not None:
-            return found, behind
-        # Whatever kept the sample from being remembered may touch the samples after it: they run in full as well.
-        log.debug("the part before the layer cannot be remembered for sample %d: it runs in full", sample)
-        full = behind.in_full()
-        found = self._proven(rows, values, sample, full, self._chunk)
-        if found is None:
+        outputs = self._proven(rows, values, sample, tail, self._chunk)
+        if outputs is not None:
+            return outputs, tail
+        # The cause may also affect the samples after this one, so they run in full as well.
+        log.debug("sample %d runs in full, because recorded outputs give another result", sample)
+        full = tail.in_full()
+        outputs = self._proven(rows, values, sample, full, self._chunk)
+        if outputs is None:
             raise CAMError(
-                f"the model must give sample {sample} the same output whatever else is in the batch, got another one "
-                "in a second run; does it draw random numbers, or use statistics of the batch, in eval mode? "
+                f"the model must give sample {sample} the same output in every batch, got a different output in a "
+                "second run; does it use random numbers or statistics of the batch in eval mode? "
                 "Explain one sample at a time with perturbations_per_eval=1"
             )
-        return found, full
+        return outputs, full
 
     def _proven(
-        self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, behind: Behind, chunk: int
+        self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, tail: Tail, chunk: int
     ) -> Tensor | None:
-        """One output for each of ``values(rows)``, or None where the first is not the one of the first run."""
+        """Return one output for each of ``values(rows)``, or None if the first is not the sample's known output."""
         outputs: list[Tensor] = []
-        remembers = bool(behind.outputs)
+        replays = bool(tail.outputs)
         try:
             for part in self._bar(rows.split(chunk)):
-                found = self._run(behind, values(part), sample)
-                outputs.append(found)
-                if remembers and len(outputs) == 1 and not self._known(found, sample):
+                output = self._run(tail, values(part), sample)
+                outputs.append(output)
+                if replays and len(outputs) == 1 and not self._known(output, sample):
                     return None
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            if not remembers:
+            if not replays:
                 raise
-            log.debug("a run over remembered modules fails: %s", error)
+            log.debug("a run with recorded outputs fails: %s", error)
             return None
         together = torch.cat(outputs)
-        # A full run has no other to fall back on: only what no rounding explains counts against it.
-        return together if remembers or self._known(together, sample, 100) else None
+        # There is no other way after a full run, so only differences far above the rounding errors are refused.
+        return together if replays or self._known(together, sample, 100) else None
 
-    def _known(self, found: Tensor, sample: int, slack: float = 1) -> bool:
-        """Whether the first row is the sample's output in the first run, by the scale of all the rows."""
-        expected, found = wide(self._output[sample]), wide(found)
-        if found.shape[1:] != expected.shape:
+    def _known(self, outputs: Tensor, sample: int, slack: float = 1) -> bool:
+        """Tell whether the first row equals the sample's output in the first run, on the scale of all rows."""
+        expected, outputs = wide(self._output[sample]), wide(outputs)
+        if outputs.shape[1:] != expected.shape:
             return False
-        bound = _bound(torch.cat((expected[None], found)), self._half) * (1 if self._half else slack)
-        return bool(((found[0] - expected).abs() <= bound).all())
+        bound = _bound(torch.cat((expected[None], outputs)), self._half) * (1 if self._half else slack)
+        return bool(((outputs[0] - expected).abs() <= bound).all())
 
-    def _run(self, behind: Behind, values: Tensor, sample: int) -> Tensor:
-        # What a model keeps outside of its modules has N rows: in a run of another size it cannot pass unnoticed.
-        if behind.outputs and 1 < len(values) == len(self._activation):
-            return behind(torch.cat((values, values[-1:])), sample)[:-1]
-        return behind(values, sample)
+    def _run(self, tail: Tail, values: Tensor, sample: int) -> Tensor:
+        # State outside of modules has N rows. A run with another number of rows fails instead of using it unnoticed.
+        if tail.outputs and 1 < len(values) == len(self._activation):
+            return tail(torch.cat((values, values[-1:])), sample)[:-1]
+        return tail(values, sample)
 
     def _summed(self, masks: Tensor, sample: int, score: Score) -> Tensor | None:
-        """The score with all channels on and with M×K masks, 1 + M, or None where channels are not summed."""
+        """Return the 1 + M scores with all channels and with each mask, or None if the tail does not sum channels."""
         linear, target = self._linear, self._call.target[sample]
         if linear is None:
             return None
         last = linear.returns(self._output)
         column = target[0] if last and score == "logit" else None
-        products, bias = _products(linear, sample, self._activation.shape[1], column)
+        products, bias = linear.products(sample, self._activation.shape[1], column)
         strength = wide(self._activation[sample]).flatten(1).abs().mean(1).to(products.dtype)
         numbers = masks.to(products.dtype)
         if not self._channels_add_up(linear, masks[(numbers @ strength).argmin()], sample):
@@ -205,30 +237,30 @@ class Resume:
         if column is not None:
             return outputs[:, 0]
         if not last:
-            # As many rows as fit into the memory of a chunk of maps.
+            # As many rows as need the memory of one chunk of activations.
             chunk = max(self._chunk, self._chunk * self._activation[0].numel() // max(outputs.shape[1], 1))
-            rest = Behind(self._behind.rerun, linear.head, linear.output)
-            found = self._proven(outputs, Tensor.clone, sample, rest, chunk)
-            if found is None:
+            rest = Tail(self._tail.rerun, linear.head, linear.output)
+            scores = self._proven(outputs, Tensor.clone, sample, rest, chunk)
+            if scores is None:
                 return None
-            outputs = found
+            outputs = scores
         return self._call.score_of(outputs, sample, score)
 
     def _channels_add_up(self, linear: FirstLinear, weakest: Tensor, sample: int) -> bool:
-        """Whether what the Linear reads is made channel by channel, and all that follows depends on it alone.
+        """Tell whether each input of the linear layer depends on one channel, and the rest only on its output.
 
-        In one run the Linear returns what it returned the first time, so the model's output must not change, while
-        channels are switched off. For every two of them a row has one on and the other off: what the first gives
-        the Linear must stay the same, and the second must give nothing. The ``weakest`` mask is tried as well, for
-        models that treat weak features in another way; the strong ones lie between the others and the known row.
+        In one run channels are switched off while the linear layer returns its recorded output, so the model's output
+        must not change. For every two channels, one row keeps the first and drops the second: the inputs of the linear
+        layer that belong to the first must not change, and those of the second must be zero. The ``weakest`` mask is
+        checked as well, for models that treat weak features differently. Stronger masks lie between the checked ones.
         """
         activation = self._activation[sample]
-        live = activation.flatten(1).any(1)
-        codes = separating_masks(int(live.sum())).to(live.device)
-        apart = live.repeat(len(codes), 1)
-        apart[:, live] = codes
-        rows = torch.cat((torch.ones_like(live)[None], apart, weakest[None]))
-        pinned = Pinned(self._behind, linear)
+        active = activation.flatten(1).any(1)
+        codes = separating_masks(int(active.sum())).to(active.device)
+        apart = active.repeat(len(codes), 1)
+        apart[:, active] = codes
+        rows = torch.cat((torch.ones_like(active)[None], apart, weakest[None]))
+        pinned = PinnedTail(self._tail, linear)
         maps = self._over_maps(rows.to(activation.dtype))
         outputs = self._proven(maps, activation.mul, sample, pinned, self._chunk)
         if outputs is None:
@@ -242,7 +274,7 @@ class Resume:
         if not bool(((source[0] - known).abs() <= _bound(known, self._half)).all()):
             return False
         each = source.view(len(rows), rows.shape[1], -1)
-        # The same arithmetic on the same numbers: they differ by the rounding of the channel itself, if at all.
+        # The same arithmetic on the same numbers: differences are at most the rounding errors of the channel itself.
         rounding = max(1e-5, 2 * torch.finfo(linear.source.dtype).eps) * each[0].abs().amax(1)
         return bool(((each - each[0] * rows[..., None]).abs() <= rounding[:, None]).all())
 
@@ -251,26 +283,3 @@ class Resume:
 
     def _bar(self, chunks: tuple[Tensor, ...]) -> Any:
         return tqdm(chunks, desc="resumed runs", leave=False, disable=not self._show_progress or len(chunks) < 2)
-
-
-def _may_be_a_sum(linear: FirstLinear, activation: Tensor) -> bool:
-    # What has parameters mixes channels, or gives something where they are zero, and a Linear may be overridden.
-    rows, width = linear.source.shape
-    parameters = any(True for module in linear.between for _ in module.parameters())
-    plain = getattr(type(linear.module), "forward", None) is nn.Linear.forward
-    return plain and not parameters and rows == len(activation) and width % activation.shape[1] == 0
-
-
-def _products(linear: FirstLinear, sample: int, channels: int, column: int | None) -> tuple[Tensor, Tensor]:
-    """What each channel gives to each output of the Linear, channels×outputs, and its bias.
-
-    U_k = Σ_j W_·j z_j over the entries z_j that channel k fills.
-    """
-    source = wide(linear.source[sample]).view(channels, -1)
-    weight, given = wide(linear.module.weight.detach()), linear.module.bias
-    bias = weight.new_zeros(len(weight)) if given is None else wide(given.detach())
-    if column is not None:
-        weight, bias = weight[column, None], bias[column, None]
-    # In parts that stay in the cache: the Linear of a VGG has a hundred million weights.
-    parts = weight.view(len(weight), *source.shape).split(32)
-    return torch.cat([(part * source).sum(-1) for part in parts]).T, bias

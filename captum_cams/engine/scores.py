@@ -1,4 +1,4 @@
-"""What a score is: how the output of a model is read for each kind of task."""
+"""Read scores and probabilities from the output of a model, for each kind of task."""
 
 import warnings
 from collections.abc import Callable
@@ -17,39 +17,38 @@ Kind = Literal["multiclass", "multilabel", "binary", "regression"]
 Task = Kind | Callable[[Any], Tensor]
 """What the model's output means.
 
-- "multiclass": N×C logits of classes that exclude each other. A probability is the softmax over the classes.
-- "multilabel": N×C logits, each of a label of its own. A probability is the sigmoid of its logit.
-- "binary": one logit z for each sample, N or N×1. It is read as the scores [−z, z] of the sides 0 and 1, so that a
-  target names the side, and ``target=None`` is the side that the sign of z says. A probability is the sigmoid of its
-  side's score. Two columns are refused: they are "multiclass" or "multilabel".
-- "regression": N, N×1 or N×C values. Wherever a probability is asked for, the value itself is taken.
-- a function of the model's output, which gives scores N or N×C. They are taken as they are, as logits and as
-  probabilities; gradients go through the function.
+- "multiclass": N×C logits of classes that exclude each other. Probabilities are the softmax over the classes.
+- "multilabel": N×C logits of independent labels. A probability is the sigmoid of its logit.
+- "binary": one logit z for each sample, N or N×1. It is read as the scores [−z, z] of the classes 0 and 1. The target
+  is 0 or 1; ``target=None`` is 1 if z is positive, otherwise 0. A probability is the sigmoid of the score of its class.
+  Two columns are refused: they are "multiclass" or "multilabel".
+- "regression": N, N×1 or N×C values. Methods that need a probability use the value itself.
+- a function of the model's output that returns scores, N or N×C. They are used both as logits and as probabilities.
+  Gradients go through the function.
 
-A target that is a function reads the model's output itself and gives scores that are taken as they are, whatever the
-task is.
+A target that is a function reads the model's output itself. Its scores are used unchanged, for every task.
 """
 
 Score = Literal["logit", "probability"]
-"""What the runs of a method are read for: the score of the target as it is, or its probability."""
+"""What a method reads from its runs: the score of the target itself, or its probability."""
 
 _noticed: WeakSet[Any] = WeakSet()
 
 
 def check_task(task: Any) -> Task:
-    """The task itself.
+    """Return the task unchanged.
 
     Raises:
-        CAMError: it is none.
+        CAMError: if it is not a :data:`Task`.
     """
     if not callable(task) and task not in get_args(Kind):
-        known = ", ".join(f'"{one}"' for one in get_args(Kind))
+        known = ", ".join(f'"{kind}"' for kind in get_args(Kind))
         raise CAMError(f"task must be {known}, or a function of the model's output, got {task!r}")
     return task
 
 
 def scored(model: Callable[..., Any], task: Task | None) -> Callable[..., Any]:
-    """The model, followed by :func:`scores_of` where that changes its output."""
+    """Join the model and :func:`scores_of` into one function; the model itself if its output already is the scores."""
     if task is None or task in ("multiclass", "multilabel"):
         return model
     inner = unwrap(model)
@@ -57,10 +56,10 @@ def scored(model: Callable[..., Any], task: Task | None) -> Callable[..., Any]:
 
 
 def scores_of(output: Any, task: Task | None) -> Any:
-    """The scores N×C that a target chooses from; an output that is no tensor is handed on.
+    """Read the scores N×C from the model's output; an output that is not a tensor is returned unchanged.
 
     Raises:
-        CAMError: the output does not fit the task.
+        CAMError: if the output does not fit the task.
     """
     if callable(task):
         output = task(output)
@@ -81,15 +80,15 @@ def scores_of(output: Any, task: Task | None) -> Any:
 
 
 def probabilities(scores: Tensor, task: Task | None) -> Tensor:
-    """The probability of each of the scores that :func:`scores_of` gives; None takes them as they are.
+    """Convert the scores of :func:`scores_of` to probabilities; without a task, return them unchanged.
 
     Raises:
-        CAMError: the scores have no axis of classes, or one class alone under a softmax.
+        CAMError: if the scores have no class axis, or a softmax would see only one class.
     """
     if task in ("multiclass", "multilabel") and (scores.ndim < 2 or (task == "multiclass" and scores.shape[1] < 2)):
         row = "N" if scores.ndim < 2 else "N×1"
         raise CAMError(
-            f'task="{task}" needs N×C scores for a probability, C > 1 under a softmax, got {row}; pass task="binary" '
+            f'task="{task}" needs N×C scores for a probability (C > 1 for a softmax), got {row}; pass task="binary" '
             'for one logit, task="regression" for a value, or a function of the output'
         )
     if task == "multiclass":
@@ -98,26 +97,26 @@ def probabilities(scores: Tensor, task: Task | None) -> Tensor:
 
 
 def score_of(scores: Tensor, index: Index, score: Score = "logit", task: Task | None = None) -> Tensor:
-    """One sample's target in every row of ``scores``, as it is ("logit") or as a "probability"."""
+    """Read one target from each row of scores R×classes: the score itself ("logit") or its probability; returns R."""
     scores = wide(scores)
     key: tuple[slice | int, ...] = (slice(None), *index)
     return (probabilities(scores, task) if score == "probability" else scores)[key]
 
 
 def notice_probabilities(model: Callable[..., Any], scores: Tensor, task: Task | None) -> None:
-    """Warn, once for each model, where logits are expected and the first output that is seen holds probabilities."""
-    owner = getattr(model, "__self__", model)  # a bound method is made anew for each call
+    """Warn, once for each model, if its first output looks like probabilities although logits are expected."""
+    owner = getattr(model, "__self__", model)  # each access creates a new bound method
     if task != "multiclass" or scores.ndim != 2 or scores.shape[1] < 2 or _is_noticed(owner):
         return
-    with suppress(TypeError):  # an object without room for a weak reference is looked at in every call
+    with suppress(TypeError):  # objects without weak references are checked in every call
         _noticed.add(owner)
     values = wide(scores.detach())
     tolerance = 1e-4 + 4 * torch.finfo(scores.dtype).eps
     if bool((values >= 0).all() & ((values.sum(1) - 1).abs() <= tolerance).all()):
         warnings.warn(
-            f"the outputs of {type(owner).__name__} look like probabilities (every row sums to one), and a softmax of "
-            "them would be no probability; let the model return logits, or pass task=lambda output: output, which "
-            "takes them as they are",
+            f"the outputs of {type(owner).__name__} look like probabilities (every row sums to one), and their "
+            "softmax is not a probability; let the model return logits, or pass task=lambda output: output, which "
+            "uses them unchanged",
             UserWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Captum's forms of ``target``, checked and brought to one index per sample."""
+"""Check Captum's forms of ``target`` and convert them to one index per sample."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ Index = tuple[int, ...]
 
 
 def check_output(output: Any, samples: int) -> Tensor:
-    """Raise unless the model's output is a finite-shaped tensor with one row per sample."""
+    """Return the model's output, or raise a CAMError unless it is a tensor with one row per sample."""
     if not isinstance(output, Tensor):
         raise CAMError(
             f"the model must return one tensor of scores, got {type(output).__name__}; "
@@ -27,14 +27,20 @@ def check_output(output: Any, samples: int) -> Tensor:
 
 
 def resolve_target(target: Any, output: Tensor) -> list[Index]:
-    """One index into each sample's output; ``None`` stands for the predicted class.
+    """Convert a target to one index into each sample's output.
 
-    Accepted are Captum's forms: an int, a tuple of ints, a tensor with one or N integers, a list of N ints
-    or of N tuples; NumPy's integers and arrays stand for Python's and for tensors. Negative indices are not: Captum
-    counts them from the end, but a label of −1 often says that there is none.
+    Args:
+        target: None for the predicted class, or one of Captum's forms: an int, a tuple of ints, a tensor with one
+            or N integers, a list of N ints or of N tuples. NumPy integers and arrays are accepted as well. Negative
+            indices are refused: Captum counts them from the end, but a label of −1 often means that there is no label.
+        output: the scores, one row per sample.
+
+    Returns:
+        N indices.
 
     Raises:
-        CAMError: wrong type or length, an index out of range, or an index that leaves more than one score.
+        CAMError: if the type or the length is wrong, an index is out of range, or an index selects more than one
+            score.
     """
     samples, shape = output.shape[0], output.shape[1:]
     if target is None:
@@ -46,24 +52,26 @@ def resolve_target(target: Any, output: Tensor) -> list[Index]:
         return [(c,) for c in output.argmax(1).tolist()] if output.ndim == 2 else [()] * samples
     target = plain_target(target)
     if isinstance(target, list) and len(target) != samples:
-        raise CAMError(f"target must be one per sample, expected {samples}, got {len(target)}")
-    each = [plain_target(one) for one in target] if isinstance(target, list) else [target] * samples
-    return [_check_index(one, shape, samples) for one in each]
+        raise CAMError(f"target must hold one entry per sample, expected {samples}, got {len(target)}")
+    each = [plain_target(entry) for entry in target] if isinstance(target, list) else [target] * samples
+    return [_check_index(entry, shape, samples) for entry in each]
 
 
 def plain_target(target: Any) -> Any:
-    """Tensors, and NumPy's arrays and numbers, as Python's own numbers and lists; anything else as it is.
+    """Convert tensors, NumPy arrays and NumPy numbers to Python numbers and lists; return other values unchanged.
 
     Raises:
-        CAMError: a tensor of no integers, or of more than one axis.
+        CAMError: if a tensor does not hold integers, or has more than one axis.
     """
     if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
-        remedy = ".argmax(1) of scores or one-hot rows" if target.ndim > 1 else "use .long()"
+        remedy = "for scores or one-hot rows pass .argmax(1)" if target.ndim > 1 else "use .long()"
         raise CAMError(f"target must hold integers, got a tensor of {target.dtype}; {remedy}")
     if hasattr(target, "tolist"):
         if target.ndim > 1 and math.prod(target.shape) != 1:
             got = "×".join(map(str, target.shape))
-            raise CAMError(f"target must be a scalar or one value per sample, got {got}; of one-hot rows .argmax(1)")
+            raise CAMError(
+                f"target must be a scalar or one value per sample, got {got}; for one-hot rows pass .argmax(1)"
+            )
         return target.item() if math.prod(target.shape) == 1 else target.tolist()
     return tuple(map(plain_target, target)) if isinstance(target, tuple) else target
 
@@ -74,20 +82,18 @@ def _check_index(target: Any, shape: torch.Size, samples: int) -> Index:
         raise CAMError(f"target must be {_form(target)}")
     if len(index) != len(shape):
         row = "×".join(map(str, ("N", *shape)))
-        remedy = f"; a list has one for each sample: {brief([*index])}" if len(index) == samples > 1 else ""
+        remedy = f"; pass a list for one target per sample: {brief([*index])}" if len(index) == samples > 1 else ""
         if not shape:
             remedy = '; pass target=None, or task="binary" for one logit or task="regression" for a value'
         raise CAMError(
-            f"target must leave one score per sample, got {brief(target)} for an output {row}: "
-            f"an int needs an N×classes output, this one needs {len(shape)} indices{remedy}"
+            f"target must select one score per sample, got {brief(target)} for an output {row}: "
+            f"an int needs an N×classes output, and this output needs {len(shape)} indices{remedy}"
         )
     for i, size in zip(index, shape, strict=True):
         if not 0 <= i < size:
-            remedy = "does the model have this class?" if size > 1 else 'pass task="binary" if its one score is a logit'
+            remedy = "does the model have this class?" if size > 1 else 'pass task="binary" if this score is a logit'
             if -size <= i < 0:
-                remedy = (
-                    f"a label of {i} often says that there is none, so it is not counted from the end: pass {i + size}"
-                )
+                remedy = f"a label of {i} often means no label, so it is not counted from the end; pass {i + size}"
             raise CAMError(f"target must be in 0…{size - 1}, got {brief(target)}; {remedy}")
     return tuple(index)
 
@@ -99,10 +105,10 @@ def _form(target: Any) -> str:
             "the list of the model's class names"
         )
     if isinstance(target, tuple) and any(map(callable, target)):
-        return "one function, or a list of functions with one for each sample, got a tuple; pass a list"
-    return f"an integer or a tuple of integers, got {brief(target)}; a list or a tensor has one for each sample"
+        return "one function, or a list with one function per sample, got a tuple; pass a list"
+    return f"an integer or a tuple of integers, got {brief(target)}; pass a list or a tensor for one target per sample"
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Half precision as float32, everything else as it is."""
+    """Convert half precision to float32; return other tensors unchanged."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""The private names of PyTorch that are used, and nothing else; ``tests/project`` says that they exist."""
+"""All private names of PyTorch that this package uses; ``tests/project`` checks that they exist."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,55 +29,60 @@ __all__ = [
 
 
 def version_of(tensor: Tensor) -> int:
-    """How often the tensor was written to in place."""
+    """Return how often the tensor was changed in place."""
     return tensor._version
 
 
 def graph_node(function: type[torch.autograd.Function]) -> type[Any]:
-    """The class of ``grad_fn`` of the outputs of an autograd function."""
+    """Return the class of the ``grad_fn`` that an autograd function gives its outputs."""
     return function._backward_cls
 
 
 def compiled_module(module: nn.Module) -> nn.Module | None:
-    """The eager module that ``torch.compile(module)`` was made of; None for any other module."""
+    """Return the eager module inside the result of ``torch.compile(module)``; None for any other module."""
     return getattr(module, "_orig_mod", None)
 
 
 def compiled_function(value: Any) -> Callable[..., Any] | None:
-    """The eager function that ``torch.compile(function)`` was made of; None for anything else."""
+    """Return the eager function inside the result of ``torch.compile(function)``; None for any other value."""
     return getattr(value, "_torchdynamo_orig_callable", None)
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether the module was compiled: by ``torch.compile``, in its place, or its method ``forward`` alone."""
+    """Tell whether ``torch.compile`` or ``module.compile`` compiled the module, or only its ``forward`` method."""
     inside = getattr(module, "_compiled_call_impl", None) is not None or compiled_module(module) is not None
     return inside or compiled_function(vars(module).get("forward")) is not None
 
 
 def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
-    """The dict in which the module itself keeps its buffers."""
+    """Return the dict in which the module stores its buffers."""
     return module._buffers
 
 
 def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor | None]) -> nn.Module:
-    """A shallow copy that has these tensors for parameters; the module keeps its own."""
+    """Make a shallow copy of the module with these tensors as parameters; the module itself does not change."""
     bare = copy(module)
     bare._parameters = {**parameters}  # type: ignore[dict-item]
     return bare
 
 
 def hooks_of(module: nn.Module) -> dict[str, list[Callable[..., Any]]]:
-    """The hooks that change a run of the module, by their kind."""
+    """Return the hooks that can change a run of the module, by kind."""
     return {kind: [*vars(module)[kind].values()] for kind in ("_forward_pre_hooks", "_forward_hooks")}
 
 
 @contextmanager
 def hooked(modules: Iterable[nn.Module], begin: Callable[..., None], end: Callable[..., None]) -> Iterator[None]:
-    """Call ``begin(module, arguments)`` before all other hooks, and ``end`` after the run, also where it raises.
+    """Call ``begin`` before and ``end`` after each run of these modules, before all other hooks, also if it raises.
 
-    As torch registers hooks with ``prepend=True``, but for hundreds of modules at a tenth of the time.
+    This does what torch does with ``prepend=True``, but for hundreds of modules in a tenth of the time.
+
+    Args:
+        modules: the modules that get the hooks.
+        begin: called with the module and its positional arguments.
+        end: called with the module, its positional arguments, its keyword arguments and its output.
     """
-    key = RemovableHandle(OrderedDict()).id  # which no other hook has
+    key = RemovableHandle(OrderedDict()).id  # unique among all hooks
     modules = list(modules)
     try:
         for module in modules:

@@ -1,13 +1,14 @@
-"""Watch, and change, what modules do in one run: in the calling thread alone.
+"""Watch or change what modules do in one run, only in the calling thread.
 
-Another thread may run the same modules meanwhile; for it they are as they were. Hooks sit on the modules of one model,
-since hooks on all modules of the process would be seen by the compiled code of other models. Only where the modules
-are not known, because the model is a plain function, they sit on all of them.
+Other threads may run the same modules at the same time and see no change. Hooks are set on the modules of one model,
+because global hooks would affect the compiled code of other models. Only if the model is a plain function, whose
+modules are not known, global hooks are used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from threading import get_ident
 from typing import Any
 
@@ -19,11 +20,11 @@ from captum_cams.engine.torch_internals import hooked
 from captum_cams.errors import CAMError
 
 Modules = Iterable[nn.Module] | None
-"""The modules of a model; None stands for every module that the calling thread runs."""
+"""The modules of a model; None means every module that the calling thread runs."""
 
 
 def only_here(action: Callable[..., Any], elsewhere: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """A function that is ``action`` in the calling thread; in other threads ``elsewhere``, or nothing."""
+    """Make a function that calls ``action`` in the present thread, and ``elsewhere`` (or nothing) in other threads."""
     owner = get_ident()
 
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -40,14 +41,14 @@ def running(
     enter: Callable[[nn.Module], Any] | None = None,
     leave: Callable[[nn.Module, tuple[Any, ...], Any], Any] | None = None,
 ) -> Iterator[list[nn.Module]]:
-    """Keep a list of the modules that are running, innermost last.
+    """Maintain a list of the modules that are running, with the innermost module last.
 
     Args:
-        modules: those that are watched.
+        modules: the modules that are watched.
         enter: called with each module that begins.
-        leave: called with each module that ends, its arguments (those by keyword if there are no others) and its
-            output, before the user's own hooks change it. Each call of ``enter`` has its call of ``leave``, also
-            where a module raises and its parent goes on; the output is None then.
+        leave: called with each module that ends, its positional arguments (the keyword arguments if there are no
+            positional ones) and its output before the user's own hooks change it. Each call of ``enter`` is followed
+            by a call of ``leave``. If the module raises an error, the output is None.
     """
     stack: list[nn.Module] = []
 
@@ -57,8 +58,8 @@ def running(
             enter(module)
 
     def end(module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:  # keyword arguments, if any, and output
-        if not any(one is module for one in stack):
-            return  # a hook of the user's raised before the module began
+        if not any(running_module is module for running_module in stack):
+            return  # a hook of the user raised an error before the module began
         args = args or tuple(value for given in rest[:-1] for value in given.values())
         while True:
             last = stack.pop()
@@ -69,7 +70,7 @@ def running(
                 return
 
     begin, end = only_here(begin), only_here(end)
-    # A script takes no hooks; it is a part of the module that calls it.
+    # A scripted module accepts no hooks; it counts as a part of the module that calls it.
     known = [module for module in modules or () if not isinstance(module, RecursiveScriptModule)]
     with _everywhere(begin, end) if modules is None else hooked(known, begin, end):
         yield stack
@@ -77,31 +78,38 @@ def running(
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """One call of a module in a watched run; ``start`` and ``end`` number its entry and its exit."""
+    """One call of a module in a run; ``start`` and ``end`` number all entries and exits of the run in their order."""
 
     module: nn.Module
     shape: tuple[int, ...]
-    """Of the output; empty where that is no tensor."""
+    """The shape of the output; empty if the output is not a tensor."""
     start: int
     end: int
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """The last convolution or linear map of a run, which makes the class scores."""
+    """The last convolution or linear layer of a run, which computes the class scores."""
 
     module: nn.Module
     weight: Tensor
     source: Tensor
+    """Its input."""
     output: Tensor
     start: int
+    """As in :class:`ModuleCall`."""
 
 
 def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[ModuleCall], Classifier | None]:
-    """The result of ``run()``, every call of these modules in the order in which they ended, and the classifier."""
+    """Run a function and watch these modules.
+
+    Returns:
+        The result of ``run()``, all calls of the modules in the order in which they ended, and the classifier; None
+        if there is no classifier.
+    """
     calls: list[ModuleCall] = []
     entered: list[int] = []
-    clock = iter(range(10**9))
+    clock = count()
     last: Classifier | None = None
 
     def enter(module: nn.Module) -> None:
@@ -125,30 +133,34 @@ def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[ModuleCal
 def _everywhere(begin: Callable[..., None], end: Callable[..., None]) -> Iterator[None]:
     with ExitStack() as handles:
         handles.callback(register_module_forward_pre_hook(begin).remove)
-        # Not with keyword arguments: torch 2.14 would go on counting the hook when it is removed.
+        # No keyword arguments: torch 2.14 does not forget such a global hook when it is removed.
         handles.callback(register_module_forward_hook(end, always_call=True).remove)
         yield
 
 
 @contextmanager
 def replaced(layer: nn.Module, at_input: bool, value: Callable[[Any], Any]) -> Iterator[None]:
-    """The layer's output becomes ``value(output)``; ``at_input`` its positional arguments ``value(arguments)``.
+    """Replace the output of a layer, or its positional arguments, while the context is active.
 
-    Where ``value`` returns None, nothing is replaced. An output in a tuple or list of its own stays in one.
+    Args:
+        layer: the layer.
+        at_input: whether to replace the arguments instead of the output.
+        value: takes the output (or the tuple of arguments) and returns the new one, or None to keep it. If the
+            output is a tuple or list, the new output is put into a tuple or list of its own.
 
     Raises:
-        CAMError: the layer is a script.
+        CAMError: if the layer is a scripted module.
     """
 
     def replace(module: nn.Module, args: tuple[Any, ...], output: Any = None) -> Any:
-        found = value(args if at_input else output)
-        wraps = not at_input and found is not None and isinstance(output, tuple | list)
-        return type(output)((found,)) if wraps else found
+        new = value(args if at_input else output)
+        wraps = not at_input and new is not None and isinstance(output, tuple | list)
+        return type(output)((new,)) if wraps else new
 
     if isinstance(layer, RecursiveScriptModule):
         raise CAMError(
-            "a layer must be an eager module, got a scripted one, which takes no hooks; explain the eager network, or "
-            "nn.Sequential(script) where the layer is the network itself"
+            "a layer must be an eager module, got a scripted module, which accepts no hooks; explain the eager "
+            "network, or nn.Sequential(script) if the layer is the network itself"
         )
     hook = only_here(replace)
     handle = layer.register_forward_pre_hook(hook) if at_input else layer.register_forward_hook(hook)
@@ -160,7 +172,7 @@ def replaced(layer: nn.Module, at_input: bool, value: Callable[[Any], Any]) -> I
 
 @contextmanager
 def swapped(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Each module calls the function that is given for it in the place of its ``forward``."""
+    """Let each module call the given function instead of its ``forward`` while the context is active."""
     before = {module: vars(module).get("forward") for module in forwards}
     try:
         for module, forward in forwards.items():

@@ -1,12 +1,17 @@
-"""Find equal rows, so that they are run once."""
+"""Find equal rows, so that each is run only once."""
 
 import torch
 from torch import Tensor
 
 
 def unique_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the first of every set of equal rows (U), and for each row its place among them (R)."""
-    # Sorting numbers is far cheaper than sorting rows; should unequal rows share a number, nothing is merged.
+    """Find the distinct rows of a tensor.
+
+    Returns:
+        The index of the first copy of each distinct row (U), and for each row the position of its copy in that list
+        (R), so that ``rows[first][which]`` equals ``rows``.
+    """
+    # Sorting one number per row is far cheaper than sorting rows. If unequal rows get the same number, none are merged.
     flat = rows.flatten(1)
     generator = torch.Generator().manual_seed(0)
     weights = torch.rand(flat.shape[1], generator=generator, dtype=torch.float64).to(flat.device)

@@ -1,4 +1,4 @@
-"""The context in which every run of a user's model takes place."""
+"""Run the user's model and leave it as it was."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,9 +16,9 @@ from captum_cams.engine.turn import Turn
 
 
 def unwrap(forward_func: Callable[..., Any]) -> Callable[..., Any]:
-    """The eager, single-device network inside ``torch.compile``, DataParallel and DistributedDataParallel.
+    """Return the eager network inside ``torch.compile``, DataParallel and DistributedDataParallel.
 
-    Hooks added after compilation are ignored by compiled code, and the wrapped network gives the same maps.
+    Compiled code ignores hooks that are added later. The eager network gives the same maps.
     """
     while isinstance(forward_func, nn.Module):
         inner = compiled_module(forward_func)
@@ -31,7 +31,7 @@ def unwrap(forward_func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
-    """All modules of the network, of which ``forward_func`` may be a method; None for any other function."""
+    """List all modules of the network, also if ``forward_func`` is a method of it; None for any other function."""
     model = unwrap(forward_func)
     if not isinstance(model, nn.Module):
         model = getattr(model, "__self__", model)
@@ -40,13 +40,12 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
 
 @contextmanager
 def untouched(forward_func: Callable[..., Any]) -> Iterator[list[nn.Module] | None]:
-    """Run in eval mode, without gradients, outside inference mode; on exit put back all that a run can change.
+    """Run in eval mode, without gradients and outside inference mode; on exit restore all that a run can change.
 
-    The value of the context is :func:`modules_of` the model.
-
-    Put back, also after an exception: what :class:`Kept` keeps of the modules, torch's random states, gradient and
-    inference mode, and the autocast cache setting. Parameters, ``.grad`` and ``requires_grad`` are never written to.
-    Other threads that want to explain a module of this network wait until then.
+    The context yields :func:`modules_of` the model. It restores, also after an exception: the state of the modules
+    (see :class:`Kept`), torch's random states, gradient mode, inference mode, and the autocast cache setting. It never
+    writes to parameters, ``.grad`` or ``requires_grad``. Other threads that want to explain a module of this network
+    wait until the exit.
     """
     modules = modules_of(forward_func)
     with ExitStack() as stack:
@@ -67,12 +66,12 @@ def untouched(forward_func: Callable[..., Any]) -> Iterator[list[nn.Module] | No
 
 
 _FUNCTIONS = object()
-"""Stands for the modules of all plain functions, which are not known before the run."""
+"""Represents the modules of all plain functions, which are not known before the run."""
 
 
 @contextmanager
 def _kept_when_called(turn: Turn, kept: Kept) -> Iterator[None]:
-    # A plain function hides its modules, so each is kept when it is called, with all those inside it.
+    # The modules of a plain function are not known, so each is saved when it is called, with all modules inside it.
     seen: set[nn.Module] = set()
 
     def enter(module: nn.Module) -> None:
@@ -87,7 +86,7 @@ def _kept_when_called(turn: Turn, kept: Kept) -> Iterator[None]:
 
 
 class _Eager:
-    """The compiler's stance is one for all threads: the first to enter sets it, the last to leave puts it back."""
+    """Switches off compiled code in all threads: the first thread to enter sets it, the last to leave restores it."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._stance = Lock(), 0, ExitStack()
@@ -110,8 +109,8 @@ _EAGER = _Eager()
 
 @contextmanager
 def _without_autocast_cache() -> Iterator[None]:
-    # Under autocast a run without gradients would leave half-precision weights without a graph in the cache,
-    # and the training step that finds them there would silently lose its weight gradients.
+    # Under autocast, a run without gradients would leave half-precision weights without a graph in the cache. A
+    # training step that uses these cached weights would silently lose its weight gradients.
     enabled = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:

@@ -67,7 +67,7 @@ class LRPCAM(WeightedCAM):
         return torch.stack([self._relevance(seen, sample) for sample in range(len(seen.activation))])
 
     def _relevance(self, seen: Seen, sample: int) -> Tensor:
-        rest, activation = seen.resume.behind(sample), seen.activation[sample : sample + 1]
+        rest, activation = seen.resume.tail(sample), seen.activation[sample : sample + 1]
 
         def score(values: Tensor) -> Tensor:
             return seen.call.score_of(rest(values), sample)

@@ -1,1 +1,1 @@
-"""Carry relevance from a model's output, or a deep layer, to a shallower layer or the pixels."""
+"""Propagate relevance from the output or a deep layer of a model to a shallower layer or to the pixels."""

@@ -1,4 +1,4 @@
-"""What the relevance engine knows of a tensor."""
+"""Marks: what the propagation of relevance knows about a tensor."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,77 +10,81 @@ from torch import Tensor
 
 
 class Gate(IntEnum):
-    """How surely a tensor is a gate: where two factors depend on the input, the surer one is the constant."""
+    """How likely a tensor is a gate. In a product of two tensors with marks, the likelier gate counts as a constant."""
 
     NONE = 0
     CLAMPED = 1
-    """Cut off below and above, as by relu6, which is an activation as well."""
+    """Bounded below and above, such as the output of relu6, which may also be an ordinary activation."""
     SIGNED = 2
-    """A tanh, which is a signal where a sigmoid multiplies it."""
+    """The output of a tanh, which is not the gate if it is multiplied by a sigmoid."""
     OPENING = 3
-    """A sigmoid or softmax."""
+    """The output of a sigmoid or softmax."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a tensor of the run is to the relevance; tensors without a mark are constants."""
+    """What is known about a tensor that depends on the input. Tensors without a mark are constants."""
 
     pixels: bool = False
-    """Made of the input, before any layer."""
+    """Whether the tensor is computed from the input without a layer in between."""
     kind: Gate = Gate.NONE
     floor: bool = False
-    """Cut off below."""
+    """Whether the values have a lower bound."""
     ceiling: bool = False
-    """Cut off above."""
+    """Whether the values have an upper bound."""
     amounts: Tensor | None = None
-    """How much of the input is in each element: 0 in a constant; of pixels, the sum of the weights with which they
-    were added, without signs. None is 1 everywhere."""
+    """How much of the input each element contains: 0 for a constant element. For pixels, it is the sum of the absolute
+    weights with which they were added. None means 1 everywhere."""
     stacked: int | None = None
-    """The axis along which whole tensors were stacked."""
+    """The axis along which tensors were stacked; None if they were not."""
     layer: "Layer | None" = None
+    """The layer that returned the tensor, if a BatchNorm may be folded into it."""
 
     @property
     def gate(self) -> Gate:
+        """How likely the tensor is a gate."""
         return max(self.kind, Gate.CLAMPED) if self.floor and self.ceiling else self.kind
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The convolution or linear map behind a tensor, which a BatchNorm may be multiplied into."""
+    """The convolution or linear layer that returned a tensor, into which a BatchNorm may be folded."""
 
     inputs: Tensor
     weight: Tensor
     linear: Any
     versions: tuple[int, int]
-    """Of the input and of the output, when the layer had run."""
+    """The version counters of input and output directly after the layer had run."""
 
 
 def mark(tensor: Tensor, what: Mark | None) -> Tensor:
+    """Set the mark of a tensor and return the tensor."""
     tensor._captum_cams_mark = what  # type: ignore[attr-defined]
     return tensor
 
 
 def mark_of(value: Any) -> Mark | None:
+    """Return the mark of a tensor; None for a constant."""
     return getattr(value, "_captum_cams_mark", None)
 
 
 def known_mark(tensor: Tensor) -> Mark:
-    """The mark of a tensor that has one."""
+    """Return the mark of a tensor that is known to have a mark."""
     known = mark_of(tensor)
     assert known is not None
     return known
 
 
 def with_mark(result: Any, what: Mark) -> Any:
-    """The result of an operation, whose tensors with fractional values get the mark."""
-    for one in tensors([result]):
-        if one.is_floating_point():
-            mark(one, what)
+    """Mark all floating-point tensors in the result of an operation and return the result."""
+    for tensor in tensors([result]):
+        if tensor.is_floating_point():
+            mark(tensor, what)
     return result
 
 
 def tensors(values: Any) -> Iterator[Tensor]:
-    """All tensors in arguments or results, also in lists and tuples."""
+    """Yield all tensors in arguments or results, also from lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -89,14 +93,14 @@ def tensors(values: Any) -> Iterator[Tensor]:
 
 
 def joined(marks: Sequence[Mark]) -> Mark:
-    """Of a tensor that is made of several: what is true of each of them."""
+    """Return the mark of a tensor that is made from several tensors: what is true for each of them."""
     first = marks[0]
     kind, floor, ceiling = min(m.kind for m in marks), all(m.floor for m in marks), all(m.ceiling for m in marks)
     return replace(Mark(first.pixels), kind=kind, floor=floor, ceiling=ceiling)
 
 
 def amounts(tensor: Tensor) -> Tensor:
-    """The amounts of a marked tensor; zeros for a constant."""
+    """Return the amounts of a tensor; zeros for a constant."""
     known = mark_of(tensor)
     if known is None:
         return torch.zeros_like(tensor)
@@ -104,6 +108,6 @@ def amounts(tensor: Tensor) -> Tensor:
 
 
 def live(tensor: Tensor) -> Tensor | None:
-    """True where the tensor is no constant; None is everywhere."""
+    """Return a mask that is False at constant elements; None means that there are none."""
     known = mark_of(tensor)
     return None if known is None or known.amounts is None else known.amounts != 0

@@ -1,4 +1,4 @@
-"""The names of torch's functions and methods, by the rule that relevance passes them with."""
+"""The names of torch functions and methods, grouped by the rule for their relevance."""
 
 from captum_cams.relevance.marks import Gate
 

@@ -1,4 +1,4 @@
-"""How relevance passes each operation: products and layers here, the others in :class:`MapRules`."""
+"""Rules for products and layers, and the table of all rules; :class:`MapRules` has the other rules."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,12 +27,12 @@ from captum_cams.relevance.sharing import shared
 
 
 class OperationRules(MapRules):
-    """One rule for each operation.
+    """Finds the rule of an operation by its name.
 
     Args:
-        fold: see :class:`Operations`.
-        pixels: see :class:`Operations`.
-        layers: see :class:`Operations`.
+        fold: as in :class:`Operations`.
+        pixels: as in :class:`Operations`.
+        layers: the rule of the layers that do not read the input.
     """
 
     def __init__(self, fold: bool, pixels: ZBetaRule, layers: ZPlusRule | EpsilonRule) -> None:
@@ -54,38 +54,40 @@ class OperationRules(MapRules):
         }
 
     def of(self, name: str) -> Rule | None:
+        """Return the rule of an operation; None if there is no rule."""
         return self._rules.get(name)
 
-    def _batch_norm(self, call: FunctionCall) -> Any:
-        x = self.alone(call)
-        if call.argument(2, "running_var") is None:
-            return self.elementwise(call)
-        variance, weight = call.argument(2, "running_var"), call.argument(3, "weight")
+    def _batch_norm(self, operation: FunctionCall) -> Any:
+        x = self.alone(operation)
+        if operation.argument(2, "running_var") is None:
+            return self.elementwise(operation)
+        variance, weight = operation.argument(2, "running_var"), operation.argument(3, "weight")
         with torch.no_grad():
-            scale = torch.rsqrt(variance + call.argument(7, "eps", 1e-5)) * (1 if weight is None else weight)
-        return self._scaled(call, x, scale.reshape(-1, *[1] * (x.ndim - 2)), self._fold)
+            scale = torch.rsqrt(variance + operation.argument(7, "eps", 1e-5)) * (1 if weight is None else weight)
+        return self._scaled(operation, x, scale.reshape(-1, *[1] * (x.ndim - 2)), self._fold)
 
-    def _scaled(self, call: FunctionCall, x: Tensor, scale: Any, fold: bool) -> Tensor:
-        """Relevance passes a product with constants as it is, unless they are multiplied into the layer before."""
+    def _scaled(self, operation: FunctionCall, x: Tensor, scale: Any, fold: bool) -> Tensor:
+        """Relevance passes a product with constants unchanged, unless they are folded into the layer before it."""
         known = known_mark(x)
         layer = known.layer
         if fold and layer and layer.versions == (version_of(layer.inputs), version_of(x)):
             with torch.no_grad():
-                output = call.run()
+                output = operation.run()
             weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
             return self._weighed(Weighing(layer.inputs, weight, layer.linear), output)
-        if self._signed and call.name == "batch_norm":  # a linear layer of its own, whose bias keeps its part
+        if self._signed and operation.name == "batch_norm":  # a linear layer, whose bias absorbs its share
             with torch.no_grad():
-                output = call.run()
+                output = operation.run()
             return self._weighed(Weighing(x, scale.expand_as(x), torch.mul), output)
         amount = (amounts(x) * scale).abs() if known.pixels and scale is not None else known.amounts
-        return self.passed(call, x, replace(unbounded(known), amounts=amount, layer=None))
+        return self.passed(operation, x, replace(unbounded(known), amounts=amount, layer=None))
 
-    def _product(self, call: FunctionCall) -> Any:
-        """Relevance passes a product with a constant or a gate as it is, to the other factor."""
-        left, right = (*call.args, *(call.kwargs[key] for key in ("input", "other") if key in call.kwargs))[:2]
+    def _product(self, operation: FunctionCall) -> Any:
+        """Relevance passes a product with a constant or a gate unchanged to the other factor."""
+        named = (operation.kwargs[key] for key in ("input", "other") if key in operation.kwargs)
+        left, right = (*operation.args, *named)[:2]
         x, factor = flows(left, right)
-        divides = "div" in call.name
+        divides = "div" in operation.name
         if divides and x is right:
             raise NoRuleError("it divides by a map")
         if (
@@ -93,82 +95,83 @@ class OperationRules(MapRules):
             and known_mark(factor).pixels != known_mark(x).pixels
             and known_mark(factor).gate is Gate.NONE
         ):
-            raise NoRuleError("it joins the input and a map behind the first layer")
-        if call.kwargs.get("rounding_mode"):
+            raise NoRuleError("it joins the input and a map after the first layer")
+        if operation.kwargs.get("rounding_mode"):
             raise NoRuleError("it rounds")
-        if mark_of(factor):  # a gate, which does not change how much of the pixels there is
-            return self._scaled(call, x, None, fold=False)
+        if mark_of(factor):  # a gate, which does not change the amounts
+            return self._scaled(operation, x, None, fold=False)
         scale = 1 / factor if divides else factor
-        return self._scaled(call, x, scale, self._fold and _per_channel(scale, x))
+        return self._scaled(operation, x, scale, self._fold and _per_channel(scale, x))
 
-    def _layer(self, call: FunctionCall) -> Tensor:
-        def weighing(input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any) -> Weighing:
-            return Weighing(input, weight, lambda x, w: call.func(x, w, None, *rest, **options), bias)
+    def _layer(self, operation: FunctionCall) -> Tensor:
+        def read(input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any) -> Weighing:
+            return Weighing(input, weight, lambda x, w: operation.func(x, w, None, *rest, **options), bias)
 
-        found = weighing(*call.args, **call.kwargs)
-        if not isinstance(found.weight, Tensor):
-            raise NoRuleError("its weights are packed; explain the network before it was quantised")
-        if mark_of(found.weight):
+        weighing = read(*operation.args, **operation.kwargs)
+        if not isinstance(weighing.weight, Tensor):
+            raise NoRuleError("its weights are packed; explain the network before quantisation")
+        if mark_of(weighing.weight):
             raise NoRuleError("its weight depends on the input")
         with torch.no_grad():
-            output = call.run()
-        result = self._weighed(found, output)
-        if self._fold and "transpose" not in call.name:
-            versions = (version_of(found.input), version_of(result))
-            layer = Layer(found.input, wide(found.weight.detach()), found.linear, versions)
+            output = operation.run()
+        result = self._weighed(weighing, output)
+        if self._fold and "transpose" not in operation.name:
+            versions = (version_of(weighing.input), version_of(result))
+            layer = Layer(weighing.input, wide(weighing.weight.detach()), weighing.linear, versions)
             mark(result, replace(known_mark(result), layer=layer))
         return result
 
-    def _matrix_product(self, call: FunctionCall) -> Tensor:
-        found = contraction(call.name, call.func, call.args, call.kwargs)
+    def _matrix_product(self, operation: FunctionCall) -> Tensor:
+        weighing = contraction(operation.name, operation.func, operation.args, operation.kwargs)
         with torch.no_grad():
-            output = call.run()
-        return self._weighed(found, output)
+            output = operation.run()
+        return self._weighed(weighing, output)
 
-    def _einsum(self, call: FunctionCall) -> Any:
-        kind, what = einsum(call.func, call.args)
+    def _einsum(self, operation: FunctionCall) -> Any:
+        kind, what = einsum(operation.func, operation.args)
         if kind == "move":
-            return self.rearranged(call)
+            return self.rearranged(operation)
         if kind == "sum":
-            return self.pool(call)
+            return self.pool(operation)
         if kind == "product":
-            return self._spread(call, what)
+            return self._spread(operation, what)
         with torch.no_grad():
-            output = call.run()
+            output = operation.run()
         return self._weighed(what, output)
 
-    def _spread(self, call: FunctionCall, found: Weighing) -> Tensor:
-        """Products without a sum: relevance passes as it is, and what was repeated is added up."""
-        x, known, ones = found.input, known_mark(found.input), torch.ones_like(found.weight)
+    def _spread(self, operation: FunctionCall, weighing: Weighing) -> Tensor:
+        """Relevance passes products without a sum unchanged, and that of repeated elements adds up."""
+        x, known, ones = weighing.input, known_mark(weighing.input), torch.ones_like(weighing.weight)
         with torch.no_grad():
-            output, amount = call.run(), known.amounts
+            output, amount = operation.run(), known.amounts
             if known.pixels or amount is not None:
-                amount = found.linear(amounts(x), found.weight.abs() if known.pixels else ones)
-        result = shared([(x, self.kept(x, [torch.ones_like(x)]))], lambda one: found.linear(one, ones), output)
+                amount = weighing.linear(amounts(x), weighing.weight.abs() if known.pixels else ones)
+        reading = self.reading(x, [torch.ones_like(x)])
+        result = shared([(x, reading)], lambda strength: weighing.linear(strength, ones), output)
         return mark(result, replace(unbounded(known), amounts=amount, stacked=None, layer=None))
 
-    def _weighed(self, found: Weighing, output: Tensor) -> Tensor:
-        """z⁺, or zβ for a layer that reads the input."""
-        x, known = found.input, mark_of(found.input)
-        if mark_of(found.bias):
+    def _weighed(self, weighing: Weighing, output: Tensor) -> Tensor:
+        """Apply the rule of the layers, or the rule of the pixels if no layer comes before this operation."""
+        x, known = weighing.input, mark_of(weighing.input)
+        if mark_of(weighing.bias):
             raise NoRuleError("what it adds depends on the input")
         if known is None:
             raise NoRuleError("its weight depends on the input")
-        if known.pixels and not found.samples_first:
-            raise NoRuleError("the samples must lie along the first axis of the pixels, as in x @ W.T")
+        if known.pixels and not weighing.samples_first:
+            raise NoRuleError("the first axis of the pixels must hold the samples, as in x @ W.T")
         rule = self._pixel_rule if known.pixels else self._layer_rule
-        pairs = rule.terms(wide(x.detach()), wide(found.weight.detach()), live(x))
+        pairs = rule.terms(wide(x.detach()), wide(weighing.weight.detach()), live(x))
         strengths, weights = zip(*pairs, strict=True)
 
         def whole(*parts: Tensor) -> Tensor:
-            return total(found.linear, list(zip(parts, weights, strict=True)))
+            return total(weighing.linear, list(zip(parts, weights, strict=True)))
 
         divisor = rule.divisor(wide(output))
-        return mark(shared([(x, self.kept(x, strengths))], whole, output, divisor), Mark())
+        return mark(shared([(x, self.reading(x, strengths))], whole, output, divisor), Mark())
 
 
 def _per_channel(scale: Any, x: Tensor) -> bool:
-    """Whether a scale is that of a BatchNorm, written by hand."""
+    """Tell whether a scale has one value per channel, as in a BatchNorm that is written by hand."""
     if not isinstance(scale, Tensor) or x.ndim < 2 or scale.ndim > x.ndim:
         return False
     shape = (*[1] * (x.ndim - scale.ndim), *scale.shape)

@@ -1,4 +1,4 @@
-"""Watches every operation of a run, whether a module or a function calls it, and applies its rule."""
+"""Apply the rule of every operation in a run, whether a module or a function calls it."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,13 +20,14 @@ from captum_cams.relevance.sharing import FUNCTIONS
 
 
 class Operations(TorchFunctionMode):
-    """While it is entered, every torch function on a marked tensor gets the backward pass of its rule.
+    """Gives every torch function on a marked tensor the backward pass of its rule while the context is active.
 
     Args:
-        fold: multiply a BatchNorm's scale into the convolution before it; otherwise relevance passes as it is.
-        pixels: the rule of a layer that reads the input.
-        describe: names a module in messages.
-        layers: the rule of the other layers; None is z⁺.
+        fold: whether to multiply the scale of a BatchNorm into the convolution before it. Otherwise relevance passes
+            BatchNorm unchanged.
+        pixels: the rule of layers that read the input.
+        describe: names a module in error messages.
+        layers: the rule of the other layers; None means z⁺.
     """
 
     def __init__(
@@ -39,37 +40,37 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self.describe, self._rules = describe, OperationRules(fold, pixels, layers or ZPlusRule())
         self.ended = False
-        """True once the start of relevance is passed; later operations are not watched."""
+        """True after the run has passed the start of relevance; later operations need no rule."""
         self.where: list[nn.Module] = []
-        """The modules whose forward is running, innermost last."""
+        """The modules that are running, with the innermost module last."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = FunctionCall(func, args, kwargs or {})
-        if self.ended or not call.given:  # setting the gradient mode, say
-            return call.run()
-        marked = call.marked
-        self._refuse_hidden(call.given)
-        if not marked:  # weights, say; without a graph of their own, whatever has one has lost its mark
-            with torch.no_grad():
-                return call.run()
+        operation = FunctionCall(func, args, kwargs or {})
+        if self.ended or not operation.given:  # such as setting the gradient mode
+            return operation.run()
+        marked = operation.marked
+        self._refuse_hidden(operation.given)
+        if not marked:
+            with torch.no_grad():  # so that a tensor with a graph and without a mark shows that the trail is broken
+                return operation.run()
         pixels = {known_mark(tensor).pixels for tensor in marked}
         if not (any(tensor.requires_grad for tensor in marked) and (torch.is_grad_enabled() or True in pixels)):
-            return self._aside(call)
+            return self._aside(operation)
         try:
-            if len(pixels) > 1 and call.name not in PRODUCTS:
-                raise NoRuleError("it joins the input and a map behind the first layer")
+            if len(pixels) > 1 and operation.name not in PRODUCTS:
+                raise NoRuleError("it joins the input and a map after the first layer")
             with torch.enable_grad() if True in pixels else nullcontext():
-                result = (self._rules.of(call.name) or self._unknown)(call)
+                result = (self._rules.of(operation.name) or self._unknown)(operation)
         except NoRuleError as why:
-            raise self._cannot(call.name, str(why)) from None
-        if True in pixels and any((known := mark_of(one)) and not known.pixels for one in tensors([result])):
-            torch.set_grad_enabled(True)  # ended by the no_grad around the run
+            raise self._cannot(operation.name, str(why)) from None
+        if True in pixels and any((known := mark_of(made)) and not known.pixels for made in tensors([result])):
+            torch.set_grad_enabled(True)  # the no_grad around the run resets it
         return result
 
     def _cannot(self, name: str, why: str) -> CAMError:
-        place = f" in {self.describe(self.where[-1])}" if self.where else ""
+        module = f" in {self.describe(self.where[-1])}" if self.where else ""
         return CAMError(
-            f"relevance cannot pass {name}{place}: {why}; choose the layer and to= on one side of it, "
+            f"relevance cannot pass {name}{module}: {why}; choose layer= and to= on the same side of it, "
             "or a method without relevance"
         )
 
@@ -79,31 +80,31 @@ class Operations(TorchFunctionMode):
             own = isinstance(made_by, torch.autograd.function.BackwardCFunction) and not isinstance(made_by, FUNCTIONS)
             if own or (made_by is not None and not mark_of(tensor)):
                 name = type(made_by).__name__.split("Backward")[0]
-                raise self._cannot(name, "it has a gradient of its own, or runs in a script or on part of a tensor")
+                raise self._cannot(name, "it defines its own gradient, or runs in a script or on a part of a tensor")
 
-    def _aside(self, call: FunctionCall) -> Any:
-        """What depends on the input and not on the end of the trail: no constant, but no relevance flows through it."""
+    def _aside(self, operation: FunctionCall) -> Any:
+        """Run an operation that depends on the input but not on the end of the trail: no relevance passes it."""
         with torch.no_grad():
-            result = call.run()
-        becomes = joined([known_mark(tensor) for tensor in call.marked])
-        if call.name in COMPARISONS:
-            return self._rules.compared(call)
-        if call.name in ELEMENTWISE:
-            becomes = bounded(call, becomes)
-        elif call.name not in REARRANGING | PRODUCTS | SUMS:
+            result = operation.run()
+        becomes = joined([known_mark(tensor) for tensor in operation.marked])
+        if operation.name in COMPARISONS:
+            return self._rules.compared(operation)
+        if operation.name in ELEMENTWISE:
+            becomes = bounded(operation, becomes)
+        elif operation.name not in REARRANGING | PRODUCTS | SUMS:
             becomes = Mark()
-        return result if _makes_constants(call.name) else with_mark(result, becomes)
+        return result if _makes_constants(operation.name) else with_mark(result, becomes)
 
-    def _unknown(self, call: FunctionCall) -> Any:
-        """Constants may be made of a map; anything else needs a rule."""
-        if call.name == "setitem" or (call.writes and call.func.__name__.endswith("_")):
+    def _unknown(self, operation: FunctionCall) -> Any:
+        """Run an operation without a rule, which is only allowed if no relevance passes it."""
+        if operation.name == "setitem" or (operation.writes and operation.func.__name__.endswith("_")):
             raise NoRuleError("there is no rule for it")
-        result = call.run()
-        if any(one.is_quantized for one in tensors([result])):
-            raise NoRuleError("it rounds to integers; explain the network before it was quantised")
-        if any(one.requires_grad for one in tensors([result])):
+        result = operation.run()
+        if any(tensor.is_quantized for tensor in tensors([result])):
+            raise NoRuleError("it rounds to integers; explain the network before quantisation")
+        if any(tensor.requires_grad for tensor in tensors([result])):
             raise NoRuleError("there is no rule for it")
-        return result if _makes_constants(call.name) else with_mark(result, Mark())
+        return result if _makes_constants(operation.name) else with_mark(result, Mark())
 
 
 def _makes_constants(name: str) -> bool:

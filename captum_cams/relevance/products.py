@@ -1,4 +1,4 @@
-"""Which factor of a product relevance flows through; the other takes part as a constant."""
+"""Choose the factor of a product that gets the relevance; the other factor counts as a constant."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,26 +11,30 @@ from captum_cams.relevance.marks import mark_of
 
 
 class NoRuleError(Exception):
-    """There is no rule for this operation; the text says why."""
+    """Raised if there is no rule for an operation; the text says why."""
 
 
 @dataclass(frozen=True)
 class Weighing:
-    """A linear map: input and weight (one that is not marked, or a gate) to output, and what is added to it."""
+    """A linear operation: its input, its weight (a constant or a gate), and the bias that is added."""
 
     input: Tensor
     weight: Tensor
     linear: Callable[[Tensor, Tensor], Tensor]
+    """Takes input and weight and returns the output without bias."""
     bias: Any = None
     samples_first: bool = True
-    """Whether the input's first axis is that of the output."""
+    """Whether the first axis of the input is the first axis of the output."""
 
 
 def flows(left: Any, right: Any) -> tuple[Any, Any]:
-    """The map and the constant of two factors, of which one at least depends on the input.
+    """Decide which of two factors gets the relevance; at least one of them must depend on the input.
+
+    Returns:
+        The factor that gets the relevance, and the other factor.
 
     Raises:
-        NoRuleError: neither of two maps is a gate, or both are equally surely one.
+        NoRuleError: if both factors depend on the input and are equally likely to be gates.
     """
     marks = mark_of(left), mark_of(right)
     if marks[0] is None or marks[1] is None:
@@ -41,10 +45,10 @@ def flows(left: Any, right: Any) -> tuple[Any, Any]:
 
 
 def contraction(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Weighing:
-    """A matrix product as a linear map of one of its factors.
+    """Read a matrix product as a linear operation on one of its factors.
 
     Raises:
-        NoRuleError: see :func:`flows`.
+        NoRuleError: if there are not exactly two factors, or as in :func:`flows`.
     """
     options = dict(kwargs)
     factors = [*args, *(options.pop(key) for key in ("input", "other", "mat2", "vec") if key in options)]
@@ -64,10 +68,14 @@ def contraction(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> 
 
 
 def einsum(func: Callable[..., Any], args: Any) -> tuple[str, Any]:
-    """What an einsum is: ("move", None), ("sum", its one tensor), ("product", a Weighing) or ("linear", a Weighing).
+    """Classify an einsum.
+
+    Returns:
+        ("move", None) if it only rearranges one tensor, ("sum", the tensor) if it sums over axes of one tensor,
+        ("product", a Weighing) for two tensors without a sum, or ("linear", a Weighing) for two tensors with a sum.
 
     Raises:
-        NoRuleError: more than two tensors, an equation that is not written out, or see :func:`flows`.
+        NoRuleError: if there are more than two tensors, the equation has no "->", or as in :func:`flows`.
     """
     equation, *operands = args
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
@@ -84,6 +92,6 @@ def einsum(func: Callable[..., Any], args: Any) -> tuple[str, Any]:
     def linear(x: Tensor, w: Tensor) -> Tensor:
         return func(equation, x, w) if source is left else func(equation, w, x)
 
-    # Letters that the output lacks are summed over; without one, each output has one contribution.
+    # Letters that are not in the output are summed over. Without such letters, each output has one contribution.
     kind = "product" if set(given) - {","} <= set(result) else "linear"
     return kind, Weighing(source, weight, linear, samples_first=first)

@@ -1,4 +1,4 @@
-"""Carry relevance from the output or a deep layer to a shallower layer or to the input."""
+"""Propagate relevance through a model, from its output or a layer to an earlier layer or the input."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,16 +23,16 @@ Range = tuple[float | Sequence[float], float | Sequence[float]]
 
 
 class Propagation:
-    """How relevance passes the layers: by z⁺, at the input by zβ.
+    """Propagates relevance by z⁺, and by zβ through the layers that read the input.
 
     Args:
-        batch_norm: "identity" passes relevance as it is (Qiu et al.'s code); "fold" multiplies the scale into the
-            weights of the layer before it.
-        pixel_range: l and h of zβ as the network's first layer sees them, numbers or one value per channel; None
-            is each sample's own minimum and maximum (Qiu et al.'s code).
+        batch_norm: "identity" passes relevance unchanged, as in Qiu et al.'s code; "fold" multiplies the scale of the
+            BatchNorm into the weights of the layer before it.
+        pixel_range: the bounds (l, h) of zβ in the values that the first layer reads: numbers, or one value per
+            channel. None means the minimum and maximum of each sample, as in Qiu et al.'s code.
 
     Raises:
-        CAMError: another ``batch_norm``, or a range that is not (low, high) with low < high.
+        CAMError: if ``batch_norm`` is another word, or the range is not (low, high) with low < high.
     """
 
     def __init__(self, batch_norm: BatchNorm = "identity", pixel_range: Range | None = None) -> None:
@@ -48,19 +48,26 @@ class Propagation:
         start: Place | None = None,
         inputs: Sequence[Tensor] = (),
     ) -> Iterator["Trail"]:
-        """Within it, a run of the model leaves a trail on which relevance goes back from ``start`` to ``end``.
+        """Record a run of the model inside the context, so that relevance can be propagated back through it.
 
         Args:
-            model: for the names in messages.
-            end: where relevance goes: a layer, or the input that the run starts with.
-            start: where it comes from; the run goes on behind it without a graph. None is the model's output.
-            inputs: all that the run starts with; what is computed from them takes part in additions, though no
-                relevance reaches the end on its way. Other tensors are constants.
+            model: the model.
+            end: where relevance is propagated to: a layer, or the input of the run.
+            start: the layer where relevance starts; None means the model's output. Later layers run without a graph.
+            inputs: all inputs of the run. Values that are computed from them get their share in sums, even if this
+                share does not reach the end. Other tensors are constants.
+
+        Yields:
+            The trail, whose method :meth:`Trail.back` propagates relevance after the run.
+
+        Raises:
+            CAMError: if there is no rule for an operation on the way, or the layer at the start or at the end is called
+                twice.
         """
         operations = Operations(self.batch_norm == "fold", self._pixels, partial(describe, model))
         trail = Trail(model, end, start, operations)
         with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())  # ends the gradient mode that the first mark begins
+            stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that the trail sets
             operations.where = stack.enter_context(running(modules_of(model)))
             for tensor in inputs:
                 mark(tensor, Mark(pixels=not isinstance(end, Place)))
@@ -75,7 +82,7 @@ class Propagation:
 
 
 class Trail:
-    """The graph between two places in one run of a model."""
+    """The recorded operations between the start and the end of relevance in one run of a model."""
 
     def __init__(
         self, model: Callable[..., Any], end: Place | Tensor, start: Place | None, operations: Operations
@@ -86,27 +93,30 @@ class Trail:
         self._top: Tensor | None = None
 
     def back(self, relevance: Tensor, output: Tensor | None = None) -> Tensor:
-        """The relevance at the end of the trail.
+        """Propagate relevance from the start of the trail to its end.
 
         Args:
-            relevance: at the start of the trail, of the activation's shape.
-            output: of the model, where the trail starts at the output.
+            relevance: the relevance at the start, with the shape of the activation there.
+            output: the model's output, if the trail starts there.
+
+        Returns:
+            The relevance at the end, with the shape of the activation or input there.
 
         Raises:
-            CAMError: the start is not computed from the end, the run cannot be followed back, or the relevance
-                holds NaN or Inf.
+            CAMError: if the start is not computed from the end, autograd cannot go back through the run, or the
+                relevance holds NaN or Inf.
         """
         top = self._top if self._start else output
         if top is None or self._leaf is None or mark_of(top) is None or not top.requires_grad:
             raise self._unconnected()
         exponent = _exponent(relevance)
-        found = _followed(top, self._leaf, relevance.ldexp(-exponent).to(top.dtype))
-        found = wide(found).ldexp(exponent.reshape(-1, *[1] * (found.ndim - 1)))
-        check_finite("relevance", found)
-        return found
+        result = wide(_backward(top, self._leaf, relevance.ldexp(-exponent).to(top.dtype)))
+        result = result.ldexp(exponent.reshape(-1, *[1] * (result.ndim - 1)))
+        check_finite("relevance", result)
+        return result
 
     def plant(self, value: Tensor) -> Tensor:
-        """Begin the graph at the layer where the trail ends."""
+        """Start the autograd graph at the layer where relevance ends."""
         self._once(self._leaf, self._end)
         if self._top is not None:
             raise self._unconnected()
@@ -115,7 +125,7 @@ class Trail:
         return self._leaf.clone()
 
     def stop(self, value: Tensor) -> Tensor:
-        """Keep the activation at the start of the trail and send the run on without its graph."""
+        """End the autograd graph at the layer where relevance starts."""
         self._once(self._top, self._start)
         torch.set_grad_enabled(False)
         self._top = value
@@ -126,65 +136,72 @@ class Trail:
         start = describe(self._model, self._start.layer) if self._start else "the output"
         end = describe(self._model, self._end.layer) if self._end else "the input"
         return CAMError(
-            f"relevance must flow from {start} to {end}, but the one is not computed from the other; "
-            "or is a part between them run under no_grad, or in checkpoint(..., use_reentrant=True)?"
+            f"relevance must flow from {start} to {end}, but {start} is not computed from {end}; choose other layers, "
+            "or does a part between them run under no_grad or in checkpoint(..., use_reentrant=True)?"
         )
 
-    def _once(self, seen: Tensor | None, place: Place | None) -> None:
-        if seen is not None and place is not None:
+    def _once(self, earlier: Tensor | None, place: Place | None) -> None:
+        """Raise a CAMError if the place already had a value in this run."""
+        if earlier is not None and place is not None:
             name = describe(self._model, place.layer)
-            raise CAMError(f"relevance needs a layer that is called once, got {name}, called again; choose another")
+            raise CAMError(
+                f"relevance needs a layer that runs only once, got {name}, which runs again; choose another layer"
+            )
 
 
 def _exponent(relevance: Tensor) -> Tensor:
-    """The power of two for each sample by which relevance fits into any precision, which changes no digit."""
+    """Return the power of two, for each sample, that scales relevance into the range of every float type."""
     rows = relevance.reshape(len(relevance), -1).abs()
     largest = rows.amax(1, keepdim=True).frexp().exponent
     whole = rows.ldexp(-largest).sum(1, keepdim=True).frexp().exponent
-    # All of it together is at most 2^14, a quarter of what float16 can hold.
+    # The sum is at most 2^14, a quarter of the largest number in float16.
     return (largest + whole - 14).reshape(-1, *[1] * (relevance.ndim - 1))
 
 
 def epsilon_relevance(call: Call, run: Callable[[Tensor], Tensor], activation: Tensor, epsilon: float) -> Tensor:
-    """The relevance of an activation for its own score under the ε-rule, BatchNorm folded into the layer before it.
+    """Compute the relevance of an activation for its score under the ε-rule, with BatchNorm folded.
 
     Args:
-        call: whose network is run.
-        run: the activation to the score, one number.
-        activation: of one sample.
-        epsilon: see :class:`EpsilonRule`.
+        call: the user's call.
+        run: takes the activation and returns the score, one number.
+        activation: the activation of one sample.
+        epsilon: as in :class:`EpsilonRule`.
+
+    Returns:
+        The relevance, with the shape of the activation.
 
     Raises:
-        CAMError: the score does not depend on the activation, the run cannot be followed back, or the relevance
-            holds NaN or Inf.
+        CAMError: if the score does not depend on the activation, autograd cannot go back through the run, ``epsilon``
+            absorbs all relevance, or the relevance holds NaN or Inf.
     """
     operations = Operations(True, ZBetaRule(), partial(describe, call.network), EpsilonRule(epsilon))
     leaf = mark(activation.detach().clone().requires_grad_(), Mark())
     with running(call.modules) as operations.where, torch.enable_grad(), operations:
         score = run(leaf)
     if not score.requires_grad:
-        raise CAMError("the score must depend on the layer, got one that does not; choose another layer")
-    found = wide(_followed(score, leaf, score.detach()))
-    if not found.any() and 0 < float(score.detach().abs()) < epsilon:
+        raise CAMError("the score must depend on the layer, got a score that does not; choose another layer")
+    relevance = wide(_backward(score, leaf, score.detach()))
+    if not relevance.any() and 0 < float(score.detach().abs()) < epsilon:
         raise CAMError(
-            f"epsilon must be small against what it is added to, got {epsilon} and a score of "
-            f"{float(score.detach()):.1g}, which leaves nothing of the relevance; pass a smaller epsilon"
+            f"epsilon must be much smaller than the values that it is added to, got {epsilon} and a score of "
+            f"{float(score.detach()):.1g}, so that no relevance is left; pass a smaller epsilon"
         )
-    check_finite("relevance", found)
-    return found
+    check_finite("relevance", relevance)
+    return relevance
 
 
-def _followed(top: Tensor, leaf: Tensor, outer: Tensor) -> Tensor:
+def _backward(top: Tensor, leaf: Tensor, outer: Tensor) -> Tensor:
+    """Run the backward passes of the rules from ``top`` to ``leaf``."""
     try:
-        (found,) = torch.autograd.grad(top, leaf, outer)
+        (relevance,) = torch.autograd.grad(top, leaf, outer)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         raise CAMError(
-            f"relevance cannot be followed back through this run ({str(error).splitlines()[0]}); "
-            "switch off checkpointing, and operations that change a map which a layer has read"
+            f"relevance cannot be propagated back through this run ({str(error).splitlines()[0]}); "
+            "switch off checkpointing, and do not change in place a tensor that a layer has read"
         ) from error
-    return found
+    return relevance
 
 
 def _bounds(given: Range) -> tuple[Tensor, Tensor]:
@@ -199,7 +216,7 @@ def _bounds(given: Range) -> tuple[Tensor, Tensor]:
 
 
 def _watch(place: Place, see: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
-    """``see(value)`` in the place of the layer's output (or first input)."""
+    """Replace the output (or first input) of the layer by ``see(value)``."""
     name = type(place.layer).__name__
     if place.at_input:
         return replaced(place.layer, True, lambda args: (see(_tensor(args[:1], name)), *args[1:]))
@@ -210,5 +227,5 @@ def _tensor(output: Any, name: str) -> Tensor:
     if isinstance(output, tuple | list) and len(output) == 1:
         output = output[0]
     if not isinstance(output, Tensor):
-        raise CAMError(f"relevance needs one tensor from {name}, got {type(output).__name__}; choose a layer inside")
+        raise CAMError(f"relevance needs one tensor from {name}, got {type(output).__name__}; choose a layer inside it")
     return output

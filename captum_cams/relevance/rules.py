@@ -1,6 +1,6 @@
-"""Rules that share the relevance of a linear layer's output among its inputs, for this engine and for Captum's LRP.
+"""Rules that distribute the relevance of a layer's output to its inputs, for this package and for Captum's LRP.
 
-The only file with private names of Captum, whose rules have no public path.
+This is the only file with private names of Captum, whose rules have no public import path.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,33 +12,38 @@ from torch import Tensor, nn
 
 from captum_cams.engine.torch_internals import with_parameters
 from captum_cams.errors import CAMError, shape_of
-from captum_cams.relevance.sharing import Kept, Taken
+from captum_cams.relevance.sharing import Reading, Taken
 
 Linear = Callable[[Tensor, Tensor], Tensor]
-"""Input and weight to output, without a bias."""
+"""Takes input and weight of a linear operation and returns its output without bias."""
 Bound = float | Tensor | None
 
 
 class ZPlusRule(PropagationRule):
-    """Share relevance in proportion to the positive contributions, z⁺ (αβ with α = 1, β = 0).
+    """Distributes relevance in proportion to the positive contributions: z⁺, or αβ with α = 1 and β = 0.
 
     Montavon et al., "Explaining NonLinear Classification Decisions with Deep Taylor Decomposition", Pattern
     Recognition 2017, eq. 19, for inputs of either sign: R_i = Σ_j (x_i⁺ w_ij⁺ + x_i⁻ w_ij⁻) R_j / z_j with
-    z_j = Σ_i x_i⁺ w_ij⁺ + x_i⁻ w_ij⁻, and 0 where z_j = 0. A bias takes no part.
+    z_j = Σ_i x_i⁺ w_ij⁺ + x_i⁻ w_ij⁻, and 0 if z_j = 0. The bias gets no relevance.
 
-    ``module.rule = ZPlusRule()`` makes ``captum.attr.LRP`` and ``LayerLRP`` use it on convolutions and Linears.
+    To use the rule in ``captum.attr.LRP`` and ``LayerLRP``, set ``module.rule = ZPlusRule()`` on a convolution or
+    linear layer.
     """
 
     signed = False
-    """Whether negative values take part in sums and poolings."""
+    """Whether negative values get relevance in sums and poolings."""
 
     def terms(self, inputs: Tensor, weight: Tensor, live: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Pairs of strengths and weights; the linear map of each pair, added up, is z.
+        """Split z into terms.
 
         Args:
-            inputs: of the layer.
-            weight: of the layer.
-            live: False where an input is a constant, which takes no part; None is True everywhere.
+            inputs: the inputs of the layer.
+            weight: the weight of the layer.
+            live: False for each input that is a constant and gets no relevance; None means True everywhere.
+
+        Returns:
+            Pairs of strengths (with the shape of the inputs) and weights (with the shape of the weight). z is the sum
+            of the layer's linear operation over all pairs.
         """
         if live is not None:
             inputs = inputs.where(live, 0)
@@ -48,88 +53,94 @@ class ZPlusRule(PropagationRule):
         return [(inputs.clamp(min=0), positive), (inputs.clamp(max=0), weight.clamp(max=0))]
 
     def divisor(self, output: Tensor) -> Tensor | None:
-        """What relevance is divided by, of the output's shape; None is the sum of the terms."""
+        """Return what relevance is divided by, with the shape of the output; None means the sum of the terms."""
         return None
 
     def denominator(self, inputs: Tensor, weight: Tensor, linear: Linear) -> Tensor:
-        """z, whose gradient times the input is the share of each input."""
+        """Compute z for Captum, which multiplies the gradient of z by the input."""
         return total(linear, self.terms(inputs, weight.detach()))
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
-        """Captum's hook on the second run, whose output is z in the place of the module's own."""
+        """Return z instead of the module's output, in Captum's second run.
+
+        Raises:
+            CAMError: if the module is not a convolution or linear layer.
+        """
         weight = dict(module.named_parameters(recurse=False)).get("weight")
         if weight is None or weight.ndim < 2:
             raise CAMError(
-                f"{type(self).__name__} must be the rule of a convolution or Linear, got {type(module).__name__}; "
-                "give this module one of Captum's rules"
+                f"{type(self).__name__} must be the rule of a convolution or linear layer, got "
+                f"{type(module).__name__}; set one of Captum's rules on this module"
             )
         return super().forward_hook(module, inputs, self.denominator(inputs[0], weight, _without_bias(module)))
 
     def _manipulate_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        """Nothing: the terms are made of copies."""
+        """Do nothing, because the terms are made from copies."""
 
 
 class EpsilonRule:
-    """Share relevance in proportion to all contributions, of which ε and the bias keep their part.
+    """Distributes relevance in proportion to all contributions. ε and the bias absorb their share.
 
     Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation",
-    PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j + ε sign z_j), with z_j the output of the layer.
+    PLoS ONE 2015, eq. 58: R_i = Σ_j x_i w_ij R_j / (z_j + ε sign z_j), where z_j is the output of the layer.
 
     Args:
-        epsilon: ε, absolute.
+        epsilon: ε, in the units of the layer's output.
     """
 
     signed = True
+    """As in :class:`ZPlusRule`."""
 
     def __init__(self, epsilon: float) -> None:
         self.epsilon = epsilon
 
     def terms(self, inputs: Tensor, weight: Tensor, live: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """As in :class:`ZPlusRule`."""
+        """Return one pair of strengths and weights, see :meth:`ZPlusRule.terms`."""
         return [(inputs if live is None else inputs.where(live, 0), weight)]
 
     def divisor(self, output: Tensor) -> Tensor:
-        """What relevance is divided by, of the output's shape."""
+        """Return what relevance is divided by, with the shape of the output."""
         return output + self.epsilon * output.sign()
 
 
 class ZBetaRule(ZPlusRule):
-    """Share relevance among pixels, which are bounded: zβ (zennit: ZBox).
+    """Distributes relevance to pixels, whose values have bounds: zβ (called ZBox in zennit).
 
-    Montavon et al. 2017, eq. 20: R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) R_j / z_j with z_j the sum of the
-    same over i, and 0 where z_j = 0.
+    Montavon et al. 2017, eq. 20: R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) R_j / z_j where z_j is the sum
+    of these terms over i, and 0 if z_j = 0.
 
     Args:
-        low: l, a number, one per channel, or a tensor that broadcasts to the input; None is each sample's minimum
-            (Qiu et al.'s code for FG-CAM).
-        high: h, likewise; None is each sample's maximum.
+        low: the lower bound l: a number, one value per channel, or a tensor that broadcasts to the input. None means
+            the minimum of each sample, as in Qiu et al.'s code for FG-CAM.
+        high: the upper bound h, in the same forms. None means the maximum of each sample.
     """
 
     def __init__(self, low: Bound = None, high: Bound = None) -> None:
         self.low, self.high = low, high
 
     def terms(self, inputs: Tensor, weight: Tensor, live: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        seen = inputs.detach()
-        least, most = (seen, seen) if live is None else (seen.where(live, torch.inf), seen.where(live, -torch.inf))
+        """Return two pairs of strengths and weights, see :meth:`ZPlusRule.terms`."""
+        x = inputs.detach()
+        least, most = (x, x) if live is None else (x.where(live, torch.inf), x.where(live, -torch.inf))
         low = _bound(self.low, inputs, least.flatten(1).amin(1))
         high = _bound(self.high, inputs, most.flatten(1).amax(1))
-        above, below = inputs - low, inputs - high  # x w − l w⁺ − h w⁻ without a difference of large sums
+        above, below = inputs - low, inputs - high  # x w − l w⁺ − h w⁻ without subtracting large sums
         if live is not None:
             above, below = above.where(live, 0), below.where(live, 0)
         return [(above, weight.clamp(min=0)), (below, weight.clamp(max=0))]
 
     def denominator(self, inputs: Tensor, weight: Tensor, linear: Linear) -> Tensor:
-        """z, whose gradient is the share of each input."""
+        """Compute z for Captum, so that its gradient is the share of each input."""
         strengths, weights = zip(*self.terms(inputs.detach(), weight.detach()), strict=True)
-        taken = Taken.apply(inputs, Kept(strengths))
+        taken = Taken.apply(inputs, Reading(strengths))
         return total(linear, list(zip(taken, weights, strict=True)))
 
     def _create_backward_hook_input(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda gradient: gradient  # the relevance already
+        return lambda gradient: gradient  # which already is the relevance
 
 
 def total(linear: Linear, terms: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The linear map of each pair of strength and weight, added up."""
+    """Apply the linear operation to each pair of strength and weight, and add up the results."""
     parts = [linear(strength, weight) for strength, weight in terms]
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
@@ -145,13 +156,13 @@ def _bound(bound: Bound, inputs: Tensor, measured: Tensor) -> Tensor:
     except RuntimeError as error:
         raise CAMError(
             f"a bound of the pixels must broadcast to the input {shape_of(inputs)}, "
-            f"got {shape_of(bound)}; pass a number, or one value per channel"
+            f"got {shape_of(bound)}; pass a number or one value per channel"
         ) from error
 
 
 def _without_bias(module: nn.Module) -> Linear:
     def linear(inputs: Tensor, weight: Tensor) -> Tensor:
-        # The forward alone runs: no hooks, and the user's parameters stay where they are.
+        # Call forward directly: no hooks run, and the user's parameters do not change.
         return with_parameters(module, {"weight": weight, "bias": None}).forward(inputs)
 
     return linear

@@ -1,4 +1,4 @@
-"""The backward passes that carry relevance: it is shared in proportion to strengths, or passes as it is."""
+"""The backward passes that propagate relevance: in proportion to strengths, or unchanged."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,33 +11,36 @@ from captum_cams.engine.torch_internals import graph_node, version_of
 from captum_cams.errors import CAMError
 
 
-class Kept:
-    """Tensors with the values that they had when an operation read them."""
+class Reading:
+    """The tensors that an operation has read, with the values at that time."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._tensors, self._versions = list(tensors), [version_of(tensor) for tensor in tensors]
 
     def copy(self) -> None:
-        """Keep copies, before the tensors are written to."""
+        """Replace the tensors by copies, before something writes to them."""
         self._tensors = [tensor.clone() for tensor in self._tensors]
         self._versions = [version_of(tensor) for tensor in self._tensors]
 
     def tensors(self) -> list[Tensor]:
+        """Return the tensors, or raise a RuntimeError if they were changed since the operation read them."""
         if [version_of(tensor) for tensor in self._tensors] != self._versions:
-            raise RuntimeError("a map that an operation has read was changed in place")
+            raise RuntimeError("a tensor that an operation has read was changed in place")
         return self._tensors
 
 
 class Taken(torch.autograd.Function):
-    """The strengths of an input's elements; backward multiplies them by what each strength got.
+    """Replaces an input by the strengths of its elements; the backward pass multiplies gradient and strength.
 
-    With :class:`Given` behind a linear function of the strengths, each element's relevance is its part of the total.
+    If a linear function of the strengths follows, and then :class:`Given`, the relevance of each element is its share
+    of the total.
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, strengths: Kept) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, inputs: Tensor, strengths: Reading) -> tuple[Tensor, ...]:
         ctx.strengths = strengths
-        # Of its own version: the backward of a linear function reads no values of its input, which may be written to.
+        # .data has its own version counter. So a later write to the tensor does not stop the backward pass, which does
+        # not read it.
         return tuple(tensor.data for tensor in strengths.tensors())
 
     @staticmethod
@@ -48,11 +51,11 @@ class Taken(torch.autograd.Function):
 
 
 class Given(torch.autograd.Function):
-    """The output of an operation; backward divides its relevance by the ``divisor``, and gives 0 where that is 0.
+    """Replaces a total strength by the output of the operation; the backward pass divides relevance by the divisor.
 
-    The divisor is the total strength unless a rule has another one.
+    The divisor is the total strength, unless a rule gives another one. The quotient is 0 where the divisor is 0.
 
-    ``output`` comes in a list, since a tensor that is handed through could not be changed in place.
+    ``output`` is given in a list, because a function may not return its argument if it is later changed in place.
     """
 
     @staticmethod
@@ -68,7 +71,7 @@ class Given(torch.autograd.Function):
 
 
 class Passed(torch.autograd.Function):
-    """The output of an operation whose relevance goes on to the input as it is; what was repeated is added up."""
+    """Replaces an input by the output of the operation; relevance passes unchanged, summed over repeated elements."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, output: list[Tensor]) -> Tensor:
@@ -82,30 +85,33 @@ class Passed(torch.autograd.Function):
 
 
 FUNCTIONS = tuple(map(graph_node, (Taken, Given, Passed)))
-"""What autograd calls them in a graph."""
+"""The classes of the ``grad_fn`` of these functions."""
 
 
 def shared(
-    inputs: list[tuple[Tensor, Kept]], total: Callable[..., Tensor], output: Tensor, divisor: Tensor | None = None
+    inputs: list[tuple[Tensor, Reading]], total: Callable[..., Tensor], output: Tensor, divisor: Tensor | None = None
 ) -> Tensor:
-    """``output``, whose relevance each input gets in proportion to its strengths.
+    """Let the inputs of an operation share the relevance of its output in proportion to their strengths.
 
     Args:
-        inputs: each with its strengths.
-        total: a linear function of all strengths, of the output's shape.
-        output: of the operation.
-        divisor: what relevance is divided by; None is the total.
+        inputs: each input with the reading of its strengths.
+        total: a linear function of all strengths, which returns a tensor of the output's shape.
+        output: the output of the operation.
+        divisor: what relevance is divided by, of the output's shape; None means the total.
+
+    Returns:
+        The output, with this backward pass.
 
     Raises:
-        CAMError: the total is too large for its precision.
+        CAMError: if the total is NaN or Inf in its precision.
     """
-    strengths = [strength for x, kept in inputs for strength in Taken.apply(x, kept)]
+    strengths = [strength for x, reading in inputs for strength in Taken.apply(x, reading)]
     with torch.autocast(output.device.type, enabled=False):
-        found = total(*strengths)
-    # The sum alone is quicker to read, and finite unless something in it is not.
-    if not found.detach().sum().isfinite() and not found.detach().isfinite().all():
+        whole = total(*strengths)
+    # The sum is quicker to check, and it is finite if all values are finite and not too large.
+    if not whole.detach().sum().isfinite() and not whole.detach().isfinite().all():
         raise CAMError(
-            f"relevance needs contributions that {found.dtype} can hold, got NaN or Inf in a sum of them; "
+            f"relevance needs contributions that {whole.dtype} can hold, got NaN or Inf in their sum; "
             "check the inputs and the weights, or explain the model in float64"
         )
-    return Given.apply(found, [output], divisor)
+    return Given.apply(whole, [output], divisor)

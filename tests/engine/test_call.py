@@ -59,7 +59,7 @@ def test_contributions_take_a_function_for_each_sample(name):
     cam, x = explainer(name, NETWORKS["plain"]()), images(2)
     singles = [cam.contributions(x[n : n + 1], FUNCTIONS[n]) for n in range(2)]
     assert torch.equal(cam.contributions(x, FUNCTIONS), torch.cat(singles))
-    assert "one per sample, expected 2, got 3" in said(cam.contributions, x, [*FUNCTIONS, FUNCTIONS[0]])
+    assert "one function per sample, expected 2, got 3" in said(cam.contributions, x, [*FUNCTIONS, FUNCTIONS[0]])
 
 
 @pytest.mark.parametrize("name", [*wrappers(), "augmentedcam(multilayercam)", "jittercam(fgcam)"])

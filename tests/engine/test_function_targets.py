@@ -110,7 +110,7 @@ def test_a_function_that_gives_no_score_per_sample_is_explained():
     for target, got in ((lambda out: out, "2×10"), (lambda out: out.sum(), "a scalar"), (lambda out: 3, "int")):
         with pytest.raises(cc.CAMError, match=f"one score per sample, expected 2, got {got}"):
             cc.GradCAM(model).attribute(x, target)
-    with pytest.raises(cc.CAMError, match="one per sample, expected 2, got 1"):
+    with pytest.raises(cc.CAMError, match="one function per sample, expected 2, got 1"):
         cc.GradCAM(model).attribute(x, [lambda out: out[:, 1]])
     with pytest.raises(cc.CAMError, match="needs N×classes scores"):
         cc.CLRP(model).attribute(x, lambda out: out[:, 1])

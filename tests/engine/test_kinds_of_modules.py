@@ -134,13 +134,13 @@ KINDS = {
     "a map in a list": lambda: like(InList),
     "a module that raises": lambda: like(Caught),
 }
-EAGER_ONLY = "explain the eager|pass the eager|not computed from the other|explain nn.Sequential"
+EAGER_ONLY = "explain the eager|pass the eager|is not computed from|explain nn.Sequential"
 GUIDED = "whose ReLUs no hook reaches"
 REFUSED = {
     "scripted": dict.fromkeys(("gradcam", "scorecam", "cam", "rise", "lrp", "relevancecam"), EAGER_ONLY),
     "traced": dict.fromkeys(("gradcam", "scorecam", "cam", "lrp", "relevancecam"), EAGER_ONLY),
     "frozen": dict.fromkeys(("gradcam", "scorecam", "cam", "rise", "lrp", "relevancecam"), EAGER_ONLY),
-    "a scripted part before the layer": {"lrp": "not computed from the other", "fgcam(gradcam)": "not computed"},
+    "a scripted part before the layer": {"lrp": "is not computed from", "fgcam(gradcam)": "not computed"},
     "a scripted part behind the layer": {
         "lrp": "cannot pass",
         "relevancecam": "not computed|cannot pass",
@@ -153,7 +153,7 @@ REFUSED = {
     },
     "quantised": dict.fromkeys(
         ("gradcam", "scorecam", "cam", "lrp", "relevancecam", "fgcam(gradcam)", "guidedcam(lrp)"),
-        "before it was quantised",
+        "before quantisation",
     ),
     "checkpointed before": {
         "lrp": "use_reentrant",
@@ -162,11 +162,11 @@ REFUSED = {
     },
     "checkpointed behind": {
         **dict.fromkeys(("gradcam", "fgcam(gradcam)"), "use_reentrant=False"),
-        **dict.fromkeys(("lrp", "relevancecam", "guidedcam(lrp)"), "gradient of its own"),
+        **dict.fromkeys(("lrp", "relevancecam", "guidedcam(lrp)"), "its own gradient"),
     },
     "checkpointed around": {
         **dict.fromkeys(("gradcam", "relevancecam", "fgcam(gradcam)"), "use_reentrant"),
-        **dict.fromkeys(("lrp", "guidedcam(lrp)"), "gradient of its own"),
+        **dict.fromkeys(("lrp", "guidedcam(lrp)"), "its own gradient"),
     },
     "by keyword": dict.fromkeys(
         ("gradcam", "scorecam", "cam", "rise", "lrp", "relevancecam", "fgcam(gradcam)", "guidedcam(lrp)"), "by position"

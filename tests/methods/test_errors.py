@@ -168,7 +168,7 @@ def test_a_function_needs_a_layer(model):
 
 def test_no_map_at_all():
     net = nn.Sequential(nn.Flatten(), nn.Linear(4800, 10))
-    assert "no layer with a spatial map" in message(lambda: cc.GradCAM(net).attribute(images()))
+    assert "needs a layer with a spatial map" in message(lambda: cc.GradCAM(net).attribute(images()))
 
 
 def test_a_score_that_does_not_depend_on_the_layer():

@@ -81,5 +81,5 @@ def test_a_rule_on_a_module_without_a_matrix_is_refused():
     model = seeded(lambda: network(bias=True))
     ruled(model, cc.ZPlusRule)
     model[5].rule = cc.ZPlusRule()
-    with pytest.raises(cc.CAMError, match="must be the rule of a convolution or Linear, got AdaptiveAvgPool2d"):
+    with pytest.raises(cc.CAMError, match="must be the rule of a convolution or linear layer, got AdaptiveAvgPool2d"):
         LRP(model).attribute(images(1).requires_grad_(), target=0)
