@@ -34,7 +34,13 @@ TOLERANCE = 1e-4
 def _bound(values: Tensor, half: bool) -> float:
     """Return how far apart equal scores may be, given the size and spread of ``values``."""
     rounding = 0.02 if half else 32 * torch.finfo(torch.float32).eps
-    return float(TOLERANCE * (values.max() - values.min()) + rounding * values.abs().max())
+    values = values[values.isfinite()]  # a model may set the logits of some classes to -inf
+    return float(TOLERANCE * (values.max() - values.min()) + rounding * values.abs().max()) if len(values) else 0.0
+
+
+def _same(values: Tensor, expected: Tensor, bound: float) -> bool:
+    """Tell whether all values are within the bound; Inf and NaN must be where they are expected."""
+    return bool(torch.isclose(values, expected, rtol=0, atol=bound, equal_nan=True).all())
 
 
 @dataclass(frozen=True)
@@ -209,7 +215,7 @@ class Resume:
         if outputs.shape[1:] != expected.shape:
             return False
         bound = _bound(torch.cat((expected[None], outputs)), self._half) * (1 if self._half else slack)
-        return bool(((outputs[0] - expected).abs() <= bound).all())
+        return _same(outputs[0], expected, bound)
 
     def _run(self, tail: Tail, values: Tensor, sample: int) -> Tensor:
         # State outside of modules has N rows. A run with another number of rows fails instead of using it unnoticed.
@@ -232,7 +238,7 @@ class Resume:
         outputs = torch.cat((products.sum(0, keepdim=True), numbers @ products)) + bias
         expected = wide(linear.output[sample])
         known = expected if column is None else expected[column : column + 1]
-        if not bool(((outputs[0] - known).abs() <= _bound(expected, self._half)).all()):
+        if not _same(outputs[0], known, _bound(expected, self._half)):
             return None
         if column is not None:
             return outputs[:, 0]
@@ -266,12 +272,12 @@ class Resume:
         if outputs is None:
             return False
         outputs = wide(outputs)
-        if not bool(((outputs - outputs[0]).abs() <= _bound(outputs[0], self._half)).all()):
+        if not _same(outputs, outputs[0], _bound(outputs[0], self._half)):
             return False
         sizes = [len(part) for part in rows.split(self._chunk)]
         source = wide(torch.cat([given[:size] for given, size in zip(pinned.sources, sizes, strict=True)]))
         known = wide(linear.source[sample])
-        if not bool(((source[0] - known).abs() <= _bound(known, self._half)).all()):
+        if not _same(source[0], known, _bound(known, self._half)):
             return False
         each = source.view(len(rows), rows.shape[1], -1)
         # The same arithmetic on the same numbers: differences are at most the rounding errors of the channel itself.

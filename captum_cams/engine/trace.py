@@ -154,8 +154,9 @@ def replaced(layer: nn.Module, at_input: bool, value: Callable[[Any], Any]) -> I
 
     def replace(module: nn.Module, args: tuple[Any, ...], output: Any = None) -> Any:
         new = value(args if at_input else output)
-        wraps = not at_input and new is not None and isinstance(output, tuple | list)
-        return type(output)((new,)) if wraps else new
+        if at_input or new is None or not isinstance(output, tuple | list):
+            return new
+        return getattr(output, "_make", type(output))((new,))  # _make: a named tuple takes its fields one by one
 
     if isinstance(layer, RecursiveScriptModule):
         raise CAMError(
