@@ -1,6 +1,7 @@
 """Recognise that memory ran out, and make explainers that need less memory."""
 
 from copy import copy
+from traceback import clear_frames
 
 import torch
 
@@ -11,6 +12,14 @@ from captum_cams.bases.wrapped import WrappedCAM
 def is_memory(error: BaseException) -> bool:
     """Whether the error says that a device or the CPU has no memory left."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def free(error: BaseException) -> None:
+    """Let go of the tensors that an error keeps alive: the local variables of the functions that it left."""
+    left: BaseException | None = error
+    while left is not None:
+        clear_frames(left.__traceback__)
+        left = left.__cause__ or left.__context__
 
 
 def run_size(explainer: CAMAttribution) -> int:

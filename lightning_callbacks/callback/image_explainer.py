@@ -16,7 +16,7 @@ from captum_cams.metrics.catalogue import Case, measure
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.callback.explained import Explained, Failure, Outcome
 from lightning_callbacks.callback.selection import Sample, first_class
-from lightning_callbacks.memory import is_memory, lighter, run_size
+from lightning_callbacks.memory import free, is_memory, lighter, run_size
 from lightning_callbacks.methods import Method, check_scores, make
 from lightning_callbacks.network import Network, OutputFn, doubt
 
@@ -51,6 +51,7 @@ class ImageExplainer:
         self.true_class, self.max_seconds = true_class, max_seconds
         self.network: Network | None = None
         self.explainers: dict[str, CAMAttribution] = {}
+        self._copies: dict[str, CAMAttribution] = {}  # which run less at once, and remember the layer that they found
         self.images_at_once, self.divisor, self.seconds_per_image = _NO_LIMIT, 1, 0.0
 
     def prepared(self, pl_module: pl.LightningModule) -> Network:
@@ -61,7 +62,7 @@ class ImageExplainer:
 
     def leave(self) -> None:
         """Forget the network and the explainers."""
-        self.network, self.explainers = None, {}
+        self.network, self.explainers, self._copies = None, {}, {}
 
     def explain(
         self, pl_module: pl.LightningModule, samples: Sequence[Sample], spent: float = 0.0
@@ -76,12 +77,13 @@ class ImageExplainer:
             if size < 1:
                 return
             part = self._part(pl_module, left[:size])
-            if any(is_memory(failure.error) for failure in part.failures) and self._heaviest(size) > 1:
+            if any(self._may_help(failure, size) for failure in part.failures):
                 del part  # its errors keep the tensors of the failed attempt
                 self._lighten(size)
                 continue
             for name in {failure.method for failure in part.failures if failure.method is not None}:
-                self.explainers.pop(name, None)  # made again next time, because a layer may have been replaced
+                for known in (self.explainers, self._copies):
+                    known.pop(name, None)  # made again next time, because a layer may have been replaced
             if part.rows:
                 done += len(part.rows)
                 self.seconds_per_image = (time.perf_counter() - start) / done
@@ -95,7 +97,8 @@ class ImageExplainer:
         cells = {}
         for name, explainer in self.explainers.items():
             said = ", ".join(f"{key} = {value}" for key, value in explainer.hyperparameters.items())
-            layer = str(dotted(explainer.forward_func, explainer.layer) or "").removeprefix("network.")
+            found = self._copies.get(name, explainer).layer
+            layer = str(dotted(explainer.forward_func, found) or "").removeprefix("network.")
             cells[name] = f"{layer} | {said}"
         return cells
 
@@ -115,10 +118,10 @@ class ImageExplainer:
         fits = int((self.max_seconds - spent) / self.seconds_per_image)
         return max(fits, 1 - done)
 
-    def _heaviest(self, size: int) -> int:
-        """The largest number of images or changed images that run at once; 1 cannot be reduced."""
+    def _may_help(self, failure: Failure, size: int) -> bool:
+        """Whether memory ran out and fewer images, or fewer changed images, can be run at once."""
         runs = [Case.perturbations_per_eval, *map(run_size, self.explainers.values())]
-        return max(size, max(runs) // self.divisor)
+        return is_memory(failure.error) and max(size, max(runs) // self.divisor) > 1
 
     def _lighten(self, size: int) -> None:
         """Run less at once next time: fewer images, and then fewer changed images."""
@@ -127,7 +130,7 @@ class ImageExplainer:
         if size > 1:
             self.images_at_once = size // 2
         else:
-            self.divisor *= 2
+            self.divisor, self._copies = self.divisor * 2, {}
 
     def _part(self, pl_module: pl.LightningModule, samples: Sequence[Sample]) -> Outcome:
         """Explain a few images of one size together."""
@@ -148,8 +151,12 @@ class ImageExplainer:
             _no_such_class(samples, count) if self.true_class else None,
         ]
         outcome.doubts.extend(text for text in doubts if text is not None)
-        failures = [self._attempt(name, network, images, outcome.rows, true) for name in self.methods]
-        outcome.failures.extend(failure for failure in failures if failure is not None)
+        for name in self.methods:
+            failure = self._attempt(name, network, images, outcome.rows, true)
+            if failure is not None:
+                outcome.failures.append(failure)
+                if self._may_help(failure, len(samples)):
+                    break  # all methods are run again with less
         return outcome
 
     def _attempt(
@@ -160,6 +167,8 @@ class ImageExplainer:
         try:
             self._apply(name, network, images, rows, true)
         except Exception as error:
+            if is_memory(error):
+                free(error)  # the next method needs that memory
             return Failure(error, name)
         return None
 
@@ -173,7 +182,7 @@ class ImageExplainer:
             self.explainers[name] = made
         explainer = self.explainers[name]
         if self.divisor > 1:
-            explainer = lighter(explainer, self.divisor)
+            explainer = self._copies[name] = self._copies.get(name) or lighter(explainer, self.divisor)
         predicted, known = [row.predicted for row in rows], [row.annotation for row in rows]
         maps = explainer.attribute(images, predicted)
         labelled = [i for i, index in enumerate(true) if index is not None]

@@ -1,10 +1,16 @@
 """Where memory does not suffice, less is run at once, in copies of the explainers."""
 
+import weakref
+
 import pytest
 import torch
 
 import captum_cams as cc
+from captum_cams.metrics.annotation import Annotation
+from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks import CAMCallback
+from lightning_callbacks.callback.image_explainer import ImageExplainer
+from lightning_callbacks.callback.selection import Sample
 from lightning_callbacks.memory import lighter, run_size
 from tests.support.lightning_modules import Net
 from tests.support.training import fit
@@ -72,3 +78,64 @@ def test_a_copy_shares_nothing_that_is_changed():
         assert run_size(lighter(explainer, 1000)) == 1
         assert type(copy) is type(explainer)
         assert copy.forward_func is model
+
+
+class Hungry(cc.GradCAM):
+    """Has memory for so many images at once, and keeps a tensor until then."""
+
+    limit = 0
+
+    def explain(self, call):
+        if call.samples > self.limit:
+            kept = torch.zeros(3)
+            HELD.append(weakref.ref(kept))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().explain(call)
+
+
+class Behind(cc.GradCAM):
+    """Comes after another method, and notes what that has left."""
+
+    def explain(self, call):
+        RUNS.append(call.samples)
+        assert not [held for held in HELD if held() is not None]
+        return super().explain(call)
+
+
+HELD = []
+
+
+def explained(methods, model, count=4):
+    RUNS.clear()
+    HELD.clear()
+    explainer = ImageExplainer(methods, None, None, Protocol(("complexity",)))
+    samples = [Sample(image, Annotation()) for image in torch.rand(count, 3, 16, 16)]
+    return explainer, list(explainer.explain(model, samples))
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_no_method_runs_on_images_that_are_explained_again(limit):
+    model = Net()
+    hungry = Hungry(model)
+    hungry.limit = limit
+    _, outcomes = explained({"hungry": hungry, "behind": Behind(model)}, model)
+    assert [failure for outcome in outcomes for failure in outcome.failures] == []
+    assert [limit] * (4 // limit) == RUNS
+
+
+def test_a_failure_of_memory_leaves_it_to_the_next_method():
+    model = Net()
+    _, outcomes = explained({"hungry": Hungry(model), "behind": Behind(model)}, model, count=1)
+    assert [(failure.method, type(failure.error)) for failure in outcomes[-1].failures] == [
+        ("hungry", torch.OutOfMemoryError)
+    ]
+
+
+def test_a_copy_remembers_the_layer_that_it_found(caplog):
+    model = Narrow()
+    model.limit = 2
+    with caplog.at_level("INFO", "captum_cams"):
+        explainer, _ = explained({"one": "augmentedcam(gradcam)"}, model)
+    searches = [record for record in caplog.records if "layer" in record.getMessage()]
+    assert explainer.descriptions()["one"].startswith("features.4 | ")
+    assert len(searches) == 1
