@@ -104,7 +104,7 @@ def summary(metric: str, values: Tensor) -> Summary:
     if not entry.levels:
         return _mean(values)
     means = values.double().nanmean(0)
-    best = int(means.argmax() if entry.higher_is_better else means.argmin())
+    best = int((means if entry.higher_is_better else -means).nan_to_num(-math.inf).argmax())  # NaN is no best value
     return _mean(values[:, best], entry.levels[best])
 
 

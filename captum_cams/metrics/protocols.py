@@ -12,7 +12,7 @@ from captum_cams.metrics.catalogue import METRICS
 Classes = Literal["predicted", "annotated"]
 
 
-def _names(metrics: str | Iterable[str]) -> tuple[str, ...]:
+def as_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
     """One name or several names as a tuple."""
     return (metrics,) if isinstance(metrics, str) else tuple(metrics)
 
@@ -47,7 +47,7 @@ class Protocol(Conditions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "metrics", _names(self.metrics))
+        object.__setattr__(self, "metrics", as_names(self.metrics))
         check_choice("classes", self.classes, get_args(Classes))
         needs = {metric: lookup("metric", metric, METRICS).needs for metric in self.metrics}
         probable = [metric for metric in self.metrics if "probabilities" in needs[metric]]
@@ -116,5 +116,5 @@ def find_protocol(
         CAMError: the name is unknown (similar names are listed), or metrics and task do not fit together.
     """
     found = protocol if isinstance(protocol, Protocol) else lookup("protocol", protocol, PROTOCOLS)
-    wanted = found.metrics if metrics is None else _names(metrics)
+    wanted = found.metrics if metrics is None else as_names(metrics)
     return replace(found, metrics=wanted, task=found.task if task is None else task)

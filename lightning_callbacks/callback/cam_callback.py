@@ -1,7 +1,7 @@
 """The callback, and the checks of its arguments."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, check_at_least, check_choice, lookup
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.presets import Preset, find_preset
-from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.protocols import PROTOCOLS, Protocol, as_names
 from lightning_callbacks.batches import BatchFn, images_and_labels
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.callback.image_explainer import ImageExplainer
@@ -135,7 +135,7 @@ class CAMCallback(pl.Callback):
         methods: Methods = "gradcam",
         layer: str | None = None,
         *,
-        metrics: Sequence[str] = (*PROTOCOLS["training"].metrics, "drift"),
+        metrics: str | Iterable[str] = (*PROTOCOLS["training"].metrics, "drift"),
         num_images: int = 8,
         choose: Choose = "first",
         every_n_epochs: int | None = None,
@@ -157,7 +157,8 @@ class CAMCallback(pl.Callback):
         self.methods = {name.replace("(", ".").rstrip(")"): one for name, one in named(methods).items()}
         check_at_least("num_images", num_images, 1)
         check_choice("choose", choose, CHOICES)
-        for metric in metrics:
+        self.metrics = as_names(metrics)
+        for metric in self.metrics:
             lookup("metric", metric, {**METRICS, "drift": None})
         if (mean is None) != (std is None):
             raise CAMError(
@@ -172,8 +173,8 @@ class CAMCallback(pl.Callback):
                 f'prefix must have only letters, digits, "_", "-", "." and "/" between them, got {prefix!r}; try "cam"'
             )
         self.layer, self.num_images, self.prefix = layer, num_images, prefix
-        self.metrics, self.choose = tuple(metrics), choose
-        measured = tuple(metric for metric in metrics if metric != "drift")
+        self.choose = choose
+        measured = tuple(metric for metric in self.metrics if metric != "drift")
         self.protocol = Protocol(measured, preset=find_preset(preset), margin=margin, task=task)
         self.true_class, self.max_seconds_per_epoch = true_class, max_seconds_per_epoch
         self.batch_fn, self.output_fn = batch_fn or images_and_labels, output_fn

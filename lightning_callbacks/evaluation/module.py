@@ -87,6 +87,8 @@ class CAMEvaluation(ExplainsItself):
             raise CAMError(
                 f"the model must be an nn.Module, got {type(model).__name__}; put a function into a module with forward"
             )
+        if not protocol.metrics:
+            raise CAMError("metrics must name at least one metric, got none; METRICS holds all of them")
         self.network, self.protocol = Network(model, output_fn), protocol
         self.explainers = {
             name: make(method, self.network, layer, protocol.task) for name, method in named(methods).items()

@@ -200,3 +200,9 @@ def test_a_wrapper_by_name(tmp_path):
 def test_callbacks_that_share_a_tag_are_refused_at_setup(tmp_path, one, other):
     with pytest.raises(cc.CAMError, match="give one of them another prefix="):
         fit(tmp_path, CAMCallback(**one), CAMCallback(**other), logger=False)
+
+
+@pytest.mark.parametrize("metrics", ["complexity", iter(["complexity"])])
+def test_metrics_are_one_name_or_any_names(metrics):
+    callback = CAMCallback(metrics=metrics)
+    assert callback.metrics == callback.protocol.metrics == ("complexity",)

@@ -67,3 +67,9 @@ def test_a_folder_of_another_format_is_refused(tmp_path):
     settings.write_text(json.dumps(kept))
     with pytest.raises(cc.CAMError, match="another evaluation, which differs in journal format; pass another out"):
         evaluate(network(), loader(), **given, trainer=quiet())
+
+
+@pytest.mark.parametrize("metrics", [[], ()])
+def test_an_evaluation_without_metrics_is_refused_at_once(metrics):
+    with pytest.raises(cc.CAMError, match="metrics must name at least one metric, got none"):
+        evaluate(network(), loader(), "gradcam", metrics=metrics, trainer=quiet())

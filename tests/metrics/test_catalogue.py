@@ -151,3 +151,12 @@ def test_a_protocol_is_checked_when_it_is_made():
         with pytest.raises(cc.CAMError) as caught:
             Protocol(**options)
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_level_without_any_value_is_never_the_best(registered, higher):
+    register_metric(higher_is_better=higher, name="leveled", levels=(0.1, 0.2, 0.3))(lambda case: case.maps)
+    values = torch.tensor([[torch.nan, 1.0, 2.0], [torch.nan, 3.0, 4.0]])
+    found = summary("leveled", values)
+    assert (found.mean, found.n, found.level) == ((3.0, 2, 0.3) if higher else (2.0, 2, 0.2))
+    assert summary("leveled", torch.full((2, 3), torch.nan)).n == 0
