@@ -7,7 +7,7 @@ from torch import nn
 
 from captum_cams.argument_names import Called, check_kept, options_of
 from captum_cams.engine.layers import dotted
-from captum_cams.errors import CAMError, brief
+from captum_cams.errors import brief
 
 
 class Declared(Called):
@@ -48,6 +48,8 @@ class Declared(Called):
             return value.tolist()
         if type(value) in (list, tuple):
             return type(value)(map(self._plain, value))
+        if type(value) is dict:
+            return {key: self._plain(one) for key, one in value.items()}
         return dotted(self.forward_func, value)
 
     def _held(self) -> dict[str, Any]:
@@ -69,13 +71,15 @@ class Declared(Called):
         """The hyperparameters of an explainer with all defaults, or nothing if the class needs more arguments."""
         try:
             return type(self)(self.forward_func)._held()
-        except (CAMError, TypeError):  # some classes cannot be made without arguments
+        except Exception:  # some classes cannot be made without arguments
             return {}
 
     def __eq__(self, other: object) -> bool:
         """Whether both explainers have the same class, model, layer and hyperparameters."""
         if type(other) is not type(self):
             return NotImplemented
+        if other is self:
+            return True
         same = self.forward_func is other.forward_func and self.given_layer is other.given_layer
         return same and self._held() == other._held()
 

@@ -162,3 +162,22 @@ def test_a_choice_that_is_spelled_with_blanks_gets_the_name(name, key, before):
     now = before.replace(" ", "_")
     with pytest.raises(cc.CAMError, match=f"{key} must be one of .* got '{before}'; did you mean \"{now}\""):
         cc.create(name, network(), **{key: before})
+
+
+class Bounded(cc.GradCAM):
+    def __init__(self, forward_func, layer=None, device_ids=None, *, bounds=None, **options):
+        super().__init__(forward_func, layer, device_ids, **options)
+        if bounds is None:
+            raise LookupError("no bounds")
+        self.bounds = bounds
+
+
+def test_comparing_and_printing_never_fail_because_of_values():
+    model, low = network(), torch.tensor([0.0, 0.5])
+    named, copied = Bounded(model, bounds={"low": low}), Bounded(model, bounds={"low": low.clone()})
+    assert named == copied
+    assert named.hyperparameters["bounds"] == {"low": [0.0, 0.5]}
+    assert named != Bounded(model, bounds={"low": low + 1})
+    assert repr(named) == "Bounded(reshape=None, task=\"multiclass\", bounds={'low': [0.0, 0.5]})"
+    unknown = Bounded(model, bounds=torch.tensor([torch.nan]))
+    assert unknown == unknown
