@@ -34,7 +34,9 @@ def parse(args: Sequence[str] | None = None) -> tuple[str, dict[str, Any]]:
     found, unknown = _parser().parse_known_args(args)
     options = vars(found)
     command = options.pop("command")
-    if unknown:
+    if "images" in options and not any(word.startswith("-") for word in unknown):
+        options["images"] = [*options["images"], *unknown]  # argparse looks for them in one place only
+    elif unknown:
         known = {f"--{name}": name for name in options if name != "images"}
         lookup("argument", unknown[0].split("=")[0], known, f"captum-cams {command} --help lists the arguments")
     return command, options

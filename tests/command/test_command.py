@@ -154,6 +154,7 @@ def test_pictures_do_not_overwrite_photographs_or_each_other(image, tmp_path, ca
         ["--methods", "gradcam", "centre", "PHOTOS/a.png", "PHOTOS/b.png"],
         ["PHOTOS/a.png", "--methods", "gradcam", "centre", "PHOTOS/b.png"],
         ["--methods", "gradcam", "centre", "--whole", "PHOTOS/[ab].png"],
+        ["PHOTOS/a.png", "--methods", "gradcam", "centre", "--whole", "PHOTOS/b.png"],
     ],
 )
 def test_images_in_folders_in_patterns_and_behind_methods(image, tmp_path, capsys, typed):
