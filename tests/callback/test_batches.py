@@ -7,7 +7,8 @@ import torch
 
 from captum_cams import CAMError
 from captum_cams.metrics.annotation import Annotation
-from lightning_callbacks.batches import annotations, images_and_labels
+from lightning_callbacks import images_and_labels
+from lightning_callbacks.batches import annotations
 
 IMAGES = torch.rand(2, 3, 8, 8)
 LABELS = torch.tensor([1, 0])
