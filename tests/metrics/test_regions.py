@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -124,6 +125,26 @@ def test_overlap_with_masks_counts_pixels():
             assert found[n, i].item() == pytest.approx(len(kept & marked) / len(kept | marked))
 
 
+def test_a_box_holds_the_pixels_between_its_edges_wherever_they_are():
+    """Edges between pixels, and outside of the image."""
+    boxes = [[-3.0, -2.5, 1.5, 2.0], [8.2, 6.0, 20.0, 7.01], [3.0, 8.5, 5.0, 30.0], [-5.0, 4.0, -1.0, 6.0]]
+    held = {
+        (y, x)
+        for y in range(SIZE[0])
+        for x in range(SIZE[1])
+        if any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes)
+    }
+    mask = region_mask(torch.tensor(boxes), SIZE)
+    assert mask.shape == SIZE
+    assert {(y, x) for y, x in mask.nonzero().tolist()} == held
+    maps = torch.zeros(1, 1, *SIZE)
+    maps[..., 7, 2] = 1
+    # The nearest pixel of (0.5, 4.2) to (3.5, 5.9) is in column 3 and row 5; the highest one in column 2 and row 7.
+    for margin, hit in ((5**0.5 - 0.01, False), (5**0.5 + 0.01, True)):
+        inner = [torch.tensor([[3.0, 4.2, 5.5, 5.9]])]
+        assert pointing_game(maps, inner, SIZE, margin=margin).tolist() == [hit]
+
+
 def test_difficult_is_small_and_not_alone():
     quarter, less = torch.tensor([[0, 0, 6, 4], [0, 4, 3, 5]]), torch.tensor([[0, 0, 6, 4], [1, 1, 5, 3]])
     assert int(region_mask(quarter, SIZE).sum()) == 27  # of 108
@@ -137,6 +158,16 @@ def test_the_error_is_that_of_the_best_level():
     assert localisation_error(overlaps).item() == pytest.approx(1 / 3)
     assert localisation_error(overlaps, 0.55).item() == pytest.approx(1 / 3)
     assert localisation_error(overlaps[:, :1], 0.55).item() == pytest.approx(2 / 3)
+    assert localisation_error(torch.full((1, 1), 0.5)) == 0  # an overlap of a half is a hit
+
+
+def test_half_of_the_box_is_a_hit_and_every_twentieth_is_a_level():
+    half = torch.zeros(1, 1, *SIZE)
+    half[..., 3:7, 2:5] = 1
+    metric = LocalisationError()
+    metric.update(half, [torch.tensor([[2, 3, 8, 7]])], SIZE)
+    assert metric.compute() == 0
+    np.testing.assert_allclose(metric.levels, np.arange(0, 1, 0.05))
 
 
 def test_a_map_that_is_the_box_is_perfect_and_a_constant_one_is_no_nan():
@@ -159,6 +190,7 @@ def test_a_map_that_is_the_box_is_perfect_and_a_constant_one_is_no_nan():
         (torch.zeros(2, 3, 3), [torch.tensor([[0, 0, 1, 1]])], "regions of 1 images"),
         (torch.zeros(1, 3, 3), [torch.zeros(0, 4)], "leave out images without a box"),
         (torch.zeros(1, 3, 3), [torch.tensor([[0, 2, 1, 1]])], "x0 < x1 and y0 < y1"),
+        (torch.zeros(1, 3, 3), [torch.tensor([[1, 0, 1, 5]])], "got the box [1, 0, 1, 5] for image 0"),
         (torch.zeros(1, 3, 3), [torch.zeros(1, *SIZE)], "masks must not be empty"),
         (torch.zeros(1, 3, 3), [torch.ones(1, 4, 4)], "masks B×9×12, got 1×4×4"),
         (torch.full((1, 3, 3), torch.nan), [torch.tensor([[0, 0, 1, 1]])], "maps must be finite"),

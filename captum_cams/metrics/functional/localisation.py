@@ -264,7 +264,7 @@ def _check_region(i: int, given: Tensor, size: tuple[int, ...]) -> None:
         )
     if given.ndim == 2 and given.shape[1] == 4 and len(given) and not bool((given[:, 2:] <= given[:, :2]).any()):
         return
-    got = brief(given.tolist()) if given.shape == (1, 4) else shape_of(given)
+    got = f"the box {brief(given[0].tolist())}" if given.shape == (1, 4) else shape_of(given)
     raise CAMError(
         f"regions must be boxes B×4 of (x0, y0, x1, y1) with x0 < x1 and y0 < y1, or masks B×{size[0]}×{size[1]}, "
         f"got {got} for image {i}; leave out images without a box of the class"
