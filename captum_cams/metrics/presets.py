@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -60,18 +60,11 @@ class Preset:
 def rise_blur(images: Tensor) -> Tensor:
     """Blur as in the code of RISE: a Gaussian with σ = 5, cut to 11×11 pixels, and zeros around the image."""
     channels = images.shape[1]
-    kernel = _rise_kernel().to(images).expand(channels, 1, -1, -1)
-    return F.conv2d(images, kernel, padding=kernel.shape[-1] // 2, groups=channels)
-
-
-@cache
-def _rise_kernel() -> Tensor:
-    """The 11×11 weights of the blur of RISE."""
     point = torch.zeros(11, 11, dtype=torch.float64)
     point[5, 5] = 1
-    return torch.from_numpy(
-        gaussian_filter(point.numpy(), 5)
-    )  # the values that are cut off are reflected into the kernel
+    kernel = torch.from_numpy(gaussian_filter(point.numpy(), 5))  # reflects the values that are cut off
+    kernel = kernel.to(images).expand(channels, 1, -1, -1)
+    return F.conv2d(images, kernel, padding=kernel.shape[-1] // 2, groups=channels)
 
 
 _small_blur = partial(blur, kernel_size=11, sigma=5.0)
