@@ -160,3 +160,29 @@ def test_a_level_without_any_value_is_never_the_best(registered, higher):
     found = summary("leveled", values)
     assert (found.mean, found.n, found.level) == ((3.0, 2, 0.3) if higher else (2.0, 2, 0.2))
     assert summary("leveled", torch.full((2, 3), torch.nan)).n == 0
+
+
+# Classes, images, one small box alone, the whole image squeezed, steps of the curves, masking, and margin.
+PAPERS = {
+    "default": ("predicted", None, False, False, 28, "multiply", 0),
+    "training": ("predicted", None, False, False, 10, "multiply", 0),
+    "fdcam_faithfulness": ("predicted", 2000, False, True, 28, "multiply", 0),  # Li et al., table I
+    "fdcam_discriminability": ("annotated", None, False, True, None, "multiply", 0),  # table II
+    "fgcam_faithfulness": ("predicted", 2000, False, True, 112, "fgcam", 0),  # Qiu et al., tables 1 and 2
+    "fgcam_localisation": ("annotated", 500, True, True, None, "multiply", 0),  # tables 3 and 6
+    "jittercam_accuracy": ("predicted", None, False, False, 28, "multiply", 0),  # Hartley et al., table 2
+    "jittercam_localisation": ("annotated", None, False, True, None, "multiply", 15),  # tables 3 and 4
+    "adcc": ("predicted", None, False, False, None, "multiply", 0),  # Poppi et al., section 3
+}
+
+
+def test_the_protocols_are_those_of_the_papers():
+    assert set(PAPERS) == set(metrics.PROTOCOLS)
+    for name, (classes, count, small_box, whole, steps, masking, margin) in PAPERS.items():
+        found = metrics.PROTOCOLS[name]
+        assert (found.classes, found.images, found.masking, found.margin) == (classes, count, masking, margin), name
+        assert (found.single_small_box, found.whole) == (small_box, whole), name
+        assert found.draws_curves is (steps is not None), name
+        if steps is not None:
+            assert metrics.PRESETS[found.preset].steps == steps, name
+        assert found.reads_labels is (classes == "annotated"), name

@@ -117,7 +117,8 @@ def test_blur_shrinks_to_small_images():
 
 
 def test_drop_and_increase_are_the_loop(model):
-    x, maps, target = images(6), torch.rand(6, 1, 5, 5), list(range(6))
+    x, maps = images(6), torch.rand(6, 1, 5, 5)
+    target = [*model(x[:3]).argmax(1).tolist(), 3, 4, 5]  # likely classes lose, unlikely ones gain
     for masking in ("multiply", "fgcam"):
         drops, increases = [], []
         for n in range(6):
@@ -132,6 +133,8 @@ def test_drop_and_increase_are_the_loop(model):
             p, o = probability(model, x[n], target[n]), probability(model, part, target[n])
             drops.append(100 * max(0, p - o) / p)
             increases.append(100 * (p < o))
+        assert min(drops[:3]) > 1
+        assert increases == [0] * 3 + [100] * 3
         np.testing.assert_allclose(average_drop(model, x, maps, target, masking=masking), drops, atol=1e-3)
         np.testing.assert_allclose(average_increase(model, x, maps, target, masking=masking), increases)
 
@@ -141,9 +144,55 @@ def test_only_positive_pixels_are_kept_where_they_are_fewer_than_half(model):
     maps[..., :10, :10] = torch.rand(10, 10) + 0.1
     part = metrics.blur(x)
     part[..., :10, :10] = x[..., :10, :10]
-    p, o = probability(model, x[0], 2), probability(model, part[0], 2)
-    found = average_drop(model, x, maps, 2, masking="fgcam")
+    predicted = int(model(x).argmax())
+    p, o = probability(model, x[0], predicted), probability(model, part[0], predicted)
+    assert o < p
+    found = average_drop(model, x, maps, predicted, masking="fgcam")
     np.testing.assert_allclose(found, 100 * max(0, p - o) / p, atol=1e-3)
+
+
+def test_the_kept_half_of_an_odd_number_of_pixels_is_rounded_down_and_no_zero_is_kept():
+    weights = torch.arange(75.0).view(3, 5, 5).cos()
+
+    def model(x):
+        return torch.stack(((x * weights).sum((1, 2, 3)), torch.zeros(len(x))), 1)
+
+    x = 0.1 * images(1)[..., :5, :5]
+    for positive in (25, 7):
+        maps = torch.arange(25.0).sub(25 - positive).add(1).clamp(min=0).view(1, 5, 5)
+        part = metrics.blur(x).flatten(2)
+        count = min(12, positive)
+        part[..., -count:] = x.flatten(2)[..., -count:]
+        p, o = (torch.sigmoid((one.view(3, 5, 5) * weights).sum()) for one in (x, part))
+        likely = int(o > p)  # the class that loses
+        if likely:
+            p, o = 1 - p, 1 - o
+        found = average_drop(model, x, maps, likely, masking="fgcam")
+        torch.testing.assert_close(found, (100 * (p - o) / p)[None], rtol=1e-4, atol=1e-4)
+        assert found > 0.1
+
+
+def test_a_model_that_sees_nothing_loses_nothing_and_gains_nothing():
+    x, maps = images(2), torch.rand(2, 5, 5)
+
+    def model(x):
+        return torch.tensor([[1.0, 2.0]]).expand(len(x), 2)
+
+    assert metrics.drop_and_increase(model, x, maps, 1)[0].tolist() == [0, 0]
+    assert metrics.drop_and_increase(model, x, maps, 1)[1].tolist() == [0, 0]
+
+
+def test_without_a_target_the_class_is_that_of_the_whole_image_at_either_end():
+    """One step between a black image, where the second class is predicted, and a white one, where the first is."""
+    white, step = torch.ones(1, 3, 4, 4), Preset(1, torch.zeros_like, torch.zeros_like)
+
+    def model(x):
+        return torch.stack((4 * x.mean((1, 2, 3)), torch.full((len(x),), 2.0)), 1)
+
+    chances = torch.sigmoid(torch.tensor([[2.0, -2.0]]))
+    torch.testing.assert_close(metrics.deletion_curve(model, white, torch.rand(1, 4, 4), preset=step), chances)
+    inserted = metrics.insertion_curve(model, white, torch.rand(1, 4, 4), preset=step)
+    torch.testing.assert_close(inserted, chances.flip(1))
 
 
 def test_no_target_means_the_class_predicted_for_the_unchanged_image(model):
@@ -201,13 +250,15 @@ CLASSES = {
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_torchmetrics_are_means_over_images_however_uneven_the_batches(model, name):
-    x, maps, target = images(5), torch.rand(5, 1, 5, 5), torch.arange(5)
+    x, maps = images(5), torch.rand(5, 1, 5, 5)
+    target = torch.cat((model(x[:2]).argmax(1), torch.arange(3)))  # likely and unlikely ones
     options = {} if name.startswith("Average") else {"preset": "quick"}
     metric = getattr(metrics, name)(**options)
     for part in (slice(0, 3), slice(3, 4), slice(4, 5)):
         metric.update(model, x[part], maps[part], target[part])
     expected = CLASSES[name](model, x, maps, target).mean()
     torch.testing.assert_close(metric.compute(), expected, rtol=1e-5, atol=1e-6)
+    assert abs(float(expected)) > 1e-3
     assert metric.higher_is_better is (name in ("InsertionAUC", "OverAll", "AverageIncrease"))
     figure, axes = metric.plot()
     assert axes.lines[0].get_ydata() == [float(metric.compute())]
