@@ -51,11 +51,28 @@ def _added_in_place(net: Behind, x: Tensor) -> Tensor:
     return y.relu_()
 
 
+def _point(net: Behind) -> Tensor:
+    return net.conv.weight[:, :, 1, 1]
+
+
+def _as_rows(net: Behind, x: Tensor) -> Tensor:
+    rows = torch.addmm(net.conv.bias, x.movedim(1, 3).flatten(0, 2), _point(net).T, beta=0.5, alpha=3)
+    return rows.unflatten(0, (len(x), *x.shape[2:])).movedim(3, 1).relu()
+
+
+def _as_batches(net: Behind, x: Tensor) -> Tensor:
+    weight = _point(net).expand(len(x), -1, -1)
+    return torch.baddbmm(net.conv.bias[None, :, None], weight, x.flatten(2), alpha=0.5).unflatten(2, x.shape[2:]).relu()
+
+
 SPELLINGS = {
     "module": lambda net, x: net.conv(x).relu(),
     "added": lambda net, x: (_bare(net, x) + _channels(net.conv.bias)).relu(),
     "added in place": _added_in_place,
     "a multiple": lambda net, x: torch.add(_bare(net, x), _channels(net.conv.bias), alpha=3).relu(),
+    "a multiple of a product": _as_rows,
+    "a multiple of products": _as_batches,
+    "by keyword": lambda net, x: torch.matmul(input=_point(net), other=x.flatten(2)).unflatten(2, x.shape[2:]).relu(),
     "subtracted": lambda net, x: (_channels(net.conv.bias) - _bare(net, x)).relu(),
     "subtracted a multiple": lambda net, x: torch.sub(_channels(net.conv.bias), _bare(net, x), alpha=2).relu(),
     "from a number": lambda net, x: (1 - _bare(net, x)).relu(),

@@ -19,6 +19,8 @@ REFUSED = {
     "two rectified maps": lambda x: x.relu() * x.flip(2).clamp(min=0),
     "two gates": lambda x: x.sigmoid() * x.flip(2).sigmoid(),
     "quotient": lambda x: x / (x.relu() + 1),
+    "three factors": lambda x: torch.einsum("nchw,nchw,nchw->nchw", x, x.sigmoid(), x.sigmoid()),
+    "an einsum without an arrow": lambda x: torch.einsum("abcd", x),
     "write": lambda x: x.clone().exp_(),
 }
 
