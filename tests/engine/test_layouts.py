@@ -116,6 +116,28 @@ def test_what_does_not_fit_is_explained():
     assert "no way through reshape=" in text
 
 
+def test_tokens_fill_the_grid_row_by_row_and_go_back():
+    layout, output = cc.tokens(prefix=2, height=2), torch.randn(1, 8, 5)
+    maps = layout.to_map(output)
+    assert maps.shape == (1, 5, 2, 3)
+    for row in range(2):
+        for column in range(3):
+            assert torch.equal(maps[0, :, row, column], output[0, 2 + 3 * row + column])
+    assert torch.equal(layout.replaced(maps, output), output)
+    changed = layout.replaced(torch.cat((maps, 2 * maps)), output)
+    assert torch.equal(changed[0], output[0])
+    assert torch.equal(changed[1], torch.cat((output[0, :2], 2 * output[0, 2:])))
+    assert cc.tokens().to_map(torch.randn(3, 2, 5)).shape == (3, 5, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "height", "shape"), [(1, None, (2, 7, 5)), (1, 4, (2, 7, 5)), (3, None, (2, 3, 5)), (0, None, (2, 4))]
+)
+def test_tokens_that_fill_no_grid_are_refused(prefix, height, shape):
+    text = message(lambda: cc.tokens(prefix, height).to_map(torch.zeros(shape)))
+    assert f"with prefix = {prefix}, got {'×'.join(map(str, shape))}" in text
+
+
 def network(dimensions: int) -> nn.Module:
     conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
     pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[dimensions - 1]
