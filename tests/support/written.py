@@ -145,6 +145,10 @@ MAP = {
         lambda n, x: n.point(x),
         lambda n, x: torch.einsum("nchw,kc->nkhw", x, n.point.weight[:, :, 0, 0]) + column(n.point.bias),
     ),
+    "einsum of a list": (
+        lambda n, x: n.point(x),
+        lambda n, x: torch.einsum("nchw, kc -> nkhw", [x, n.point.weight[:, :, 0, 0]]) + column(n.point.bias),
+    ),
     "addmm": (
         lambda n, x: n.point(x),
         lambda n, x: (
@@ -173,6 +177,10 @@ MAP = {
     "relu6": (lambda n, x: F.relu6(x), lambda n, x: x.clamp(min=0).clamp(max=6)),
     "swish": (lambda n, x: F.silu(x), lambda n, x: x * x.sigmoid()),
     "hard swish": (lambda n, x: F.hardswish(x), lambda n, x: x * F.relu6(x + 3) / 6),
+    "hard swish of extremes": (
+        lambda n, x: F.hardswish(x),
+        lambda n, x: x * torch.minimum(torch.maximum(x + 3, torch.zeros(())), torch.full((), 6.0)) / 6,
+    ),
     "skip": (lambda n, x: x + n.conv(x), lambda n, x: torch.stack([x, n.conv(x)]).sum(0)),
     "skip as a mean": (lambda n, x: n.conv(x) + x, lambda n, x: 2 * torch.stack([x, n.conv(x)], 1).mean(1)),
     "skip in place": (lambda n, x: x + n.conv(x), lambda n, x: added(x.clone(), n.conv(x))),
