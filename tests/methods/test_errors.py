@@ -89,7 +89,9 @@ def test_target_of_the_wrong_type(model, target):
     assert "integer" in message(lambda: cc.GradCAM(model).attribute(images(3), target))
 
 
-@pytest.mark.parametrize("target", [3, torch.tensor(3), torch.tensor([[3]]), torch.tensor([3, 3, 3]), [3, 3, 3], (3,), [(3,)] * 3])
+@pytest.mark.parametrize(
+    "target", [3, torch.tensor(3), torch.tensor([[3]]), torch.tensor([3, 3, 3]), [3, 3, 3], (3,), [(3,)] * 3]
+)
 def test_captums_forms_of_target_are_one(model, target):
     cam = cc.GradCAM(model)
     assert torch.equal(cam.attribute(images(3), target), cam.attribute(images(3), 3))
