@@ -91,6 +91,25 @@ def test_switched_scores_are_the_loop(seed, channels, pooling, hidden, tail, sco
         torch.testing.assert_close(on[n : n + 1], loop(net, x[n], everything, c, score), rtol=0, atol=1e-5 * size)
 
 
+class Leaking(nn.Module):
+    """Each channel takes a thousandth of what all of them are on average."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1e-3 * x.mean(1, keepdim=True)
+
+
+def test_channels_that_mix_a_little_are_run_mask_by_mask():
+    net = network(0, 6, "average", 0, "channel by channel", 0.1)
+    net.insert(2, Leaking())
+    x = torch.randn(1, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    masks = torch.eye(6, dtype=torch.bool)[None]
+    with untouched(net):
+        seen = capture(Call.of(net, x, 1), Place(net[1]), Needs(resume=Pace(4)))
+        assert seen.resume._summed(masks[0], 0, "logit") is None
+        found = seen.resume.switched(masks)[1][0]
+    torch.testing.assert_close(found, loop(net, x[0], masks[0], 1, "logit"), rtol=0, atol=1e-7)
+
+
 @pytest.mark.slow
 @torch.no_grad()
 def test_masks_on_the_real_squeezenet_are_the_loop(squeezenet, data):
