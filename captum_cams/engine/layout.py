@@ -19,6 +19,11 @@ class Layout:
         to_map: takes the layer's output and rearranges its values to N×K×h×w.
         to_layer: takes a map R×K×h×w and the layer's own output for the sample, 1×…, and returns what the layer
             would return for that map. Methods that modify activations need it.
+
+    Example::
+
+        channels_last = cc.Layout(lambda output: output.permute(0, 3, 1, 2))
+        print(channels_last.to_map(torch.rand(2, 7, 7, 64)).shape)
     """
 
     to_map: Callable[[Tensor], Tensor]
@@ -54,6 +59,10 @@ def tokens(prefix: int = 1, height: int | None = None) -> Layout:
 
     Raises:
         CAMError: when the layout is used, if the output is not N×T×K or its tokens do not fill the grid.
+
+    Example::
+
+        print(cc.tokens().to_map(torch.rand(2, 1 + 14 * 14, 192)).shape)
     """
 
     def to_map(output: Tensor) -> Tensor:

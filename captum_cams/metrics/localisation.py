@@ -51,6 +51,7 @@ class PointingGame(_Localisation):
         boxes = [torch.tensor([[8, 8, 40, 40]])] * 2
         game.update(cc.GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
         print(game.compute())
+        figure, axes = game.plot()
     """
 
     higher_is_better = True

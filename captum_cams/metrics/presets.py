@@ -31,6 +31,7 @@ class Preset:
         grey = metrics.Preset(20, torch.zeros_like, torch.zeros_like)
         maps = cc.GradCAM(model).attribute(images, labels)
         print(metrics.deletion_curve(model, images, maps, labels, preset=grey).shape)  # 2×21
+        print(grey.counts(64 * 64))
     """
 
     steps: int

@@ -28,7 +28,10 @@ class Protocol(Conditions):
         single_small_box: take only images with exactly one box or mask, which covers at most half of the image.
         whole: True if the paper resizes the whole image to the input size of the network, False if it resizes the
             shorter side and crops the centre. Only the command line reads this; ``evaluate`` takes images as they are.
-        **conditions: ``preset``, ``masking``, ``margin`` and ``task``; see :class:`Conditions`.
+        preset: see :class:`Conditions`.
+        masking: see :class:`Conditions`.
+        margin: see :class:`Conditions`.
+        task: see :class:`Conditions`.
 
     Raises:
         CAMError: an argument is unknown, or a metric needs probabilities and the task is "regression".

@@ -33,6 +33,10 @@ class Propagation:
 
     Raises:
         CAMError: if ``batch_norm`` is another word, or the range is not (low, high) with low < high.
+
+    Example::
+
+        propagation = cc.Propagation("fold", pixel_range=(-2.2, 2.7))
     """
 
     def __init__(self, batch_norm: BatchNorm = "identity", pixel_range: Range | None = None) -> None:

@@ -28,6 +28,14 @@ class ZPlusRule(PropagationRule):
 
     To use the rule in ``captum.attr.LRP`` and ``LayerLRP``, set ``module.rule = ZPlusRule()`` on a convolution or
     linear layer.
+
+    Example::
+
+        from captum.attr import LRP
+
+        network = torch.nn.Sequential(torch.nn.Linear(12, 3))
+        network[0].rule = cc.ZPlusRule()
+        print(LRP(network).attribute(torch.rand(2, 12), target=0).shape)
     """
 
     signed = False
@@ -113,6 +121,14 @@ class ZBetaRule(ZPlusRule):
         low: the lower bound l: a number, one value per channel, or a tensor that broadcasts to the input. None means
             the minimum of each sample, as in Qiu et al.'s code for FG-CAM.
         high: the upper bound h, in the same forms. None means the maximum of each sample.
+
+    Example::
+
+        from captum.attr import LRP
+
+        network = torch.nn.Sequential(torch.nn.Linear(12, 3))
+        network[0].rule = cc.ZBetaRule(0.0, 1.0)
+        print(LRP(network).attribute(torch.rand(2, 12), target=0).sum(1))
     """
 
     def __init__(self, low: Bound = None, high: Bound = None) -> None:

@@ -30,7 +30,8 @@ class Table:
         data = torch.utils.data.TensorDataset(images, labels)
         table = lightning_callbacks.evaluate(model, data, "gradcam", metrics="complexity")
         cell = table["gradcam", "complexity"]
-        print(cell.mean, cell.standard_error, cell.n, table.seconds("gradcam"))
+        print(cell.mean, cell.standard_error, cell.n)
+        print(table.seconds("gradcam"), table.forward_passes("gradcam"), table.rows("gradcam")["image"])
     """
 
     methods: tuple[str, ...]
