@@ -2,6 +2,7 @@
 
 import inspect
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -52,6 +53,38 @@ class Detector(nn.Module):
     def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
         scores = self.head(self.encoder(x).mean((2, 3)))
         return [{"boxes": torch.zeros(6, 4), "scores": row} for row in scores]
+
+
+class Heads(NamedTuple):
+    """What a model with two heads returns."""
+
+    size: Tensor
+    scores: Tensor
+
+
+FORMS = {
+    "tuple": (lambda size, scores: (size, scores), lambda out: out[1][:, 4]),
+    "list": (lambda size, scores: [size, scores], lambda out: out[1][:, 4]),
+    "tuple with names": (Heads, lambda out: out.scores[:, 4]),
+    "tuple in a tuple": (lambda size, scores: (size, (scores, None)), lambda out: out[1][0][:, 4]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_heads_in_any_form_are_read_by_the_function(form):
+    make, target = FORMS[form]
+    model, x = NETWORKS["batch norm"](), images(3)
+    expected = cc.GradCAM(model).attribute(x, 4)
+
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Tensor) -> Any:
+            return make(x.mean((1, 2, 3)), self.model(x))
+
+    torch.testing.assert_close(cc.GradCAM(TwoHeads().eval()).attribute(x, target), expected)
 
 
 TASKS = {
