@@ -53,8 +53,6 @@ def contraction(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> 
     options = dict(kwargs)
     factors = [*args, *(options.pop(key) for key in ("input", "other", "mat2", "vec") if key in options)]
     bias = factors.pop(0) if name in ("addmm", "baddbmm", "addmv") else None
-    if len(factors) == 3 and name == "tensordot":
-        options["dims"] = factors.pop()
     if len(factors) != 2:
         raise NoRuleError("it needs its two factors as positional arguments")
     left, right = factors
