@@ -93,7 +93,7 @@ def _check_index(target: Any, shape: torch.Size, samples: int) -> Index:
         if not 0 <= i < size:
             remedy = "does the model have this class?" if size > 1 else 'pass task="binary" if this score is a logit'
             if -size <= i < 0:
-                remedy = f"a label of {i} often means no label, so it is not counted from the end; pass {i + size}"
+                remedy = f"a label of {i} often means no label, so it is not counted from the end: pass {i + size}"
             raise CAMError(f"target must be in 0…{size - 1}, got {brief(target)}; {remedy}")
     return tuple(index)
 

@@ -82,7 +82,7 @@ def test_a_head_that_cannot_be_remembered_runs_in_full(caplog):
         seen = seen_at(model, model.second, x)
         rows = seen.activation[1] * torch.rand(5, 4, 1, 1)
         found = seen.resume(rows, 1)
-    assert "sample 1: it runs in full" in caplog.text
+    assert "sample 1 runs in full" in caplog.text
     torch.testing.assert_close(found, full_run(model, model.second, x[1:2], rows), rtol=1e-6, atol=1e-6)
 
 
@@ -106,8 +106,8 @@ class OfTheBatch(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "count", "words"),
     [
-        ("batch statistics", 1, "the same output whatever else is in the batch"),
-        ("batch statistics", 3, "the same output whatever else is in the batch"),
+        ("batch statistics", 1, "the same output in every batch"),
+        ("batch statistics", 3, "the same output in every batch"),
         ("a layer left out", 1, "must call layer Conv2d"),
     ],
 )

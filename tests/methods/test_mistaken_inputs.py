@@ -76,7 +76,7 @@ def test_images_of_another_size_than_the_linear_layer_takes():
 
 def test_labels_that_are_taken_for_a_second_input(model):
     assert "(images, labels)" in said(cc.GradCAM(model).attribute, (images(3), torch.zeros(3)), 1)
-    assert "comes third" in said(cc.GradCAM(model).attribute, images(3), 1, False)
+    assert "third parameter" in said(cc.GradCAM(model).attribute, images(3), 1, False)
     assert "takes inputs N×C×H×W" in said(cc.GradCAM(model, "layer4").attribute, torch.rand(2, 3, 4, 40, 40), 1)
 
 

@@ -19,7 +19,7 @@ def model():
 
 
 TARGETS = {
-    "a negative class": (-1, "a label of -1 often says that there is none, so it is not counted from the end: pass 9"),
+    "a negative class": (-1, "a label of -1 often means no label, so it is not counted from the end: pass 9"),
     "negative classes": ([0, -1, 2], "not counted from the end: pass 9"),
     "a name": ("cat", "index"),
     "an array of names": (np.array(["cat", "dog", "fox"]), "got the name 'cat'"),
@@ -29,7 +29,7 @@ TARGETS = {
     "an array of floats": (np.array([1.0, 2.0, 3.0]), "got 1.0"),
     "one-hot rows": (torch.eye(10, dtype=torch.long)[:3], ".argmax(1)"),
     "one-hot rows of NumPy": (np.eye(10, dtype=int)[:3], ".argmax(1)"),
-    "a tuple for a batch": ((1, 2, 3), "a list has one for each sample: [1, 2, 3]"),
+    "a tuple for a batch": ((1, 2, 3), "pass a list for one target per sample: [1, 2, 3]"),
     "a dictionary": ({"target": 3}, "got {'target': 3}"),
     "functions in a tuple": ((lambda y: y[:, 0],) * 3, "list"),
     "scores": (torch.rand(3, 10), ".argmax(1)"),
