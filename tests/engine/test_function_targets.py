@@ -145,7 +145,7 @@ def test_a_function_that_gives_no_score_per_sample_is_explained():
             cc.GradCAM(model).attribute(x, target)
     with pytest.raises(cc.CAMError, match="one function per sample, expected 2, got 1"):
         cc.GradCAM(model).attribute(x, [lambda out: out[:, 1]])
-    with pytest.raises(cc.CAMError, match="needs N×classes scores"):
+    with pytest.raises(cc.CAMError, match="needs scores N×classes"):
         cc.CLRP(model).attribute(x, lambda out: out[:, 1])
 
 

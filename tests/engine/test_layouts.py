@@ -14,7 +14,7 @@ from tests.support.untouched import same, state
 RELEVANCE = ("fgcam", "lrp", "clrp", "sglrp", "relevancecam")
 SUITED = [name for name in EVERY if name != "cam" and not name.startswith(RELEVANCE)]
 
-# FG-CAM has no way through reshape=, and noise is drawn for the layer's own shape.
+# FG-CAM has got a base with reshape=, and noise is drawn for the layer's own shape.
 FREE = [n for n in ANYWHERE if n not in ("cam", "random") and not n.startswith(("fgcam", "multilayercam"))]
 
 
@@ -67,7 +67,7 @@ def test_a_vision_transformer_is_explained(name, build, layer, reshape):
     options = {"step": 4} if name.startswith(("cameras", "sess")) else {}
     cam = explainer(name, model, layer, reshape=reshape, **options)
     if name == "cameras":
-        assert "of any size, got an error at 24×24" in message(lambda: cam.attribute(x, [1, 3]))
+        assert "of any size, got an error for an image of 24×24" in message(lambda: cam.attribute(x, [1, 3]))
         return
     maps = cam.attribute(x, [1, 3], relu_attributions=False)
     assert maps.shape[:2] == (2, 1)
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_explained():
     assert "reshape must be one of" in message(lambda: cc.GradCAM(model, "encoder", reshape="grid"))
     assert "relevance cannot pass" in message(lambda: cc.LRP(model, "conv_proj").attribute(x, 1))
     text = message(lambda: cc.create("fgcam", model, f"{last}.ln_1", reshape="tokens").attribute(x, 1))
-    assert "no way through reshape=" in text
+    assert "got a base with reshape=" in text
 
 
 def test_tokens_fill_the_grid_row_by_row_and_go_back():

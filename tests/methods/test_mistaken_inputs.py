@@ -138,7 +138,7 @@ METRICS = {
         lambda m, x: deletion_curve(m, x[:, 0], torch.rand(3, 5, 5)),
         "got 3×40×40 and 3×1×5×5",
     ),
-    "maps of a volume": (lambda m, x: deletion_curve(m, x, torch.rand(3, 1, 2, 5, 5)), "maps N×h×w or N×1×h×w, got"),
+    "maps of a volume": (lambda m, x: deletion_curve(m, x, torch.rand(3, 1, 2, 5, 5)), "maps must be N×h×w or N×1×h×w"),
     "the model last": (lambda m, x: deletion_curve(x, torch.rand(3, 5, 5), m), "model"),
     "an update": (lambda m, x: InsertionAUC().update(m, x, np.zeros((3, 5, 5))), "torch.from_numpy(maps)"),
     "an explainer for the model": (lambda m, x: deletion_curve(cc.GradCAM(m), x, torch.rand(3, 5, 5)), "model"),

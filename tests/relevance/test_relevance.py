@@ -223,5 +223,5 @@ def test_misuse_is_explained():
             cc.FGCAM(model, pixel_range=bad)
     with pytest.raises(cc.CAMError, match="must broadcast to the input"):
         cc.FGCAM(model, pixel_range=([0.0, 0.0], [1.0, 1.0])).attribute(x)
-    with pytest.raises(cc.CAMError, match="needs N×classes scores, got 2"):
+    with pytest.raises(cc.CAMError, match="needs scores N×classes, got 2"):
         cc.CLRP(lambda inputs: model(inputs)[:, 0]).attribute(x)
