@@ -7,7 +7,7 @@ recorded itself. It runs again, with the recorded outputs of the modules inside 
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -24,7 +24,6 @@ class _Record:
 
     module: nn.Module
     output: Tensor | None  # None if only the next module reads it; replay then returns that module's input
-    parent: object
     mark: Literal["layer", "linear"] | None = None
     source: Tensor | None = None  # the input of a marked linear layer
     copy: Tensor | None = None  # the output of the first marked linear layer, safe from later in-place changes
@@ -38,7 +37,6 @@ class _Entry:
     module: nn.Module
     start: int  # how many records there were before the module began
     stored: list[Tensor]  # the tensors in its attributes before it began
-    token: object = field(default_factory=object)
     reruns: bool = False  # a module inside it stores a tensor, so both must run again
     read: bool = False  # a direct child runs again and reads the output of the child before it
 
@@ -167,7 +165,7 @@ class Recorder:
 
     def _enter(self, module: nn.Module) -> None:
         if module is self._layer and self._at_input:
-            self._records.append(_Record(module, None, None, "layer"))
+            self._records.append(_Record(module, None, "layer"))
         self._entered.append(_Entry(module, len(self._records), _stored(module)))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -190,14 +188,12 @@ class Recorder:
             record.mark == "linear" for record in self._records[self._last_use() + 1 :]
         )
         copy = output.detach().clone() if first else None
-        token = parent.token if parent else None
-        self._records[entry.start :] = [_Record(module, output.detach(), token, mark, source, copy, version_of(output))]
+        self._records[entry.start :] = [_Record(module, output.detach(), mark, source, copy, version_of(output))]
         siblings = self._records[parent.start : -1] if parent else []
         in_sequence = parent is not None and getattr(type(parent.module), "forward", None) is nn.Sequential.forward
         if parent and in_sequence and not parent.read and not any(record.mark for record in siblings):
             for record in siblings:
-                if record.parent is token:  # only the next module of the chain reads it, and that one is recorded
-                    record.output = None
+                record.output = None  # only the next module of the chain reads it, and that one is recorded
 
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -224,6 +220,6 @@ def _stores_more(module: nn.Module, before: list[Tensor]) -> bool:
 def _outputs(records: list[_Record]) -> dict[nn.Module, list[Tensor | None]]:
     outputs: dict[nn.Module, list[Tensor | None]] = defaultdict(list)
     for record in records:
-        if record.parent is not None or record.output is not None or record.mark is None:
+        if record.output is not None or record.mark is None:
             outputs[record.module].append(record.output)
     return outputs

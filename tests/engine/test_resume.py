@@ -60,6 +60,34 @@ def test_the_layers_input_resumes_too(net):
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * float(expected.abs().max()) + 1e-7)
 
 
+class Skipping(nn.Module):
+    """Adds what its first part returned to what its second part returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 4, 1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+
+    def forward(self, x):
+        x = self.first(x)
+        return x + self.second(x)
+
+
+@torch.no_grad()
+def test_in_a_sequence_only_the_output_of_the_layer_is_recorded():
+    """The others return their input. Elsewhere each output is recorded, because other modules may read it."""
+    inner = nn.Sequential(nn.Conv2d(4, 4, 1), Skipping(), nn.ReLU())
+    row = nn.Sequential(nn.Conv2d(3, 4, 3), inner, nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with untouched(row):
+        kept = seen_at(row, row[2], images(2)).resume._tail.outputs
+        beside = seen_at(row, inner[1].second[1], images(2)).resume._tail.outputs
+    assert {module: [output is not None for output in outputs] for module, outputs in kept.items()} == {
+        row[0]: [False],
+        inner: [False],
+        row[2]: [True],
+    }
+    assert beside[inner[1].first][0] is not None
+
+
 class Hidden(nn.Module):
     """What the remembered head cannot see: a tensor kept outside modules, and an in-place function on it."""
 
