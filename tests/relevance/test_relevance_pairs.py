@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import captum_cams as cc
@@ -53,4 +53,7 @@ def test_each_pair_agrees(kind, name):
     seed=st.integers(0, 1000),
 )
 def test_compositions_of_pairs_agree(pixels, first, maps, pool, seed):
+    # Behind a relu6, both factors of a hard swish in plain operations are as sure to be a gate, which is refused.
+    later = maps[maps.index("relu6") + 1 :] if "relu6" in maps else []
+    assume(not any(name.startswith("hard swish") for name in later))
     agree([*(PIXELS[p] for p in pixels), FIRST[first], *(MAP[m] for m in maps), POOL[pool]], seed)
