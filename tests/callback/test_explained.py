@@ -1,6 +1,5 @@
 """What the callback explained is public: complete, on the CPU, and of the last epoch alone."""
 
-import doctest
 import warnings
 
 import numpy as np
@@ -13,7 +12,7 @@ import captum_cams as cc
 from captum_cams.metrics import average_drop
 from captum_cams.metrics.annotation import Annotation
 from lightning_callbacks import CAMCallback
-from lightning_callbacks.callback import cam_callback, report
+from lightning_callbacks.callback import report
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.split import Split
@@ -130,10 +129,3 @@ def test_a_checkpoint_of_before_with_maps_of_the_true_class_goes_on(tmp_path):
     assert [[*row.drift] for row in callback.explained["validation"]] == [["gradcam"]] * 2
     saved = restoring.saved["CAMCallback"]["cam"]["loaders"]["validation/0"]
     assert [[*maps] for maps in saved["maps"].values()] == [["gradcam"]] * 2
-
-
-@pytest.mark.filterwarnings("ignore:.*")
-def test_the_examples_of_the_docstring_run():
-    done = doctest.testmod(cam_callback)
-    assert done.attempted
-    assert not done.failed

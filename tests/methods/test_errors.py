@@ -127,7 +127,7 @@ def test_inputs_that_are_no_tensor(model):
 
 def test_cam_on_a_head_that_is_not_pooling_and_linear():
     text = message(lambda: cc.CAM(NETWORKS["plain"]()).attribute(images()))
-    assert "global average pooling and one Linear" in text
+    assert "global average pooling and one linear layer" in text
     assert "use Grad-CAM" in text
 
 
@@ -187,4 +187,4 @@ def test_metrics_check_their_maps(model):
 
 def test_pictures_check_their_images():
     assert "N×C×H×W" in message(lambda: displayable(torch.rand(3, 4, 4)))
-    assert "both or neither" in message(lambda: displayable(torch.rand(1, 3, 4, 4), mean=(0.5,) * 3))
+    assert "pass both, or neither" in message(lambda: displayable(torch.rand(1, 3, 4, 4), mean=(0.5,) * 3))
