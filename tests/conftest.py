@@ -7,11 +7,18 @@ import pytest
 import torch
 import torchvision
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start: each worker has one processor
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    # The long ones first: otherwise one worker is left with them when the others have nothing more to take.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    # Each of the two workers begins with half of the list. The long tests stand first in both halves, since otherwise
+    # one worker is left with them when the other has nothing more to take.
+    long = [item for item in items if item.get_closest_marker("slow")]
+    short = [item for item in items if not item.get_closest_marker("slow")]
+    first = len(items) // 2 - len(long[::2])
+    items[:] = [*long[::2], *short[: max(first, 0)], *long[1::2], *short[max(first, 0) :]]
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,7 @@ def test_it_is_known_by_name_and_serves(file, monkeypatch):
         cc.create(name, model, power=0)
 
 
+@pytest.mark.slow
 def test_the_tests_over_all_names_find_it_and_pass(file):
     (file.parent / "one_more_method.py").write_text(PLUGIN.format(folder=str(file.parent), name=file.stem))
     others = "plain or norm or dense or functional or place"  # one kind of network is enough here
