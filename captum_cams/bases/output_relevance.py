@@ -81,12 +81,11 @@ class OutputRelevance(CAMAttribution):
         call = call.copied()  # the trail marks the inputs
         if call.task == "binary":  # relevance starts at the logit itself, not at the scores of its two sides
             call = replace(call, scorer=call.network)
-        end = Place(self.layer, call.at_input) if self.layer is not None else call.inputs[0]
+        end = Place(self.layer, call.at_input, self.layout) if self.layer is not None else call.inputs[0]
         propagation = Propagation(self.batch_norm, self.pixel_range)
         with propagation.trail(call.network, end, inputs=call.inputs) as trail:
             output = call.output()
-        relevance = trail.back(self._start(call, wide(output.detach())), output)
-        return relevance if self.layout is None else self.layout.to_map(relevance)
+        return trail.back(self._start(call, wide(output.detach())), output)
 
     def _start(self, call: Call, output: Tensor) -> Tensor:
         """Check the scores and let the subclass choose the relevance of the output."""

@@ -66,7 +66,4 @@ class RelevanceCAM(WeightedCAM):
 
         with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=seen.inputs) as trail:
             output = seen.call.output()
-        relevance = trail.back(start(wide(output.detach())), output)
-        if seen.place.layout is not None:
-            relevance = seen.place.layout.to_map(relevance)
-        return relevance.flatten(2).mean(2)
+        return trail.back(start(wide(output.detach())), output).flatten(2).mean(2)

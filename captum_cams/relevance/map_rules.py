@@ -96,8 +96,7 @@ class MapRules:
             return mark(output.copy_(Passed.apply(x, [output.clone()])), becomes)
         if becomes.amounts is not None:
             becomes = replace(becomes, amounts=becomes.amounts.expand_as(output))
-        if output.ndim != x.ndim:
-            becomes = replace(becomes, stacked=None)
+        becomes = replace(becomes, mean_of=None, stacked=becomes.stacked if output.ndim == x.ndim else None)
         return mark(Passed.apply(x, [output]), becomes)
 
     def pool(self, operation: FunctionCall) -> Any:
@@ -129,7 +128,8 @@ class MapRules:
         if known.pixels or known.amounts is not None:
             with torch.no_grad():
                 amount = whole(amounts(x))
-        mark(result, replace(known, amounts=amount, stacked=None, layer=None))
+        mean_of = x if operation.name == "mean" and not known.pixels else None
+        mark(result, replace(known, amounts=amount, stacked=None, mean_of=mean_of, layer=None))
         return result if isinstance(output, Tensor) else type(output)((result, *output[1:]))
 
     def extremum(self, operation: FunctionCall) -> Any:
@@ -198,7 +198,8 @@ class MapRules:
             return plain(part, zero, alpha=scale) if x is left else plain(zero, part, alpha=scale)
 
         result = shared([(x, self.reading(x, [wide(strength)]))], whole, output, wide(output).clone())
-        return mark(left.copy_(result) if operation.writes else result, replace(_plus_constant(operation), layer=None))
+        becomes = replace(_plus_constant(operation), mean_of=None, layer=None)
+        return mark(left.copy_(result) if operation.writes else result, becomes)
 
     def alone(self, operation: FunctionCall) -> Tensor:
         """Return the only tensor of the operation that depends on the input."""
@@ -224,7 +225,7 @@ def bounded(operation: FunctionCall, known: Mark) -> Mark:
     """Return the mark of the result of an activation or normalisation."""
     name = operation.name
     if name in names.NORMS:
-        return replace(known, kind=Gate.NONE, floor=False, ceiling=False, layer=None)
+        return replace(known, kind=Gate.NONE, floor=False, ceiling=False, scores=False, layer=None)
     floor, ceiling = name in names.FLOORS, name in names.CEILINGS
     if name in ("neg", "negative"):
         known = replace(known, floor=known.ceiling, ceiling=known.floor)

@@ -1,7 +1,7 @@
 """Marks: what the propagation of relevance knows about a tensor."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -18,7 +18,9 @@ class Gate(IntEnum):
     SIGNED = 2
     """The output of a tanh, which is not the gate if it is multiplied by a sigmoid."""
     OPENING = 3
-    """The output of a sigmoid or softmax."""
+    """The output of a sigmoid, or of a softmax that is not attention."""
+    STATISTIC = 4
+    """A norm, a standard deviation, or what is computed from them alone: a constant factor, as in LayerNorm."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Mark:
     weights with which they were added. None means 1 everywhere."""
     stacked: int | None = None
     """The axis along which tensors were stacked; None if they were not."""
+    scores: bool = False
+    """Whether the tensor is made from a product of two maps, as the scores of attention are, whose softmax is a map and
+    not a gate. A norm and the product with the values end this."""
+    mean_of: Tensor | None = None
+    """The tensor whose mean this tensor is; None if it is not a mean."""
     layer: "Layer | None" = None
     """The layer that returned the tensor, if a BatchNorm may be folded into it."""
 
@@ -93,10 +100,10 @@ def tensors(values: Any) -> Iterator[Tensor]:
 
 
 def joined(marks: Sequence[Mark]) -> Mark:
-    """Return the mark of a tensor that is made from several tensors: what is true for each of them."""
+    """Return the mark of a tensor that is made from several: what is true for each, and whether one holds scores."""
     first = marks[0]
     kind, floor, ceiling = min(m.kind for m in marks), all(m.floor for m in marks), all(m.ceiling for m in marks)
-    return replace(Mark(first.pixels), kind=kind, floor=floor, ceiling=ceiling)
+    return Mark(first.pixels, kind, floor, ceiling, scores=any(m.scores for m in marks))
 
 
 def amounts(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rules for products and layers, and the table of all rules; :class:`MapRules` has the other rules."""
+"""Rules for products and layers, and the table of all rules; :class:`AttentionRules` has those of attention."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,8 +9,9 @@ from torch import Tensor
 from captum_cams.engine.targets import wide
 from captum_cams.engine.torch_internals import version_of
 from captum_cams.relevance import operation_names as names
+from captum_cams.relevance.attention_rules import AttentionRules
 from captum_cams.relevance.function_call import FunctionCall
-from captum_cams.relevance.map_rules import MapRules, Rule, unbounded
+from captum_cams.relevance.map_rules import Rule, unbounded
 from captum_cams.relevance.marks import (
     Gate,
     Layer,
@@ -21,12 +22,12 @@ from captum_cams.relevance.marks import (
     mark,
     mark_of,
 )
-from captum_cams.relevance.products import NoRuleError, Weighing, contraction, einsum, flows
+from captum_cams.relevance.products import NoRuleError, Product, Weighing, contraction, einsum, flows
 from captum_cams.relevance.rules import EpsilonRule, ZBetaRule, ZPlusRule, total
 from captum_cams.relevance.sharing import shared
 
 
-class OperationRules(MapRules):
+class OperationRules(AttentionRules):
     """Finds the rule of an operation by its name.
 
     Args:
@@ -36,12 +37,16 @@ class OperationRules(MapRules):
     """
 
     def __init__(self, fold: bool, pixels: ZBetaRule, layers: ZPlusRule | EpsilonRule) -> None:
-        super().__init__(layers.signed)
+        super().__init__(layers)
         self._fold, self._layer_rule, self._pixel_rule = fold, layers, pixels
         self._rules: dict[str, Rule] = {
             **dict.fromkeys(names.REARRANGING, self.rearranged),
             **dict.fromkeys(names.ELEMENTWISE, self.elementwise),
             "batch_norm": self._batch_norm,
+            "softmax": self.softmax,
+            **dict.fromkeys(names.STATISTICS, self.statistic),
+            **dict.fromkeys(names.POWERS, self.power),
+            **dict.fromkeys(names.MASKS, self.masked),
             **dict.fromkeys(names.POOLS, self.pool),
             **dict.fromkeys(names.EXTREMA, self.extremum),
             **dict.fromkeys(names.SUMS, self.sum),
@@ -86,8 +91,11 @@ class OperationRules(MapRules):
         """Relevance passes a product with a constant or a gate unchanged to the other factor."""
         named = (operation.kwargs[key] for key in ("input", "other") if key in operation.kwargs)
         left, right = (*operation.args, *named)[:2]
-        x, factor = flows(left, right)
         divides = "div" in operation.name
+        product = Product(left, right, torch.mul)
+        if product.of_maps and not divides and known_mark(left).pixels == known_mark(right).pixels:
+            return self.uniform(operation, product)
+        x, factor = flows(left, right)
         if divides and x is right:
             raise NoRuleError("it divides by a map")
         if (
@@ -122,7 +130,14 @@ class OperationRules(MapRules):
         return result
 
     def _matrix_product(self, operation: FunctionCall) -> Tensor:
-        weighing = contraction(operation.name, operation.func, operation.args, operation.kwargs)
+        return self._contracted(
+            operation, contraction(operation.name, operation.func, operation.args, operation.kwargs)
+        )
+
+    def _contracted(self, operation: FunctionCall, product: Product) -> Tensor:
+        if product.of_maps:
+            return self.bilinear(operation, product)
+        weighing = product.weighing()
         with torch.no_grad():
             output = operation.run()
         return self._weighed(weighing, output)
@@ -133,11 +148,9 @@ class OperationRules(MapRules):
             return self.rearranged(operation)
         if kind == "sum":
             return self.pool(operation)
-        if kind == "product":
-            return self._spread(operation, what)
-        with torch.no_grad():
-            output = operation.run()
-        return self._weighed(what, output)
+        if kind == "linear":
+            return self._contracted(operation, what)
+        return self.uniform(operation, what) if what.of_maps else self._spread(operation, what.weighing())
 
     def _spread(self, operation: FunctionCall, weighing: Weighing) -> Tensor:
         """Relevance passes products without a sum unchanged, and that of repeated elements adds up."""
@@ -148,7 +161,7 @@ class OperationRules(MapRules):
                 amount = weighing.linear(amounts(x), weighing.weight.abs() if known.pixels else ones)
         reading = self.reading(x, [torch.ones_like(x)])
         result = shared([(x, reading)], lambda strength: weighing.linear(strength, ones), output)
-        return mark(result, replace(unbounded(known), amounts=amount, stacked=None, layer=None))
+        return mark(result, replace(unbounded(known), amounts=amount, stacked=None, mean_of=None, layer=None))
 
     def _weighed(self, weighing: Weighing, output: Tensor) -> Tensor:
         """Apply the rule of the layers, or the rule of the pixels if no layer comes before this operation."""
@@ -167,7 +180,7 @@ class OperationRules(MapRules):
             return total(weighing.linear, list(zip(parts, weights, strict=True)))
 
         divisor = rule.divisor(wide(output))
-        return mark(shared([(x, self.reading(x, strengths))], whole, output, divisor), Mark())
+        return mark(shared([(x, self.reading(x, strengths))], whole, output, divisor), Mark(scores=known.scores))
 
 
 def _per_channel(scale: Any, x: Tensor) -> bool:

@@ -11,12 +11,22 @@ from torch.overrides import TorchFunctionMode
 from captum_cams.errors import CAMError
 from captum_cams.relevance.function_call import FunctionCall
 from captum_cams.relevance.map_rules import bounded
-from captum_cams.relevance.marks import Mark, joined, known_mark, mark_of, tensors, with_mark
-from captum_cams.relevance.operation_names import COMPARISONS, ELEMENTWISE, PRODUCTS, REARRANGING, SUMS
+from captum_cams.relevance.marks import Gate, Mark, joined, known_mark, mark_of, tensors, with_mark
+from captum_cams.relevance.operation_names import (
+    COMPARISONS,
+    ELEMENTWISE,
+    MASKS,
+    MATRIX_PRODUCTS,
+    PRODUCTS,
+    REARRANGING,
+    STATISTICS,
+    SUMS,
+)
 from captum_cams.relevance.operation_rules import OperationRules
 from captum_cams.relevance.products import NoRuleError
 from captum_cams.relevance.rules import EpsilonRule, ZBetaRule, ZPlusRule
 from captum_cams.relevance.sharing import FUNCTIONS
+from captum_cams.relevance.written_out import WRITTEN_OUT
 
 
 class Operations(TorchFunctionMode):
@@ -53,9 +63,14 @@ class Operations(TorchFunctionMode):
         if not marked:
             with torch.no_grad():  # so that a tensor with a graph and without a mark shows that the trail is broken
                 return operation.run()
+        self._refuse_statistics(operation)
         pixels = {known_mark(tensor).pixels for tensor in marked}
         if not (any(tensor.requires_grad for tensor in marked) and (torch.is_grad_enabled() or True in pixels)):
             return self._aside(operation)
+        plain = WRITTEN_OUT.get(getattr(func, "__name__", "").split(".")[0])
+        if plain:
+            with self:
+                return plain(*args, **operation.kwargs)
         try:
             if len(pixels) > 1 and operation.name not in PRODUCTS:
                 raise NoRuleError("it joins the input and a map after the first layer")
@@ -82,18 +97,19 @@ class Operations(TorchFunctionMode):
                 name = type(made_by).__name__.split("Backward")[0]
                 raise self._cannot(name, "it defines its own gradient, or runs in a script or on a part of a tensor")
 
+    def _refuse_statistics(self, operation: FunctionCall) -> None:
+        """A norm or standard deviation counts as a constant factor, so that it may only be a factor of a map."""
+        statistics = {known_mark(tensor).kind is Gate.STATISTIC for tensor in operation.marked}
+        if len(statistics) > 1 and operation.name not in PRODUCTS | {"einsum", *WRITTEN_OUT}:
+            raise self._cannot(operation.name, "it joins a map and a norm or standard deviation")
+
     def _aside(self, operation: FunctionCall) -> Any:
         """Run an operation that depends on the input but not on the end of the trail: no relevance passes it."""
         with torch.no_grad():
             result = operation.run()
-        becomes = joined([known_mark(tensor) for tensor in operation.marked])
         if operation.name in COMPARISONS:
             return self._rules.compared(operation)
-        if operation.name in ELEMENTWISE:
-            becomes = bounded(operation, becomes)
-        elif operation.name not in REARRANGING | PRODUCTS | SUMS:
-            becomes = Mark()
-        return result if _makes_constants(operation.name) else with_mark(result, becomes)
+        return result if _makes_constants(operation.name) else with_mark(result, _aside_mark(operation))
 
     def _unknown(self, operation: FunctionCall) -> Any:
         """Run an operation without a rule, which is only allowed if no relevance passes it."""
@@ -109,3 +125,18 @@ class Operations(TorchFunctionMode):
 
 def _makes_constants(name: str) -> bool:
     return name.endswith("_like") or name.startswith("new_")
+
+
+def _aside_mark(operation: FunctionCall) -> Mark:
+    """Return the mark of a result that no relevance passes."""
+    marks = [known_mark(tensor) for tensor in operation.marked]
+    becomes = joined(marks)
+    if operation.name in STATISTICS or all(known.kind is Gate.STATISTIC for known in marks):
+        return Mark(becomes.pixels, Gate.STATISTIC)
+    if operation.name == "softmax" and becomes.scores:
+        return Mark(scores=True)
+    if operation.name in ELEMENTWISE:
+        return bounded(operation, becomes)
+    if operation.name in MATRIX_PRODUCTS | {"einsum"} and len(marks) == 2:
+        return Mark(scores=marks[0].scores == marks[1].scores)
+    return becomes if operation.name in REARRANGING | PRODUCTS | SUMS | MASKS else Mark()

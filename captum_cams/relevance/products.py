@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.relevance.marks import mark_of
+from captum_cams.relevance.marks import Gate, known_mark, mark_of
 
 
 class NoRuleError(Exception):
@@ -27,6 +27,35 @@ class Weighing:
     """Whether the first axis of the input is the first axis of the output."""
 
 
+@dataclass(frozen=True)
+class Product:
+    """A product of two factors, of which at least one depends on the input."""
+
+    left: Any
+    right: Any
+    function: Callable[[Tensor, Tensor], Tensor]
+    """Takes both factors and returns the output without bias."""
+    bias: Any = None
+    samples_first: tuple[bool, bool] = (True, True)
+    """For each factor, whether its first axis is the first axis of the output."""
+
+    @property
+    def of_maps(self) -> bool:
+        """Whether both factors depend on the input and neither is a gate, so that both get relevance."""
+        return all(mark_of(factor) and known_mark(factor).gate is Gate.NONE for factor in (self.left, self.right))
+
+    def weighing(self) -> Weighing:
+        """Read the product as a linear operation on one of its factors.
+
+        Raises:
+            NoRuleError: as in :func:`flows`.
+        """
+        source, weight = flows(self.left, self.right)
+        if source is self.left:
+            return Weighing(source, weight, self.function, self.bias, self.samples_first[0])
+        return Weighing(source, weight, lambda x, w: self.function(w, x), self.bias, self.samples_first[1])
+
+
 def flows(left: Any, right: Any) -> tuple[Any, Any]:
     """Decide which of two factors gets the relevance; at least one of them must depend on the input.
 
@@ -44,11 +73,11 @@ def flows(left: Any, right: Any) -> tuple[Any, Any]:
     return (right, left) if marks[0].gate > marks[1].gate else (left, right)
 
 
-def contraction(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Weighing:
-    """Read a matrix product as a linear operation on one of its factors.
+def contraction(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Product:
+    """Read the factors of a matrix product.
 
     Raises:
-        NoRuleError: if there are not exactly two factors, or as in :func:`flows`.
+        NoRuleError: if there are not exactly two factors.
     """
     options = dict(kwargs)
     factors = [*args, *(options.pop(key) for key in ("input", "other", "mat2", "vec") if key in options)]
@@ -58,11 +87,8 @@ def contraction(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> 
     left, right = factors
     if bias is not None:
         alpha = options.pop("alpha", 1)
-        func, options = (lambda a, b: torch.matmul(a, b) * alpha), {}
-    source, weight = flows(left, right)
-    if source is left:
-        return Weighing(source, weight, lambda x, w: func(x, w, **options), bias)
-    return Weighing(source, weight, lambda x, w: func(w, x, **options), bias, source.ndim > 2)
+        return Product(left, right, lambda a, b: torch.matmul(a, b) * alpha, bias, (True, right.ndim > 2))
+    return Product(left, right, lambda a, b: func(a, b, **options), None, (True, right.ndim > 2))
 
 
 def einsum(func: Callable[..., Any], args: Any) -> tuple[str, Any]:
@@ -70,10 +96,10 @@ def einsum(func: Callable[..., Any], args: Any) -> tuple[str, Any]:
 
     Returns:
         ("move", None) if it only rearranges one tensor, ("sum", the tensor) if it sums over axes of one tensor,
-        ("product", a Weighing) for two tensors without a sum, or ("linear", a Weighing) for two tensors with a sum.
+        ("product", a Product) for two tensors without a sum, or ("linear", a Product) for two tensors with a sum.
 
     Raises:
-        NoRuleError: if there are more than two tensors, the equation has no "->", or as in :func:`flows`.
+        NoRuleError: if there are more than two tensors, or the equation has no "->".
     """
     equation, *operands = args
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
@@ -83,13 +109,7 @@ def einsum(func: Callable[..., Any], args: Any) -> tuple[str, Any]:
     given, result = equation.replace(" ", "").split("->")
     if len(operands) == 1:
         return ("move", None) if set(given) <= set(result) else ("sum", operands[0])
-    left, right = operands
-    source, weight = flows(left, right)
-    first = given.split(",")[0 if source is left else 1][0] == result[:1]
-
-    def linear(x: Tensor, w: Tensor) -> Tensor:
-        return func(equation, x, w) if source is left else func(equation, w, x)
-
+    first = [letters[:1] == result[:1] for letters in given.split(",")]
     # Letters that are not in the output are summed over. Without such letters, each output has one contribution.
     kind = "product" if set(given) - {","} <= set(result) else "linear"
-    return kind, Weighing(source, weight, linear, samples_first=first)
+    return kind, Product(*operands, lambda a, b: func(equation, a, b), None, (first[0], first[1]))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place, describe
+from captum_cams.engine.layout import Layout
 from captum_cams.engine.targets import wide
 from captum_cams.engine.trace import replaced, running
 from captum_cams.engine.untouched import modules_of
@@ -100,11 +101,12 @@ class Trail:
         """Propagate relevance from the start of the trail to its end.
 
         Args:
-            relevance: the relevance at the start, with the shape of the activation there.
+            relevance: the relevance at the start, with the shape of the output, or of the map of the layer there.
+                Tokens that the layout leaves out of the map, such as the class token, get none.
             output: the model's output, if the trail starts there.
 
         Returns:
-            The relevance at the end, with the shape of the activation or input there.
+            The relevance at the end, with the shape of the map of the layer or of the input there.
 
         Raises:
             CAMError: if the start is not computed from the end, autograd cannot go back through the run, or the
@@ -113,11 +115,13 @@ class Trail:
         top = self._top if self._start else output
         if top is None or self._leaf is None or mark_of(top) is None or not top.requires_grad:
             raise self._unconnected()
+        if self._start and self._start.layout:
+            relevance = _from_map(relevance, top.detach(), self._start.layout)
         exponent = _exponent(relevance)
         result = wide(_backward(top, self._leaf, relevance.ldexp(-exponent).to(top.dtype)))
         result = result.ldexp(exponent.reshape(-1, *[1] * (result.ndim - 1)))
         check_finite("relevance", result)
-        return result
+        return self._end.layout.to_map(result) if self._end and self._end.layout else result
 
     def plant(self, value: Tensor) -> Tensor:
         """Start the autograd graph at the layer where relevance ends."""
@@ -151,6 +155,14 @@ class Trail:
             raise CAMError(
                 f"relevance needs a layer that runs only once, got {name}, which runs again; choose another layer"
             )
+
+
+def _from_map(relevance: Tensor, activation: Tensor, layout: Layout) -> Tensor:
+    """Put the relevance of a map back to where the layout took the elements of the map from."""
+    activation = wide(activation).requires_grad_()
+    with torch.enable_grad():
+        taken = layout.to_map(activation)
+    return torch.autograd.grad(taken, activation, relevance.to(taken.dtype))[0]
 
 
 def _exponent(relevance: Tensor) -> Tensor:

@@ -75,11 +75,6 @@ class FGCAM(WrappedCAM):
                 f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}; use a "
                 "method with weights for channels, such as Grad-CAM"
             )
-        if self.base.layout is not None:
-            raise CAMError(
-                "FG-CAM needs a layer whose own output is N×K×h×w, got a base with reshape=, through which relevance "
-                "cannot pass; choose a layer that needs no reshape"
-            )
         self.to = to if to == "input" else named_layer(forward_func, to)
         Propagation(batch_norm, pixel_range)  # raises if they do not fit
         self.denoising, self.batch_norm, self.pixel_range = denoising, batch_norm, pixel_range
@@ -91,7 +86,7 @@ class FGCAM(WrappedCAM):
     def explain(self, call: Call) -> Tensor:
         call = call.copied()  # since the trail marks the inputs
         start = self.base.place(call)
-        end = Place(self.to) if isinstance(self.to, nn.Module) else call.inputs[0]
+        end = Place(self.to, layout=start.layout) if isinstance(self.to, nn.Module) else call.inputs[0]
         if isinstance(end, Place) and end == start:
             return self._components(capture(call, start, self.base.needs))
         propagation = Propagation(self.batch_norm, self.pixel_range)
