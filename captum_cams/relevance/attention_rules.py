@@ -11,7 +11,7 @@ from captum_cams.relevance.map_rules import MapRules, strength_of
 from captum_cams.relevance.marks import Gate, Mark, amounts, joined, known_mark, mark, mark_of, with_mark
 from captum_cams.relevance.products import NoRuleError, Product
 from captum_cams.relevance.rules import EpsilonRule, ZPlusRule
-from captum_cams.relevance.sharing import Passed, Taken, shared
+from captum_cams.relevance.sharing import Attended, shared
 
 EPSILON = 1e-6
 """ε of a product of two maps, if the rule of the layers has none."""
@@ -31,22 +31,15 @@ class AttentionRules(MapRules):
         self._stabiliser = layers if isinstance(layers, EpsilonRule) else EpsilonRule(EPSILON)
 
     def softmax(self, operation: FunctionCall) -> Any:
-        """The softmax s of scores x is a map: R_i = x_i (R_i − s_i Σ_j R_j), eq. 13. Any other softmax is a gate.
-
-        It is the gradient of Σ_i R_i log s_i, times x.
-        """
+        """The softmax s of scores x is a map: R_i = x_i (R_i − s_i Σ_j R_j), eq. 13. Any other softmax is a gate."""
         x = self.alone(operation)
         if not known_mark(x).scores:
             return self.elementwise(operation)
-        with torch.no_grad():
-            output = operation.run()
-        values = wide(x.detach())
-        finite = values.clamp(
-            min=torch.finfo(values.dtype).min
-        )  # a score of −∞ has no relevance, which times −∞ is NaN
-        (taken,) = Taken.apply(x, self.reading(x, [finite]))
-        logarithm = torch.log_softmax(taken, operation.argument(1, "dim"))
-        return mark(Passed.apply(logarithm, [output]), Mark(scores=True))
+        output, values = _output(operation), wide(x.detach())
+        # A masked score is −∞ and its relevance is 0, whose product would be NaN.
+        finite = values.clamp(min=torch.finfo(values.dtype).min)
+        scores = self.reading(x, [finite])
+        return mark(Attended.apply(x, scores, [output], operation.argument(1, "dim")), Mark(scores=True))
 
     def bilinear(self, operation: FunctionCall, product: Product) -> Tensor:
         """Both factors of a matrix product get half: R_ij = Σ_p a_ij v_jp R_ip / (2 z_ip + ε sign z_ip), eq. 15."""
@@ -55,11 +48,9 @@ class AttentionRules(MapRules):
             raise NoRuleError("both factors are the input")
         if mark_of(product.bias):
             raise NoRuleError("what it adds depends on the input")
-        with torch.no_grad():
-            output = operation.run()
-            z = output if product.bias is None else product.function(*factors)
+        output = None if product.bias is None and all(map(_whole, factors)) else _output(operation)
         pairs = [(x, self.reading(x, [strength_of(x, signed=True)])) for x in factors]
-        result = shared(pairs, product.function, output, self._stabiliser.divisor(2 * wide(z)))
+        result = shared(pairs, product.function, output, lambda z: self._stabiliser.divisor(2 * z))
         # A product of two maps gives scores, and the product of such weights with the values does not.
         return mark(result, Mark(scores=known_mark(product.left).scores == known_mark(product.right).scores))
 
@@ -117,6 +108,17 @@ class AttentionRules(MapRules):
         with torch.no_grad():
             amount = torch.where(condition, _amounts(chosen), _amounts(other))
         return mark(operation.run(), Mark(known.pixels, scores=known.scores, amounts=amount))
+
+
+def _output(operation: FunctionCall) -> Any:
+    with torch.no_grad():
+        return operation.run()
+
+
+def _whole(x: Tensor) -> bool:
+    """Tell whether the strengths of a map are its values, in the precision in which the network computes."""
+    computed = not torch.is_autocast_enabled(x.device.type) and wide(x).dtype == x.dtype
+    return computed and known_mark(x).amounts is None
 
 
 def _choice(operation: FunctionCall) -> tuple[Tensor, Any, Any]:

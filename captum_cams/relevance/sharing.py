@@ -46,8 +46,11 @@ class Taken(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        parts = [s * gradient for s, gradient in zip(ctx.strengths.tensors(), gradients, strict=True)]
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0), None
+        (first, *strengths), (gradient, *others) = ctx.strengths.tensors(), gradients
+        relevance = first * gradient
+        for strength, other in zip(strengths, others, strict=True):
+            relevance = relevance.addcmul(strength, other)
+        return relevance, None
 
 
 class Given(torch.autograd.Function):
@@ -84,20 +87,44 @@ class Passed(torch.autograd.Function):
         return relevance.sum_to_size(ctx.shape), None
 
 
-FUNCTIONS = tuple(map(graph_node, (Taken, Given, Passed)))
+class Attended(torch.autograd.Function):
+    """Replaces scores by their softmax; the backward pass gives each score R_i times its part of the gradient.
+
+    This part is the gradient of Σ_i R_i log s_i.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, strengths: Reading, output: list[Tensor], axis: int) -> Tensor:
+        ctx.strengths, ctx.axis = strengths, axis
+        ctx.save_for_backward(output[0])
+        return output[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None, None]:
+        (strength,), (weights,) = ctx.strengths.tensors(), ctx.saved_tensors
+        gradient = relevance.addcmul(weights, relevance.sum(ctx.axis, keepdim=True), value=-1)
+        return gradient * strength, None, None, None
+
+
+FUNCTIONS = tuple(map(graph_node, (Taken, Given, Passed, Attended)))
 """The classes of the ``grad_fn`` of these functions."""
 
 
 def shared(
-    inputs: list[tuple[Tensor, Reading]], total: Callable[..., Tensor], output: Tensor, divisor: Tensor | None = None
+    inputs: list[tuple[Tensor, Reading]],
+    total: Callable[..., Tensor],
+    output: Tensor | None,
+    divisor: Tensor | Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Let the inputs of an operation share the relevance of its output in proportion to their strengths.
 
     Args:
         inputs: each input with the reading of its strengths.
-        total: a linear function of all strengths, which returns a tensor of the output's shape.
-        output: the output of the operation.
-        divisor: what relevance is divided by, of the output's shape; None means the total.
+        total: a function of all strengths that is linear in each of them and returns a tensor of the output's shape.
+        output: the output of the operation; None means the total.
+        divisor: what relevance is divided by, of the output's shape, or a function of the total that computes it; None
+            means the total.
 
     Returns:
         The output, with this backward pass.
@@ -106,7 +133,7 @@ def shared(
         CAMError: if the total is NaN or Inf in its precision.
     """
     strengths = [strength for x, reading in inputs for strength in Taken.apply(x, reading)]
-    with torch.autocast(output.device.type, enabled=False):
+    with torch.autocast(inputs[0][0].device.type, enabled=False):
         whole = total(*strengths)
     # The sum is quicker to check, and it is finite if all values are finite and not too large.
     if not whole.detach().sum().isfinite() and not whole.detach().isfinite().all():
@@ -114,4 +141,5 @@ def shared(
             f"relevance needs contributions that {whole.dtype} can hold, got NaN or Inf in their sum; "
             "check the inputs and the weights, or explain the model in float64"
         )
-    return Given.apply(whole, [output], divisor)
+    output = whole.detach() if output is None else output
+    return Given.apply(whole, [output], divisor(whole.detach()) if callable(divisor) else divisor)
