@@ -27,10 +27,10 @@ class Attention(nn.Module):
         elif self.way == "einsum":
             weights = torch.einsum("nhqd,nhkd->nhqk", q, k).mul(scale).softmax(-1)
             mixed = torch.einsum("nhqk,nhkd->nhqd", weights, v)
-        elif self.way == "bmm":
+        elif self.way == "baddbmm":
             q, k, v = (part.flatten(0, 1) for part in (q, k, v))
-            mixed = torch.bmm(torch.bmm(q, k.mT) * scale, torch.eye(k.shape[1]).to(k).expand(len(k), -1, -1))
-            mixed = torch.bmm(mixed.softmax(-1), v).unflatten(0, (-1, HEADS))
+            logits = torch.baddbmm(torch.zeros(len(q), q.shape[1], k.shape[1]).to(q), q, k.mT, beta=0, alpha=scale)
+            mixed = torch.bmm(logits.softmax(-1), v).unflatten(0, (-1, HEADS))
         else:
             mixed = ((q * scale) @ k.transpose(-2, -1)).softmax(dim=-1) @ v
         return self.packed.out_proj(mixed.transpose(1, 2).flatten(2))
@@ -129,7 +129,7 @@ class Reference:
             for h, (q, k, v) in enumerate(heads):
                 at_weights, at_v = self.half(weights[h], v, into[:, h * wide :][:, :wide])
                 total = at_weights.sum(1, keepdim=True)
-                at_q, at_k = self.half(q, k.T, logits[h] * (at_weights - weights[h] * total))
+                at_q, at_k = self.half(q / wide**0.5, k.T, logits[h] * (at_weights - weights[h] * total))
                 for i, part in enumerate((at_q, at_k.T, at_v)):
                     given[:, i * DIM + h * wide :][:, :wide] = part
             into = self.layer(normed * live[:, None], attn.in_proj_weight, attn.in_proj_bias, given)
