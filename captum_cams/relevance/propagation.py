@@ -26,6 +26,16 @@ Range = tuple[float | Sequence[float], float | Sequence[float]]
 class Propagation:
     """Propagates relevance by z⁺, and by zβ through the layers that read the input.
 
+    Attention follows AttnLRP (Achtibat et al., ICML 2024, https://arxiv.org/abs/2402.05602): half of the relevance of a
+    product of two maps goes to each factor, the softmax of scores has a rule of its own (eq. 13), and LayerNorm,
+    RMSNorm and unit length pass relevance unchanged. A softmax of anything else than such products is a gate.
+
+    Constants are added without a share: position embeddings, position biases and masks leave relevance unchanged. The
+    class token is a constant up to the first block, so that what the first layers send to it is lost.
+
+    Sums, z⁺, norms, rearrangements and products of two maps (up to ε = 1e-6) conserve relevance; where an output has no
+    positive contribution, it is lost. The softmax does not conserve it: its scores get Σ_i x_i (R_i − s_i Σ_j R_j).
+
     Args:
         batch_norm: "identity" passes relevance unchanged, as in Qiu et al.'s code; "fold" multiplies the scale of the
             BatchNorm into the weights of the layer before it.

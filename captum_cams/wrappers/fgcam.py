@@ -40,8 +40,8 @@ class FGCAM(WrappedCAM):
         **options: see :class:`WrappedCAM`.
 
     Raises:
-        CAMError: the base has no map per channel, or ``to`` is not found; in a call, if ``to`` is not before the layer of the
-            base or has another layout, or an operation between the two has no rule for relevance.
+        CAMError: the base has no map per channel, or ``to`` is not found; in a call, if ``to`` is not before the layer
+            of the base or has another layout, or an operation between the two has no rule for relevance.
 
     Example::
 

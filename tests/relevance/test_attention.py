@@ -9,7 +9,7 @@ import captum_cams as cc
 from captum_cams.relevance.marks import Mark, mark
 from captum_cams.relevance.operations import Operations
 from captum_cams.relevance.rules import EpsilonRule, ZBetaRule
-from tests.support.attention import Reference, TwoBlocks
+from tests.support.attention import DIM, Reference, TwoBlocks
 from tests.support.networks import seeded
 
 
@@ -61,6 +61,20 @@ def test_every_way_of_writing_attention_gives_one_map(way, name):
     x = images(2)
     found, expected = (cc.create(name, net(each), **options).contributions(x, 1) for each in (way, "unfused"))
     close(found, expected)
+
+
+def test_fgcam_carries_tokens_to_tokens_to_a_map_and_to_pixels():
+    model, x = net(), images(2)
+    base = {"layer": "blocks.1.norm1", "reshape": "tokens"}
+    grid = cc.create("fgcam", model, to="blocks.0", **base).contributions(x, 1)
+    assert grid.shape == (2, DIM, 2, 2)
+    # The base's contributions, with nothing at the class token, through the norm alone.
+    start = cc.GradCAM(model, "blocks.1.norm1", reshape="tokens").contributions(x, 1)
+    close(grid, start)
+    at_patches = cc.create("fgcam", model, to="patches", **base).contributions(x, 1)
+    assert at_patches.shape == (2, DIM, 2, 2)
+    pixels = cc.create("fgcam", model, **base).contributions(x, 1)
+    close(pixels.sum((1, 2, 3)), at_patches.sum((1, 2, 3)))
 
 
 @pytest.mark.parametrize("name", ["lrp", "fgcam"])
