@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 import captum_cams as cc
 from captum_cams.registry import lookup

@@ -23,6 +23,10 @@ class Packed(nn.Module):
         return self.inner(x, x, x, need_weights=False)[0]
 
 
+def written_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+    return (q @ k.mT / q.shape[-1] ** 0.5 + bias).softmax(-1) @ v
+
+
 class Fused(nn.Module):
     """Attention as timm has it; ``fused`` False writes the same with a softmax."""
 
@@ -32,10 +36,8 @@ class Fused(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).unflatten(2, (3, HEADS, K // HEADS)).permute(2, 0, 3, 1, 4)
-        if self.fused:
-            x = F.scaled_dot_product_attention(q, k, v)
-        else:
-            x = (q @ k.mT / (K // HEADS) ** 0.5).softmax(-1) @ v
+        attended = F.scaled_dot_product_attention if self.fused else written_attention
+        x = attended(q, k, v)
         return self.proj(x.transpose(1, 2).flatten(2))
 
 
@@ -59,7 +61,6 @@ class Windows(nn.Module):
     def __init__(self, shift: int) -> None:
         super().__init__()
         self.inner, self.shift = Fused(), shift
-        self.inner.fused = False
         self.bias = nn.Parameter(torch.randn(16, 16))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class Windows(nn.Module):
         x = x.roll((-self.shift, -self.shift), (1, 2))
         x = x.view(n, h // 4, 4, w // 4, 4, K).transpose(2, 3).reshape(-1, 16, K)
         q, k, v = self.inner.qkv(x).unflatten(2, (3, HEADS, K // HEADS)).permute(2, 0, 3, 1, 4)
-        x = (q @ k.mT / (K // HEADS) ** 0.5 + self.bias).softmax(-1) @ v
+        x = written_attention(q, k, v, self.bias)
         x = self.inner.proj(x.transpose(1, 2).flatten(2))
         x = x.view(n, h // 4, w // 4, 4, 4, K).transpose(2, 3).reshape(n, h, w, K)
         return x.roll((self.shift, self.shift), (1, 2))
