@@ -130,8 +130,8 @@ def main() -> None:
     methods = {"CNN": (*CAMS, "lrp", *BASELINES), "ViT": (*CAMS, *ATTENTION, "lrp", *BASELINES)}
     parts = ["# Maps of a small vision transformer and of a convolutional network\n"]
     parts.append(
-        f"Written by `python examples/compare_transformers.py`: {args.images} drawn images, the class of the largest of "
-        "three shapes, mean ± standard error."
+        f"Written by `python examples/compare_transformers.py`: {args.images} drawn images, the class of the largest "
+        "of three shapes, mean ± standard error."
     )
     for kind, model in models.items():
         right = (probabilities(model, shapes).argmax(1) == shapes.labels).float().mean()
