@@ -29,7 +29,10 @@ from lightning_callbacks import Table, evaluate
 CAMS = ("gradcam", "hirescam", "layercam", "fdcam", "ablationcam", "scorecam", "liftcam", "eigencam", "reciprocam")
 ATTENTION = ("vitreciprocam", "attentionrollout", "chefer", "legrad")
 BASELINES = ("random", "centre")
-SHOWN = ("gradcam", "fdcam", "liftcam")
+SHOWN = {
+    "CNN": ("gradcam", "layercam", "fdcam", "scorecam", "liftcam", "reciprocam"),
+    "ViT": ("gradcam", "fdcam", "liftcam", "attentionrollout", "chefer", "legrad"),
+}
 MEASURED = Protocol(("deletion_auc", "insertion_auc", "pointing_game", "energy"), classes="annotated")
 
 
@@ -103,17 +106,16 @@ def compared(table: Table) -> str:
     return "\n".join(lines)
 
 
-def side_by_side(models: dict[str, Classifier], shapes: Shapes, count: int = 6) -> Image.Image:
+def side_by_side(models: dict[str, Classifier], shapes: Shapes, count: int = 4) -> Image.Image:
     """Draw the maps of the labelled class of the first images, for both networks."""
     images, labels = torch.stack([shapes[i][0] for i in range(count)]), shapes.labels[:count]
-    columns = [(kind, name) for name in SHOWN for kind in models] + [("ViT", name) for name in ATTENTION]
-    maps = {f"{kind} {name}": cc.create(name, models[kind]).attribute(images, labels) for kind, name in columns}
-    sure = {kind: model(images).softmax(1)[range(count), labels] for kind, model in models.items()}
-    captions = [
-        CLASSES[label] + ", " + ", ".join(f"{kind} p = {p[i]:.2f}" for kind, p in sure.items())
-        for i, label in enumerate(labels.tolist())
-    ]
-    picture = Image.fromarray(visual.panel(images, maps, captions, mean=MEAN, std=STD))
+    panels = []
+    for kind, model in models.items():
+        maps = {name: cc.create(name, model).attribute(images, labels) for name in SHOWN[kind]}
+        sure = probabilities(model, shapes)[range(count), labels].tolist()
+        captions = [f"{CLASSES[label]}, {kind}: p = {p:.2f}" for label, p in zip(labels.tolist(), sure, strict=True)]
+        panels.append(torch.from_numpy(visual.panel(images, maps, captions, mean=MEAN, std=STD)))
+    picture = Image.fromarray(torch.cat(panels, 1).numpy())
     return picture.resize((picture.width // 2, picture.height // 2))
 
 

@@ -93,7 +93,7 @@ def test_a_transformer_is_compared_with_a_convolutional_network(tmp_path):
     assert text.count("| gradcam |") == 2
     assert text.count("| chefer |") == 1
     with Image.open(tmp_path / "found" / "shapes_vit.png") as picture:
-        assert picture.size[0] == 11 * 112
+        assert picture.size[0] == 14 * 112
 
 
 @pytest.mark.slow
