@@ -11,6 +11,7 @@ import argparse
 import platform
 import resource
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,15 +21,17 @@ from pathlib import Path
 
 import torch
 import torchvision
+from torch import nn
 
 import captum_cams as cc
 from benchmarks import peers
 
-NETWORKS = ("resnet18", "resnet50", "vgg16", "vgg16_bn", "densenet121", "mobilenet_v2")
+NETWORKS = ("resnet18", "resnet50", "vgg16", "vgg16_bn", "densenet121", "mobilenet_v2", "vit_b_16", "swin_t")
 METHODS = (
     *("cam", "gradcam", "gradcamplusplus", "xgradcam", "layercam", "hirescam", "eigencam"),
     *("fdcam", "ablationcam", "liftcam", "lrpcam", "reciprocam"),
     *("relevancecam", "fgcam(gradcam)", "lrp"),
+    *("attentionrollout", "chefer", "legrad", "vitreciprocam"),
 )
 OTHERS = {"grad-cam": peers.grad_cam, "torchcam": peers.torchcam, "captum": peers.captum, "loop": peers.loop}
 
@@ -106,6 +109,9 @@ def measure(name: str, batch: int, args: argparse.Namespace) -> None:
     """Measure all methods on one network with one batch size, and print the rows."""
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)(weights=None).eval().to(args.device)
+    for module in model.modules():  # the head of torchvision's ViT starts with zeros, so no score depends on the image
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.02)
     images = torch.randn(batch, 3, 224, 224, device=args.device)
     if args.channels_last:
         model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
@@ -119,10 +125,11 @@ def measure(name: str, batch: int, args: argparse.Namespace) -> None:
                 return model(images)
 
         for method in args.methods:
-            cam = cc.create(method, model, None if method == "lrp" else layer.layer)
             try:
-                cam.attribute(images, 3)
-            except cc.CAMError:  # CAM on another head than pooling and one Linear
+                cam = cc.create(method, model)
+                cam.attribute(images, 3)  # finds the layer
+            except cc.CAMError as error:  # such as CAM on another head than pooling and one Linear
+                print(f"{method} on {name}: {error}", file=sys.stderr)
                 continue
             cells = [f"{ratio(lambda c=cam: c.attribute(images, 3), forward, args.device, args.repeats):.2f}"]
             for make in OTHERS.values() if args.peers else ():

@@ -24,27 +24,13 @@ from lightning_callbacks import CAMCallback
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
-class SmallCNN(pl.LightningModule):
-    """A network of four convolutional blocks, global average pooling and one linear layer."""
+class Classifier(pl.LightningModule):
+    """The training and the validation of a classifier; a subclass makes the network and writes ``forward``."""
 
-    def __init__(self, classes: int, steps: int) -> None:
+    def __init__(self, classes: int, steps: int, rate: float) -> None:
         super().__init__()
-        blocks: list[nn.Module] = []
-        for inside, outside in ((3, 24), (24, 48), (48, 96), (96, 128)):
-            blocks += [
-                nn.Conv2d(inside, outside, 3, padding=1, bias=False),
-                nn.BatchNorm2d(outside),
-                nn.ReLU(),
-            ]
-            if outside < 128:
-                blocks.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(128, classes)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
-        self.steps = steps
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(self.features(images).mean((2, 3)))
+        self.steps, self.rate = steps, rate
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         loss = F.cross_entropy(self(batch[0]), batch[1])
@@ -58,9 +44,30 @@ class SmallCNN(pl.LightningModule):
         self.log("val_accuracy", self.accuracy, prog_bar=True)
 
     def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=3e-3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=self.steps)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.rate, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class SmallCNN(Classifier):
+    """A network of four convolutional blocks, global average pooling and one linear layer."""
+
+    def __init__(self, classes: int, steps: int) -> None:
+        super().__init__(classes, steps, 3e-3)
+        blocks: list[nn.Module] = []
+        for inside, outside in ((3, 24), (24, 48), (48, 96), (96, 128)):
+            blocks += [
+                nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.ReLU(),
+            ]
+            if outside < 128:
+                blocks.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(128, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images).mean((2, 3)))
 
 
 def data_sets(args: argparse.Namespace) -> tuple[Dataset, Dataset, tuple[str, ...] | list[str]]:

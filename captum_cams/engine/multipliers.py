@@ -40,10 +40,12 @@ _AFFINE = _words(
 # Linear in each factor if the other factor is constant.
 _PRODUCTS = _words(
     """
-    mul rmul imul multiply matmul rmatmul mm bmm mv dot linear bilinear
+    mul rmul imul multiply matmul rmatmul mm bmm mv dot linear bilinear einsum addmm addbmm baddbmm
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     """
 )
+# Each entry of the output is one entry of the input or another, and a mask says which.
+_SELECTIONS = _words("where masked_fill")
 _QUOTIENTS = _words("div idiv truediv itruediv divide true_divide")
 # Each entry of the output depends on one entry of the input.
 _ELEMENTWISE = _words(
@@ -120,13 +122,17 @@ def pull(operation: OperationPair) -> Pull | None:
         return None
     if name in _QUOTIENTS and changed == [True, False]:
         return None
+    if name in _SELECTIONS and all(a.is_floating_point() for a, c in zip(operation.after, changed, strict=True) if c):
+        return None
+    if name == "softmax":
+        return _shared(operation)
     if name in _NORMS and operation.moves[0] and sum(operation.moves) == 1:
         return _normalised(name, operation)
     if name in _MAXIMA:
         return _largest(operation)
     if name in _ELEMENTWISE | _PRODUCTS | _QUOTIENTS and sum(operation.moves) == 1:
         return _rescaled(operation)
-    return _averaged(operation, 1 if name in _PRODUCTS else 16)
+    return _averaged(operation, 1 if name in _PRODUCTS and sum(changed) == 2 else 16)
 
 
 def _rescaled(operation: OperationPair) -> Pull:
@@ -149,6 +155,30 @@ def _ratio(operation: OperationPair, before: list[Tensor], after: list[Tensor], 
     if not tiny.any():
         return ratio
     return ratio.where(~tiny, operation.gradient(after, [torch.ones_like(change)])[0])
+
+
+def _shared(operation: OperationPair) -> Pull:
+    """The rule of a softmax: its gradient, with the logarithmic mean L of both runs instead of the probability p.
+
+    p − p′ = L (ln p − ln p′) defines L, and the probabilities of both runs have the same sum. So the change of p_i is
+    exactly Σ_j L_i (δ_ij − L_j / Σ_k L_k) times the change of x_j: Ang, "The LMDI approach to decomposition analysis",
+    Energy Policy 2005, with the weights of Sato and Vartia.
+    """
+    given, options = operation.args, operation.kwargs
+    axis = given[1] if len(given) > 1 else options.get("dim", options.get("axis"))
+    if axis is None:
+        return _averaged(operation, 16)
+    before, after = (wide(values).log_softmax(axis) for values in (operation.before[0], operation.after[0]))
+    distance = (after - before).abs()
+    mean = torch.maximum(after, before).exp() * (-distance).expm1().neg() / distance.where(distance != 0, 1)
+    mean = mean.where(distance != 0, after.exp()).where(distance.isfinite(), 0)  # not finite: masked by −inf
+
+    def back(gradients: Sequence[Tensor]) -> list[Tensor]:
+        outer = gradients[0].to(mean.dtype)
+        total = mean.sum(axis, keepdim=True)
+        return [mean * (outer - (outer * mean).sum(axis, keepdim=True) / total.where(total != 0, 1))]
+
+    return back
 
 
 def _largest(operation: OperationPair) -> Pull:

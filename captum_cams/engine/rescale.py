@@ -9,16 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from captum_cams.engine.attention import attention, multi_head_attention
 from captum_cams.engine.multipliers import OperationPair, Pull, is_affine, pull
 from captum_cams.engine.torch_internals import tree_flatten, tree_unflatten, version_of
 from captum_cams.errors import CAMError
 
 TOLERANCE = 1e-3
 """The largest allowed difference between the sum of the contributions and the change of the score, relative to it."""
+
+_WRITTEN_OUT: dict[Any, Callable[..., Any]] = {
+    F.scaled_dot_product_attention: attention,
+    F.multi_head_attention_forward: multi_head_attention,
+}
+"""Functions whose operations both runs see one by one, so that fused and written attention have one map."""
 
 
 def contributions(run: Callable[[Tensor], Tensor], value: Tensor, baseline: Tensor) -> Tensor:
@@ -77,6 +85,9 @@ class _Recording(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _WRITTEN_OUT:
+            with self:
+                return _WRITTEN_OUT[func](*args, **kwargs)
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         self.step = max(
             [self.step, *(torch.finfo(tensor.dtype).eps for tensor in tensors if tensor.is_floating_point())]
@@ -95,6 +106,9 @@ class _Comparing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _WRITTEN_OUT:
+            with self:
+                return _WRITTEN_OUT[func](*args, **kwargs)
         leaves, form = tree_flatten((args, kwargs))
         positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         if not positions or is_affine(func, args, kwargs):

@@ -17,7 +17,9 @@ class EigenCAM(SpatialCAM):
 
     Muhammad and Yeasin 2020, eq. 2 and 3: A as a matrix with h·w rows and K columns, A = U Σ Vᵀ, map = A v_1, followed
     by ReLU. The columns are centred first, as in pytorch-grad-cam, so v_1 is the first principal component. A singular
-    vector has no sign of its own; here the map correlates positively with the mean activation.
+    vector has no sign of its own; here the map correlates positively with the mean activation. Behind a LayerNorm this
+    mean may be 0 at all positions; then the larger extreme of the map is positive, as in Seg-Eigen-CAM (Chung and Ying,
+    Applied Sciences 2025).
 
     Example::
 
@@ -40,6 +42,14 @@ class EigenCAM(SpatialCAM):
         centred = rows - rows.mean(1, keepdim=True)
         level = levelled(centred, (1, 2))
         first = torch.linalg.svd(level, full_matrices=False).Vh[:, :1].mT
-        sign = ((level @ first) * level.mean(2, keepdim=True)).sum(1, keepdim=True).sign()
-        contributions = centred * (first * sign.where(sign != 0, 1)).mT
+        contributions = centred * (first * _sign(level @ first, level)).mT
         return contributions.mT.reshape(seen.activation.shape)
+
+
+def _sign(maps: Tensor, level: Tensor) -> Tensor:
+    """The signs N×1×1 of maps N×h·w×1 whose activations are N×h·w×K."""
+    along = (maps * level.mean(2, keepdim=True)).sum(1, keepdim=True)
+    size = (maps.abs() * level.abs().mean(2, keepdim=True)).sum(1, keepdim=True)
+    extremes = maps.amax(1, keepdim=True) + maps.amin(1, keepdim=True)
+    sign = along.where(along.abs() > 1e-5 * size, extremes).sign()  # below, the mean is nothing but rounding
+    return sign.where(sign != 0, 1)

@@ -20,8 +20,9 @@ class LIFTCAM(WeightedCAM):
     activations.
 
     Elementwise functions and max pooling have the rules of Captum's ``DeepLift``, which the authors use. A product is
-    shared equally between its factors, the scale of a normalisation takes no part, and any other operation has its mean
-    gradient between the two runs.
+    shared equally between its factors, the scale of a normalisation takes no part, a softmax has its gradient at the
+    logarithmic mean of the probabilities of both runs, and any other operation has its mean gradient between them.
+    Attention is a product, a softmax and a product.
 
     Raises:
         CAMError: in a call, if the contributions do not add up to the change of the score, or if ``reshape`` has no

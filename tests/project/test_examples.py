@@ -87,6 +87,16 @@ def test_every_class_of_the_shapes_is_explained(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_transformer_is_compared_with_a_convolutional_network(tmp_path):
+    run("compare_transformers.py", "--images", "8", "--train", "64", "--epochs", "1", "--out", "found", cwd=tmp_path)
+    text = (tmp_path / "found" / "shapes_vit.md").read_text(encoding="utf-8")
+    assert text.count("| gradcam |") == 2
+    assert text.count("| chefer |") == 1
+    with Image.open(tmp_path / "found" / "shapes_vit.png") as picture:
+        assert picture.size[0] == 14 * 112
+
+
+@pytest.mark.slow
 def test_cifar_is_evaluated(tmp_path, data):
     args = ("--data", str(data.resolve()), "--limit", "100", "--depth", "20", "--methods", "centre", "--out", "found")
     out = run("evaluate_cifar.py", *args, cwd=tmp_path)

@@ -116,8 +116,10 @@ def eigencam(a, g, **_):
     rows = rows - rows.mean(0)
     first = np.linalg.svd(rows)[2][0]
     projection = rows @ first
-    if projection @ rows.mean(1) < 0:
-        projection = -projection
+    side = projection @ rows.mean(1)
+    if abs(side) < 1e-5 * (abs(projection) @ abs(rows).mean(1)):  # behind a LayerNorm, the mean is nothing but rounding
+        side = projection.max() + projection.min()
+    projection = -projection if side < 0 else projection
     return torch.from_numpy(projection).view(a.shape[1:])
 
 
