@@ -1,0 +1,60 @@
+"""The explained score as each block of a transformer would have it, if the rest of the network were its head alone."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from captum_cams.engine.capture import Needs, Seen, capture
+from captum_cams.engine.layers import Place, describe
+from captum_cams.engine.layout import tokens
+from captum_cams.engine.resume import Pace
+from captum_cams.engine.tap import Block
+from captum_cams.errors import CAMError
+
+Pooling = Literal["mean", "head"]
+"""What the head reads of a block: the mean of all its tokens, or the tokens as they are."""
+
+
+def block_scores(seen: Seen, pooling: Pooling) -> tuple[Tensor, ...]:
+    """Compute the score that the head gives to the tokens of each block.
+
+    The head is all that follows the last block, such as the last norm, the pooling and the classifier.
+
+    Args:
+        seen: a run with attention.
+        pooling: with "mean", each token that the head reads is the mean over the tokens of the block.
+
+    Returns:
+        The scores, N for each block, in the graph of ``seen.attention``.
+
+    Raises:
+        CAMError: if the blocks of the network are not found, or the head alone gives another score than the network.
+    """
+    blocks = _blocks(seen)
+    # All tokens count as the map, so that the layout keeps none of the last block's own.
+    place = Place(blocks[-1].module, False, tokens(prefix=0, height=blocks[-1].tokens.shape[1]))
+    resume = capture(seen.call, place, Needs(resume=Pace())).resume
+    tails = [resume.tail(sample) for sample in range(seen.call.samples)]
+    with torch.enable_grad():
+        given = torch.stack([block.tokens for block in blocks], 1)  # N×L×T×K
+        if pooling == "mean":
+            given = given.mean(2, keepdim=True).expand_as(given)
+        maps = given.transpose(2, 3)[..., None]
+        outputs = [tail(rows) for tail, rows in zip(tails, maps, strict=True)]
+        scores = [seen.call.score_of(output, sample) for sample, output in enumerate(outputs)]
+        return torch.stack(scores, 1).unbind()
+
+
+def _blocks(seen: Seen) -> list[Block]:
+    """The blocks of a transformer: modules of one class, each of which reads what the one before it returned."""
+    attention = seen.attention.blocks
+    found = [one.block for one in attention if one.block is not None]
+    alike = len({type(block.module) for block in found}) == 1
+    if len(found) == len(attention) > 1 and alike and all(block.follows for block in found):
+        return found
+    name = next((describe(seen.call.network, one.module) for one in attention if one.module is not None), "no module")
+    raise CAMError(
+        "LeGrad needs at least two blocks of one class, each with one attention, that pass tokens N×T×K on to each "
+        f"other, got {len(attention)} attentions (the first in {name}) without such blocks; use Chefer"
+    )
