@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -73,6 +74,13 @@ class SelfAttention:
                     f"attention methods need one grid of tokens in all blocks, got {count} tokens first, and {queries} "
                     f"queries with {keys} keys in {_called(attention.module, network)}; use a method of the layer, "
                     "such as Grad-CAM"
+                )
+        for earlier, later in pairwise(recorded):
+            if not _depends(later.weights, earlier.weights):
+                raise CAMError(
+                    "attention methods need attention that follows one another, got "
+                    f"{_called(earlier.module, network)} and {_called(later.module, network)} side by side; use a "
+                    "method of the layer, such as Grad-CAM"
                 )
         return cls(tuple(blocks), pooling, positions, score)
 
@@ -154,6 +162,20 @@ def gradients_of(score: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
     return [_with_heads(gradient, len(score)) for gradient in filled]
 
 
+def _depends(later: Tensor, earlier: Tensor) -> bool:
+    """Tell whether there is a path in the autograd graph from one tensor to a later one."""
+    goal, seen, waiting = earlier.grad_fn, set(), [later.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node is goal or getattr(node, "variable", None) is earlier:
+            return True
+        seen.add(node)
+        waiting.extend(next_node for next_node, _ in node.next_functions)
+    return False
+
+
 def _called(module: Any, network: Callable[..., Any]) -> str:
     return "the model" if module is None else f"module {describe(network, module)}"
 
@@ -186,7 +208,10 @@ def _positions(layout: Layout | None, count: int, activation: Tensor) -> Tensor:
     if layout is None:
         raise CAMError(f"attention methods need the layout of the tokens, got none; {remedy}")
     numbers = torch.arange(count, dtype=torch.float64, device=activation.device).view(1, count, 1)
-    placed = layout.to_map(numbers)
+    try:
+        placed = layout.to_map(numbers)
+    except CAMError as error:
+        raise CAMError(f"the {count} tokens of the attention must fill the map of the layer; {remedy}") from error
     if placed.shape != (1, 1, *size) or len(placed.unique()) != placed.numel() or not bool((placed % 1 == 0).all()):
         raise CAMError(
             f"the {count} tokens of the attention must be those of the layer, got a map 1×1×{shape_of(placed[0, 0])} "

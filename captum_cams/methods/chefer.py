@@ -1,5 +1,6 @@
 """The transformer explanation of Chefer, Gur and Wolf."""
 
+import torch
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
@@ -16,8 +17,9 @@ class Chefer(SpatialCAM):
 
     Chefer et al. 2021, eq. 5 and 6: from R = I, each block adds R ← R + mean_heads(ReLU(∇A ∘ A)) R, where A is its
     attention after the softmax and ∇A the gradient of the class score. The map is the row of R of the class token. If
-    the head of the network reads several tokens, as an average over the patches does, it is the mean of their rows, and
-    if it reads all tokens by an attention of its own, the last step is R ← mean_heads(ReLU(∇A ∘ A)) R, as in eq. 10.
+    the head of the network reads several tokens, as an average over the patches does, it is the mean of their rows of
+    R − I; without that, I would add the same constant everywhere. If the head reads all tokens by an attention of its
+    own, the last step is R ← mean_heads(ReLU(∇A ∘ A)) R.
 
     Raises:
         CAMError: in a call, if the network has no attention, or not over one grid of tokens, as inside windows, or if
@@ -45,8 +47,12 @@ class Chefer(SpatialCAM):
     def maps(self, seen: Seen) -> Tensor:
         attention = seen.attention
         gradients = attention.gradients()
-        rows = equal_shares(gradients[-1])[:, None]  # N×1×Q: from the last block back to the first, one row is enough
+        start = equal_shares(gradients[-1])[:, None]  # N×1×Q: from the last block back, one row of R is enough
+        added = torch.zeros_like(start)  # that row of R without I
         for weights, gradient in zip(reversed(attention.weights), reversed(gradients), strict=True):
             step = (gradient * weights).relu().mean(1)
-            rows = rows @ step + (rows if step.shape[1] == step.shape[2] else 0)
-        return attention.on_map(rows[:, 0])
+            if step.shape[1] == step.shape[2]:
+                added = added + (start + added) @ step
+            else:
+                start, added = start @ step, torch.zeros_like(step[:, :1])
+        return attention.on_map((added if attention.pooling is None else start + added)[:, 0])
