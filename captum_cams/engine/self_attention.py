@@ -123,14 +123,14 @@ class SelfAttention:
 
 def equal_shares(gradient: Tensor) -> Tensor:
     """Share out 1 among the queries with a gradient, N×Q; see :meth:`SelfAttention.reading`."""
-    read = wide(gradient).abs().amax((1, 3)) > 0
+    read = gradient.abs().amax((1, 3)) > 0
     for n, row in enumerate(read):
         if not row.any():
             raise CAMError(
                 f"the score must depend on the last attention, got no gradient for sample {n}; is the classifier "
                 "still zero, as in a new network of torchvision?"
             )
-    return read / read.sum(1, keepdim=True)
+    return read.to(gradient.dtype) / read.sum(1, keepdim=True)
 
 
 def gradients_of(score: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
