@@ -78,9 +78,10 @@ class SelfAttention:
         for earlier, later in pairwise(recorded):
             if not _depends(later.weights, earlier.weights):
                 raise CAMError(
-                    "attention methods need attention that follows one another, got "
-                    f"{_called(earlier.module, network)} and {_called(later.module, network)} side by side; use a "
-                    "method of the layer, such as Grad-CAM"
+                    f"attention methods need attention that follows one another, but {_called(later.module, network)} "
+                    f"does not depend on {_called(earlier.module, network)}; if the forward pass detaches tokens or "
+                    "uses checkpoint(..., use_reentrant=True) in between, switch that off; if they work side by side, "
+                    "use a method of the layer, such as Grad-CAM"
                 )
         return cls(tuple(blocks), pooling, positions, score)
 
@@ -208,11 +209,13 @@ def _positions(layout: Layout | None, count: int, activation: Tensor) -> Tensor:
     if layout is None:
         raise CAMError(f"attention methods need the layout of the tokens, got none; {remedy}")
     numbers = torch.arange(count, dtype=torch.float64, device=activation.device).view(1, count, 1)
+    others = (numbers + 1).sqrt()
     try:
-        placed = layout.to_map(numbers)
+        placed, check = layout.to_map(numbers), layout.to_map(others)
     except CAMError as error:
         raise CAMError(f"the {count} tokens of the attention must fill the map of the layer; {remedy}") from error
-    if placed.shape != (1, 1, *size) or len(placed.unique()) != placed.numel() or not bool((placed % 1 == 0).all()):
+    moved = placed.shape == (1, 1, *size) and len(placed.unique()) == placed.numel()
+    if not moved or not torch.equal(others.flatten()[placed.long()], check):  # a mean, for example
         raise CAMError(
             f"the {count} tokens of the attention must be those of the layer, got a map 1×1×{shape_of(placed[0, 0])} "
             f"for a layer of {'×'.join(map(str, size))} positions; {remedy}"
