@@ -134,19 +134,26 @@ def equal_shares(gradient: Tensor) -> Tensor:
     return read.to(gradient.dtype) / read.sum(1, keepdim=True)
 
 
-def gradients_of(score: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
-    """Compute the derivative of the summed scores with respect to attention weights; 0 where there is no path.
+def gradients_of(values: Tensor, attention: Sequence[Attention], direction: Tensor | None = None) -> list[Tensor]:
+    """Compute the derivative of Σ direction ∘ values with respect to attention weights; 0 where there is no path.
+
+    Args:
+        values: the scores N, or N×…
+        attention: the attention before them.
+        direction: the factors of the values; None means 1.
+
+    Returns:
+        For each attention N×heads×Q×T.
 
     Raises:
-        CAMError: if the score depends on none of them, or a part of the model is recomputed in the backward pass.
+        CAMError: if the values depend on none of them, or a part of the model is recomputed in the backward pass.
     """
     weights = [one.weights for one in attention]
+    direction = torch.ones_like(values) if direction is None else direction
     gradients: Sequence[Tensor | None] = [None]
-    if score.requires_grad:
+    if values.requires_grad:
         try:
-            gradients = torch.autograd.grad(
-                score, weights, torch.ones_like(score), allow_unused=True, retain_graph=True
-            )
+            gradients = torch.autograd.grad(values, weights, direction, allow_unused=True, retain_graph=True)
         except (RuntimeError, CheckpointError) as error:
             if not isinstance(error, CheckpointError) and "use_reentrant" not in str(error):
                 raise
@@ -160,7 +167,7 @@ def gradients_of(score: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
             "part under no_grad or in checkpoint(..., use_reentrant=True)?"
         )
     filled = [torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)]
-    return [_with_heads(gradient, len(score)) for gradient in filled]
+    return [_with_heads(gradient, len(values)) for gradient in filled]
 
 
 def _depends(later: Tensor, earlier: Tensor) -> bool:

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.cost import Cost, named
-from captum_cams.engine.block_scores import Pooling, block_scores
+from captum_cams.engine.block_gradients import Pooling, block_gradients
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.self_attention import gradients_of
 from captum_cams.errors import check_choice
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -21,7 +20,7 @@ class LeGrad(SpatialCAM):
     """Shows the patches to which more attention would raise the class score, in the mean over the blocks.
 
     Bousselham et al. 2025, eq. 4 to 8: s_l is the score that the head of the network (all that follows the last block)
-    gives to the tokens of block l. The map is the mean over the blocks of the mean over heads and queries of
+    gives to the tokens of block l. The map is the mean over the L blocks of the mean over heads and queries of
     ReLU(∂s_l/∂A_l), where A_l is the attention of block l after the softmax. The values are not scaled to [0, 1].
 
     Args:
@@ -46,7 +45,7 @@ class LeGrad(SpatialCAM):
         2025,
         "https://arxiv.org/abs/2404.03214",
     )
-    cost = Cost(2, behind=2 + named("L"), gradients=named("L"))
+    cost = Cost(2, behind=2 + named("L"), gradients=1)
     per_channel = False
     needs_attention = True
     needs_tokens = True
@@ -66,8 +65,5 @@ class LeGrad(SpatialCAM):
         self.pooling = pooling
 
     def maps(self, seen: Seen) -> Tensor:
-        attention = seen.attention
-        # Each score has a path to the attention of its own block, and the backward pass goes no further than that.
-        pairs = zip(block_scores(seen, self.pooling), attention.blocks, strict=True)
-        relevance = [gradients_of(score, [block])[0].relu().mean((1, 2)) for score, block in pairs]
-        return attention.on_map(torch.stack(relevance).mean(0))
+        relevance = [gradient.relu().mean((1, 2)) for gradient in block_gradients(seen, self.pooling)]
+        return seen.attention.on_map(torch.stack(relevance).mean(0))

@@ -1,6 +1,7 @@
 """What holds for every method of tokens on every way of writing attention; a new one is tested without an edit here."""
 
 import threading
+from typing import ClassVar
 
 import pytest
 import torch
@@ -164,3 +165,37 @@ def test_convolutional_networks_are_refused_and_left_as_they_were(name, net):
     with pytest.raises(cc.CAMError, match="for a convolutional network use Grad-CAM"):
         explainer(name, model).attribute(images(2))
     assert same(before, state(model))
+
+
+class Counted(nn.Conv2d):
+    """Counts the rows that enter the network; a replayed output does not count."""
+
+    entered: ClassVar[list[int]] = []
+
+    def forward(self, x):
+        self.entered.append(len(x))
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("name", OF_TOKENS)
+def test_an_image_takes_as_many_runs_as_declared(name):
+    model = small_vit("fused")
+    first = Counted(3, 12, 8, 8)
+    first.load_state_dict(model.patches.state_dict())
+    model.patches = first
+    first.entered.clear()
+    left, backward = [], []
+
+    def leave(module, args, output):
+        left.append(len(output))
+        with torch._C.DisableTorchFunction():
+            if output.grad_fn is not None:
+                output.grad_fn.register_hook(lambda *gradients: backward.append(1))
+
+    model.fc.register_forward_hook(leave)
+    cam = of_tokens(name, model)
+    cam.attribute(images(1), 1)
+    declared = cam.total_cost.at({"P": PATCHES**2, "L": len(model.blocks)})
+    assert declared.whole == sum(first.entered)
+    assert declared.behind == sum(left) - sum(first.entered)
+    assert declared.gradients == len(backward)

@@ -1,4 +1,4 @@
-"""The explained score as each block of a transformer would have it, if the rest of the network were its head alone."""
+"""The gradient of the score that each block of a transformer would have if the head of the network followed it."""
 
 from typing import Literal
 
@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.capture import Needs, Seen, capture
+from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.layout import tokens
 from captum_cams.engine.resume import Pace
+from captum_cams.engine.self_attention import gradients_of
 from captum_cams.engine.tap import Block
 from captum_cams.errors import CAMError
 
@@ -16,8 +18,8 @@ Pooling = Literal["mean", "head"]
 """What the head reads of a block: the mean of all its tokens, or the tokens as they are."""
 
 
-def block_scores(seen: Seen, pooling: Pooling) -> tuple[Tensor, ...]:
-    """Compute the score that the head gives to the tokens of each block.
+def block_gradients(seen: Seen, pooling: Pooling) -> list[Tensor]:
+    """Compute how the attention of each block changes the score that the head gives to the tokens of this block.
 
     The head is all that follows the last block, such as the last norm, the pooling and the classifier.
 
@@ -26,7 +28,7 @@ def block_scores(seen: Seen, pooling: Pooling) -> tuple[Tensor, ...]:
         pooling: with "mean", each token that the head reads is the mean over the tokens of the block.
 
     Returns:
-        The scores, N for each block, in the graph of ``seen.attention``.
+        The derivatives of these scores, N×heads×T×T for each block.
 
     Raises:
         CAMError: if the blocks of the network are not found, or the head alone gives another score than the network.
@@ -36,14 +38,16 @@ def block_scores(seen: Seen, pooling: Pooling) -> tuple[Tensor, ...]:
     place = Place(blocks[-1].module, False, tokens(prefix=0, height=blocks[-1].tokens.shape[1]))
     resume = capture(seen.call, place, Needs(resume=Pace())).resume
     tails = [resume.tail(sample) for sample in range(seen.call.samples)]
+    given = torch.stack([block.tokens.detach() for block in blocks], 1).requires_grad_()  # N×L×T×K
     with torch.enable_grad():
-        given = torch.stack([block.tokens for block in blocks], 1)  # N×L×T×K
-        if pooling == "mean":
-            given = given.mean(2, keepdim=True).expand_as(given)
-        maps = given.transpose(2, 3)[..., None]
+        read = given.mean(2, keepdim=True).expand_as(given) if pooling == "mean" else given
+        maps = read.transpose(2, 3)[..., None]
         outputs = [tail(rows) for tail, rows in zip(tails, maps, strict=True)]
-        scores = [seen.call.score_of(output, sample) for sample, output in enumerate(outputs)]
-        return torch.stack(scores, 1).unbind()
+        scores = torch.stack([seen.call.score_of(output, sample) for sample, output in enumerate(outputs)])
+        # In two steps, so that each gradient ends in its own block: the tokens of later blocks depend on it as well.
+        at_tokens = gradient_of(scores, given, "the tokens of the blocks")
+    pairs = zip(seen.attention.blocks, blocks, at_tokens.unbind(1), strict=True)
+    return [gradients_of(block.tokens, [attention], gradient)[0] for attention, block, gradient in pairs]
 
 
 def _blocks(seen: Seen) -> list[Block]:
