@@ -28,9 +28,11 @@ from captum_cams.engine.layout import Layout as Layout
 from captum_cams.engine.layout import tokens as tokens
 from captum_cams.errors import CAMError as CAMError
 from captum_cams.methods.ablationcam import AblationCAM as AblationCAM
+from captum_cams.methods.attentionrollout import AttentionRollout as AttentionRollout
 from captum_cams.methods.cam import CAM as CAM
 from captum_cams.methods.cameras import CAMERAS as CAMERAS
 from captum_cams.methods.centre import Centre as Centre
+from captum_cams.methods.chefer import Chefer as Chefer
 from captum_cams.methods.clrp import CLRP as CLRP
 from captum_cams.methods.constant import Constant as Constant
 from captum_cams.methods.eigencam import EigenCAM as EigenCAM
@@ -42,6 +44,7 @@ from captum_cams.methods.hirescam import HiResCAM as HiResCAM
 from captum_cams.methods.integratedgradcam import IntegratedGradCAM as IntegratedGradCAM
 from captum_cams.methods.iscam import ISCAM as ISCAM
 from captum_cams.methods.layercam import LayerCAM as LayerCAM
+from captum_cams.methods.legrad import LeGrad as LeGrad
 from captum_cams.methods.liftcam import LIFTCAM as LIFTCAM
 from captum_cams.methods.lrp import LRP as LRP
 from captum_cams.methods.lrpcam import LRPCAM as LRPCAM
@@ -53,6 +56,7 @@ from captum_cams.methods.scorecam import ScoreCAM as ScoreCAM
 from captum_cams.methods.sglrp import SGLRP as SGLRP
 from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from captum_cams.methods.sscam import SSCAM as SSCAM
+from captum_cams.methods.vitreciprocam import ViTReciproCAM as ViTReciproCAM
 from captum_cams.methods.xgradcam import XGradCAM as XGradCAM
 from captum_cams.paper import Paper as Paper
 from captum_cams.registry import create as create

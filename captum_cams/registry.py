@@ -132,7 +132,7 @@ def names() -> list[str]:
     Example::
 
         >>> cc.names()[:3]
-        ['ablationcam', 'augmentedcam', 'cam']
+        ['ablationcam', 'attentionrollout', 'augmentedcam']
     """
     return sorted(_classes)
 

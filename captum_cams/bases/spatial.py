@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Needs, Seen, capture
-from captum_cams.engine.layers import Place, find_layer
+from captum_cams.engine.layers import Place, describe, find_layer
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.precision import full_precision
 from captum_cams.engine.resume import Pace
@@ -38,6 +38,10 @@ class SpatialCAM(CAMAttribution):
     """Whether the method reads ``seen.classifier``, the linear layer that makes the scores."""
     needs_resume: ClassVar[bool] = False
     """Whether the method calls ``seen.resume``, the part of the model after the layer."""
+    needs_attention: ClassVar[bool] = False
+    """Whether the method reads ``seen.attention``, what the tokens of a transformer read from each other."""
+    needs_tokens: ClassVar[bool] = False
+    """Whether the layer must give the tokens of a transformer, whose layout is known."""
     per_channel: ClassVar[bool] = True
     """Whether the contributions have a map for each channel, N×K×h×w."""
     any_dimension: ClassVar[bool] = False
@@ -51,7 +55,8 @@ class SpatialCAM(CAMAttribution):
     @property
     def needs(self) -> Needs:
         """What the run has to record."""
-        return Needs(self.needs_gradient, self.needs_classifier, self.pace if self.needs_resume else None)
+        pace = self.pace if self.needs_resume else None
+        return Needs(self.needs_gradient, self.needs_classifier, pace, self.needs_attention)
 
     @abstractmethod
     def maps(self, seen: Seen) -> Tensor:
@@ -76,7 +81,14 @@ class SpatialCAM(CAMAttribution):
         return Place(self.layer, call.at_input, self.layout)
 
     def explain(self, call: Call) -> Tensor:
-        return self.components(capture(call, self.place(call), self.needs))
+        place = self.place(call)
+        if self.needs_tokens and place.layout is None:
+            raise CAMError(
+                f"{type(self).__name__} explains the tokens of a transformer, got layer "
+                f"{describe(call.network, place.layer)} without a layout of tokens; for a convolutional network use "
+                'Grad-CAM, for a transformer pass a layer that gives tokens, and reshape="tokens"'
+            )
+        return self.components(capture(call, place, self.needs))
 
     def map_size(self, call: Call) -> torch.Size:
         if self.at_input_size:

@@ -80,13 +80,18 @@ def attention(
     Raises:
         CAMError: if ``dropout_p`` is not 0.
     """
+    check_dropout(dropout_p)
+    weights = attention_weights(query, key, attn_mask, is_causal, scale, enable_gqa)
+    return weights @ (shared_heads(value, query) if enable_gqa else value)
+
+
+def check_dropout(dropout_p: float) -> None:
+    """Raise a CAMError unless the probability of dropout is 0."""
     if dropout_p:
         raise CAMError(
             f"attention must run without dropout when it is explained, got dropout_p={dropout_p}; in the model, pass "
             "dropout_p=self.p if self.training else 0.0"
         )
-    weights = attention_weights(query, key, attn_mask, is_causal, scale, enable_gqa)
-    return weights @ (shared_heads(value, query) if enable_gqa else value)
 
 
 def shared_heads(tensor: Tensor, query: Tensor) -> Tensor:

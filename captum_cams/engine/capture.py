@@ -16,6 +16,8 @@ from captum_cams.engine.replay import Tail
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
 from captum_cams.engine.scores import notice_probabilities
+from captum_cams.engine.self_attention import SelfAttention
+from captum_cams.engine.tap import tapped
 from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.trace import Classifier, replaced, watch
 from captum_cams.errors import CAMError, check_finite, shape_of
@@ -31,6 +33,7 @@ class Needs:
     classifier: bool = False
     resume: Pace | None = None
     """The pace of the runs of the model's tail; None if the method does not run it."""
+    attention: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Seen:
     _gradient: Tensor | None
     _classifier: Classifier | None
     _resume: Resume | None
+    _attention: SelfAttention | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -85,6 +89,15 @@ class Seen:
             CAMError: if the method does not declare ``needs_resume = True``.
         """
         return _declared(self._resume, "resume")
+
+    @property
+    def attention(self) -> SelfAttention:
+        """The attention of all blocks, over the tokens that make the map.
+
+        Raises:
+            CAMError: if the method does not declare ``needs_attention = True``.
+        """
+        return _declared(self._attention, "attention")
 
     def again(self, images: Tensor, samples: list[int]) -> "Seen":
         """Run the model on changed images and record activation and gradient.
@@ -147,6 +160,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         stack.enter_context(replaced(layer, at_input, keep))
         if needs.resume:
             stack.enter_context(recorder.recording(call.modules))
+        tap = stack.enter_context(tapped(call.modules)) if needs.attention else None
         output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)
@@ -156,6 +170,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
         notice_probabilities(call.network, output, call.task)
         gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
+        attention = None if tap is None else SelfAttention.of(tap, score, place.layout, activation, call.network)
 
     activation, output = activation.detach(), output.detach()
     rerun, resume = Rerun(call), None
@@ -163,7 +178,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         tail = Tail(rerun, recorder.head(), raw.detach(), place.layout)
         resume = Resume(tail, recorder.first_linear(), activation, output, needs.resume)
     score = wide(score.detach())
-    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume)
+    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, attention)
 
 
 def _unreached(name: str, call: Call) -> CAMError:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
@@ -12,6 +10,7 @@ from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.cost import Cost, P
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.scores import Score
+from captum_cams.engine.windows import windows
 from captum_cams.errors import check_choice
 from captum_cams.images import minmax
 from captum_cams.paper import Paper
@@ -66,9 +65,5 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         self.gaussian, self.score = gaussian, score
 
     def maps(self, seen: Seen) -> Tensor:
-        height, width = seen.activation.shape[2:]
-        masks = torch.eye(height * width, device=seen.activation.device).view(-1, 1, height, width)
-        if self.gaussian:
-            window = torch.tensor([1.0, 2.0, 1.0], device=masks.device) / 4
-            masks = F.conv2d(masks, torch.outer(window, window)[None, None], padding=1)
-        return minmax(seen.resume.masked(masks, self.score).view(-1, 1, height, width))
+        masks = windows(seen.activation, self.gaussian)
+        return minmax(seen.resume.masked(masks, self.score).view(-1, 1, *seen.activation.shape[2:]))

@@ -11,7 +11,7 @@ import captum_cams as cc
 from captum_cams import metrics, visual
 from captum_cams.images import heat, minmax, upsample
 from lightning_callbacks.callback.drift import rank_correlation
-from tests.support.explainers import explainer
+from tests.support.explainers import ANY_LAYER, explainer
 from tests.support.networks import SIDE, TinyVGG, seeded
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -89,7 +89,7 @@ def test_metrics_and_pictures_see_a_constant_map_as_nothing(small, value, dtype)
 
 OF_PIXELS = ("lrp", "clrp", "sglrp", "fgcam", "guidedcam", "augmentedcam")  # the weights and borders there differ
 BASELINES = ("random", "centre", "constant", "rise")
-EVERYWHERE_CONSTANT = [name for name in cc.names() if name not in BASELINES + OF_PIXELS]
+EVERYWHERE_CONSTANT = [name for name in ANY_LAYER if name not in BASELINES + OF_PIXELS]
 
 
 def flat() -> nn.Module:

@@ -9,7 +9,7 @@ from captum_cams.registry import lookup
 from lightning_callbacks import evaluate
 from lightning_callbacks.methods import make, named
 from lightning_callbacks.network import Network
-from tests.support.explainers import explainer
+from tests.support.explainers import ANY_LAYER, explainer
 from tests.support.networks import NETWORKS, TinyRes, images
 from tests.support.refusals import said
 
@@ -66,7 +66,7 @@ def test_what_cannot_work_is_refused_when_it_is_made(model, name):
     assert words in said(action, model)
 
 
-@pytest.mark.parametrize("name", cc.names())
+@pytest.mark.parametrize("name", ANY_LAYER)
 def test_what_a_class_declares_of_its_maps_is_so(name):
     network = NETWORKS["plain"]()
     cam = explainer(name, network, **({} if name in ("lrp", "sglrp", "clrp") else {"layer": "features.5"}))

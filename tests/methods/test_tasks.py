@@ -16,7 +16,7 @@ from captum_cams.engine.scores import probabilities, scores_of
 from captum_cams.images import blur
 from captum_cams.methods.rise import _masks
 from lightning_callbacks import Protocol
-from tests.support.explainers import explainer
+from tests.support.explainers import ANY_LAYER, explainer
 from tests.support.networks import images
 from tests.support.tasks import ALL, PROBABILITY, WIDTH, probability, small, task_of
 
@@ -166,7 +166,7 @@ def test_curves_drop_and_increase_are_their_formulas(task, flat):
     torch.testing.assert_close(mean.compute(), metrics.adcc_of_parts(*parts).mean())
 
 
-ONE_LOGIT = [n for n in cc.names() if n not in ("clrp", "sglrp", "relevancecam", "lrp", "guidedcam", "random")]
+ONE_LOGIT = [n for n in ANY_LAYER if n not in ("clrp", "sglrp", "relevancecam", "lrp", "guidedcam", "random")]
 
 
 def two_columns(model):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 
 import captum_cams as cc
 import lightning_callbacks
@@ -15,17 +16,20 @@ PUBLIC = public(PACKAGES)
 
 @pytest.fixture
 def names(monkeypatch, tmp_path):
-    """What every example may use: a network with a layer "layer4", two images with labels, and the packages."""
+    """What every example may use: a network with a layer "layer4", a transformer, images, labels, and the packages."""
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)  # for what examples write
     monkeypatch.setattr(cc.registry, "_classes", dict(cc.registry._classes))
     entries = dict(metrics.METRICS)
+    vit = torchvision.models.VisionTransformer(64, 16, 12, 2, 16, 16, num_classes=10).eval()
+    torch.nn.init.normal_(vit.heads.head.weight)  # torchvision begins with zeros
     yield {
         "torch": torch,
         "cc": cc,
         "metrics": metrics,
         "lightning_callbacks": lightning_callbacks,
         "model": TinyRes().eval(),
+        "vit": vit,
         "images": torch.rand(2, 3, 64, 64),
         "labels": torch.tensor([3, 7]),
     }

@@ -18,6 +18,8 @@ OTHERS: dict[str, Any] = {
     "fusion": None,  # its two values differ from class to class
     "interpolation": "nearest",
     "growth": 1,
+    "head_fusion": "max",
+    "pooling": "head",
     "count_from": 1,
     "layers": ["0", "2"],
     "transformations": [cc.wrappers.augmentedcam.Transformation(angle=3.0)],

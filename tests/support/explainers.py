@@ -18,10 +18,13 @@ QUICK: dict[str, dict[str, Any]] = {
     "smoothgradcamplusplus": {"samples": 3},
     "sscam": {"samples": 3, "sigma": 0.5},
 }
+# Methods of tokens need a transformer: tests/methods/test_tokens_contract.py is their contract.
+OF_TOKENS = [name for name in cc.names() if getattr(lookup(name), "needs_tokens", False)]
+ANY_LAYER = [name for name in cc.names() if name not in OF_TOKENS]
 BASES = ("gradcam", "layercam", "fdcam")  # a weight per channel, one per position, and one that resumes
-# Every method, and every wrapper over the bases: a wrapper's own name stands for its default base.
+# Every method of any layer, and every wrapper over the bases: a wrapper's own name stands for its default base.
 EVERY = [
-    *cc.names(),
+    *ANY_LAYER,
     *(
         f"{wrapper}({base})"
         for wrapper in wrappers()
