@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
@@ -26,7 +25,8 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
     There is no ReLU; each map is scaled to [0, 1].
 
     Args:
-        gaussian: True takes a 3×3 binomial window around (i, j) as M_ij, which the paper prefers for deep networks.
+        gaussian: True takes a 3×3 binomial window around (i, j) as M_ij, which the paper prefers for deep networks; of
+            a signal or a volume, three positions along each axis.
         score: what y_c stands for: "logit" or "probability".
         **options: see :class:`PerturbedCAM`.
 
@@ -50,6 +50,7 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
     per_channel = False
     needs_resume = True
     rectifies = False
+    any_dimension = True
 
     def __init__(
         self,
@@ -66,9 +67,19 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         self.gaussian, self.score = gaussian, score
 
     def maps(self, seen: Seen) -> Tensor:
-        height, width = seen.activation.shape[2:]
-        masks = torch.eye(height * width, device=seen.activation.device).view(-1, 1, height, width)
+        size = seen.activation.shape[2:]
+        masks = torch.eye(size.numel(), device=seen.activation.device).view(-1, 1, *size)
         if self.gaussian:
-            window = torch.tensor([1.0, 2.0, 1.0], device=masks.device) / 4
-            masks = F.conv2d(masks, torch.outer(window, window)[None, None], padding=1)
-        return minmax(seen.resume.masked(masks, self.score).view(-1, 1, height, width))
+            for axis in range(2, masks.ndim):
+                masks = _binomial(masks, axis)
+        scores = seen.resume.masked(masks, self.score)
+        return minmax(scores, 1).view(-1, 1, *size)
+
+
+def _binomial(masks: Tensor, axis: int) -> Tensor:
+    """Weigh each value and its two neighbours along an axis by ½, ¼ and ¼; there are zeros beyond the ends."""
+    before, after = torch.zeros_like(masks), torch.zeros_like(masks)
+    side = masks.shape[axis]
+    after.narrow(axis, 1, side - 1).copy_(masks.narrow(axis, 0, side - 1))
+    before.narrow(axis, 0, side - 1).copy_(masks.narrow(axis, 1, side - 1))
+    return masks / 2 + (before + after) / 4
