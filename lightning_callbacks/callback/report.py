@@ -133,4 +133,4 @@ def _stacked(maps: Sequence[Tensor | None]) -> Tensor:
     """Maps or images as one tensor; a missing map is zero, and all are resized to the size of the first."""
     like = next(map_ for map_ in maps if map_ is not None)
     full = [torch.zeros_like(like) if map_ is None else map_ for map_ in maps]
-    return torch.cat([upsample(map_[None].float(), like.shape[-2:]) for map_ in full])
+    return torch.cat([upsample(map_[None].float(), like.shape[1:]) for map_ in full])

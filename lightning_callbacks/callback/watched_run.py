@@ -201,7 +201,8 @@ class WatchedRun:
         task = self.explainer.protocol.task
         known = annotations(labels, len(images), task)
         if given is not None:
-            doubt = other_images(given, images) if given else out_of_range(images)
+            alike = [tensor for tensor in given if tensor.ndim == images.ndim]
+            doubt = other_images(alike, images) if alike else out_of_range(images)
             if doubt is not None:
                 self.notices.doubt(doubt)
         losses = None
