@@ -139,7 +139,7 @@ def choose_slices(heatmaps: Tensor, count: int = 3) -> Tensor:
     if heatmaps.ndim != 4:
         raise CAMError(f"heatmaps must be N×D×H×W, got {shape_of(heatmaps)}; images have no slices")
     energy = heatmaps.detach().double().sum((2, 3))
-    return energy.argsort(1, descending=True, stable=True)[:, :count].sort(1).values
+    return energy.argsort(dim=1, descending=True, stable=True)[:, :count].sort(1).values
 
 
 def panel(

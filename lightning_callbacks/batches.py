@@ -37,7 +37,8 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
               or one mapping with these values stacked.
 
     Returns:
-        The images N×C×H×W or N×C×D×H×W, and their labels. The labels are None if the batch has none or they have another form.
+        The images N×C×H×W or N×C×D×H×W, and their labels. The labels are None if the batch has none or their form is
+        another one.
 
     Raises:
         CAMError: no images were found; then pass your own ``batch_fn``.

@@ -26,7 +26,8 @@ class RISE(PerturbedCAM, SpatialCAM):
 
     Petsiuk et al. 2018, eq. 6: map = Σ_i p_c(x ∘ m_i) m_i / (N q), where each mask m_i is a random grid, upsampled and
     shifted; all images have the same masks. No layer takes part, and there is no ReLU. The map is as large as the
-    image, N×1×H×W, and it is not negative if probabilities are read. Of a signal or a volume, the grid has as many axes.
+    image, N×1×H×W, and it is not negative if probabilities are read.
+    The grid has the axes of the input, also those of a signal or a volume.
 
     Args:
         masks: N, at least 1; each mask costs one forward pass of the whole model. The paper takes 4000 for VGG and 8000

@@ -59,7 +59,7 @@ class Preset:
 
 
 def rise_blur(images: Tensor) -> Tensor:
-    """Blur as in the code of RISE: a Gaussian with σ = 5, cut to 11 pixels along each axis, and zeros around the image."""
+    """Blur as in the code of RISE: a Gaussian, σ 5, cut to 11 pixels along each axis, and zeros around the image."""
     point = torch.zeros(11, dtype=torch.float64)
     point[5] = 1
     kernel = torch.from_numpy(gaussian_filter(point.numpy(), 5)).to(images)  # reflects the values that are cut off

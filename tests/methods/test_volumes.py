@@ -35,6 +35,7 @@ def flat(dimensions: int) -> nn.Module:
     return seeded(lambda: nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 5)))
 
 
+SLOW = pytest.mark.slow
 IN_SPACE = [name for name in cc.names() if in_space(name)]
 IN_PLANE = [name for name in cc.names() if name not in IN_SPACE]
 
@@ -71,13 +72,8 @@ def test_a_volume_is_explained_alone_and_in_a_batch(name):
     if name == "guidedcam":
         cam = explainer(name, model, "features")
     maps = cam.attribute(x, [1, 3], relu_attributions=False)
-    heat = cam.heatmap(x, [1, 3])
-    assert heat.shape == (2, *SIZE)
-    assert heat.amin() >= 0
-    assert heat.amax() <= 1
-    for n, target in enumerate((1, 3)):
-        alone = cam.attribute(x[n : n + 1], target, relu_attributions=False)
-        torch.testing.assert_close(maps[n : n + 1], alone, rtol=0, atol=1e-4 * float(maps.abs().max()))
+    alone = cam.attribute(x[1:], 3, relu_attributions=False)
+    torch.testing.assert_close(maps[1:], alone, rtol=0, atol=1e-4 * float(maps.abs().max()))
     assert same(before, state(model))
 
 
@@ -86,10 +82,14 @@ def test_a_heat_map_is_interpolated_along_all_three_axes():
     maps = cc.GradCAM(model, "features").attribute(x, 1)
     large = F.interpolate(maps, SIZE, mode="trilinear", align_corners=False)[:, 0]
     low, high = large.amin((1, 2, 3), keepdim=True), large.amax((1, 2, 3), keepdim=True)
-    torch.testing.assert_close(cc.GradCAM(model, "features").heatmap(x, 1), (large - low) / (high - low))
+    found = cc.GradCAM(model, "features").heatmap(x, 1)
+    assert found.shape == (2, *SIZE)
+    torch.testing.assert_close(found, (large - low) / (high - low))
 
 
-@pytest.mark.parametrize("build", ["dense", "r3d_18", "mc3_18", "r2plus1d_18"])
+@pytest.mark.parametrize(
+    "build", ["dense", "mc3_18", *(pytest.param(n, marks=SLOW) for n in ("r3d_18", "r2plus1d_18"))]
+)
 def test_gradcam_is_captums(build):
     if build == "dense":
         model, x, layer = seeded_densenet(), volumes(), "features.9"

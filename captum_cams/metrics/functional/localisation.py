@@ -277,8 +277,8 @@ def _check_region(i: int, given: Tensor, size: tuple[int, ...]) -> None:
         )
     if len(size) != 2:
         raise CAMError(
-            f"regions of signals and volumes must be masks B×{'×'.join(map(str, size))}, because boxes lie in the plane, "
-            f"got {shape_of(given)} for image {i}; draw each box into a mask of zeros and ones"
+            f"regions of signals and volumes must be masks B×{'×'.join(map(str, size))}, because boxes lie in the "
+            f"plane, got {shape_of(given)} for image {i}; draw each box into a mask of zeros and ones"
         )
     if given.ndim == 2 and given.shape[1] == 4 and len(given) and not bool((given[:, 2:] <= given[:, :2]).any()):
         return

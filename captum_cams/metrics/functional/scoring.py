@@ -82,7 +82,9 @@ def curve(
             counts.repeat(len(inputs)).split(perturbations_per_eval),
             strict=True,
         )
-        changed = (torch.where(rank[i] < count.reshape(-1, *[1] * (rank.ndim - 1)), end[i], begin[i]) for i, count in chunks)
+        changed = (
+            torch.where(rank[i] < count.reshape(-1, *[1] * (rank.ndim - 1)), end[i], begin[i]) for i, count in chunks
+        )
         scores = torch.cat([_scores(forward_func, images, task) for images in changed])
     size = len(inputs), len(counts), -1
     return scores.view(size), probabilities(scores, task).view(size)
