@@ -229,9 +229,8 @@ class WatchedRun:
 
     def _noted(self, outcome: Outcome) -> list[Explained]:
         """The rows of an outcome; its warnings are given at once, because errors keep tensors alive."""
-        for text in (*outcome.doubts, self.report.doubt(outcome.rows)):
-            if text is not None:
-                self.notices.doubt(text)
+        for text in (*outcome.doubts, *self.report.doubts(outcome.rows)):
+            self.notices.doubt(text)
         for failure in outcome.failures:
             self.notices.fail(failure)
         return outcome.rows
