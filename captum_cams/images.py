@@ -79,17 +79,21 @@ def blur(images: Tensor, kernel_size: int = 51, sigma: float = 50.0) -> Tensor:
     The borders are reflected. On small images the kernel shrinks to the largest size that reflection allows.
 
     Args:
-        images: N×C×H×W.
-        kernel_size: width and height of the kernel in pixels, an odd number.
+        images: N×C×H×W, or signals N×C×T or volumes N×C×D×H×W, which are blurred along each of their axes.
+        kernel_size: length of the kernel along each axis in pixels, an odd number.
         sigma: standard deviation of the kernel in pixels.
 
     Returns:
-        The blurred images N×C×H×W.
+        The blurred images, with the shape of ``images``.
 
     Example::
 
         blurred = metrics.blur(images, kernel_size=11, sigma=5.0)
         assert blurred.shape == images.shape
     """
-    sizes = [min(kernel_size, 2 * side - 1) for side in reversed(images.shape[-2:])]
-    return gaussian_blur(images, sizes, [sigma, sigma])
+    for axis in range(2, images.ndim):  # a Gaussian is a product, so one axis after the other gives the same result
+        lines = images.movedim(axis, -1)
+        sizes = [min(kernel_size, 2 * lines.shape[-1] - 1), 1]
+        blurred = gaussian_blur(lines.flatten(2, -2) if lines.ndim > 3 else lines[:, :, None], sizes, [sigma, sigma])
+        images = blurred.reshape(lines.shape).movedim(-1, axis)
+    return images.contiguous()

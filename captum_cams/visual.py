@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_cams.errors import CAMError, brief, check_finite, check_tensor, shape_of
+from captum_cams.errors import CAMError, brief, check_at_least, check_finite, check_tensor, shape_of
 from captum_cams.images import heat, minmax
 
 _CELL = 224  # pixels of one picture in a panel
@@ -24,18 +24,18 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
     """Make images that a display can show from images that a model takes.
 
     Args:
-        images: N×C×H×W. Images with three channels keep their colours; otherwise the mean over the channels is shown in
-            grey.
+        images: N×C×H×W, or volumes or clips N×C×D×H×W. Images with three channels keep their colours; otherwise the
+            mean over the channels is shown in grey.
         mean: the mean that the normalisation subtracted, one value for each channel. With ``mean`` and ``std``, the
             normalisation is undone; without them, each image is scaled to its own minimum and maximum.
         std: the standard deviation that the normalisation divided by, one value for each channel.
 
     Returns:
-        The images N×3×H×W in [0, 1], on the CPU.
+        The images with three channels, in [0, 1], on the CPU.
 
     Raises:
-        CAMError: the images do not have four dimensions or contain NaN or Inf, only one of ``mean`` and ``std`` is
-            given, or their length is not the number of channels.
+        CAMError: the images do not have four or five dimensions or contain NaN or Inf, only one of ``mean`` and ``std``
+            is given, or their length is not the number of channels.
 
     Example::
 
@@ -45,8 +45,9 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
         assert 0 <= shown.min() and shown.max() <= 1
     """
     check_tensor("images", images, "N×C×H×W")
-    if images.ndim != 4:
-        raise CAMError(f"images must be N×C×H×W, got {shape_of(images)}")
+    if images.ndim not in (4, 5):
+        remedy = "; signals have no picture, so draw the heat map as a line" if images.ndim == 3 else ""
+        raise CAMError(f"images must be N×C×H×W, or volumes N×C×D×H×W, got {shape_of(images)}{remedy}")
     if (mean is None) != (std is None):
         raise CAMError("mean and std must be given together, got only one; pass both, or neither")
     check_finite("images", images)
@@ -56,12 +57,12 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
             raise CAMError(
                 f"mean and std must have a value for each of {images.shape[1]} channels, got {len(mean)} and {len(std)}"
             )
-        shape = (1, -1, 1, 1)
+        shape = (1, -1, *[1] * (images.ndim - 2))
         images = (images * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)).clamp(0, 1)
     else:
-        images = minmax(images, (1, 2, 3))
+        images = minmax(images, tuple(range(1, images.ndim)))
     if images.shape[1] != 3:
-        images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        images = images.mean(1, keepdim=True).expand(-1, 3, *images.shape[2:])
     return images
 
 
@@ -69,13 +70,14 @@ def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "t
     """Draw each map in colour over its image.
 
     Args:
-        images: N×3×H×W in [0, 1], as :func:`displayable` makes them.
-        maps: N×h×w or N×1×h×w, of any size. Each map is resized to its image and scaled to [0, 1].
+        images: N×3×H×W or N×3×D×H×W in [0, 1], as :func:`displayable` makes them.
+        maps: N×h×w or N×1×h×w (N×d×h×w or N×1×d×h×w for volumes), of any size. Each map is resized to its image and
+            scaled to [0, 1]; the map of a volume is scaled as a whole, so that its slices can be compared.
         alpha: how much the colours cover the image, from 0 (the image alone) to 1 (the colours alone).
         colormap: the name of a colour map of matplotlib.
 
     Returns:
-        The pictures N×3×H×W in [0, 1], on the CPU.
+        The pictures in [0, 1] on the CPU, with the shape of ``images``.
 
     Raises:
         CAMError: the shapes do not fit, or the maps contain NaN or Inf.
@@ -88,15 +90,56 @@ def overlay(images: Tensor, maps: Tensor, alpha: float = 0.5, colormap: str = "t
         pictures = visual.overlay(visual.displayable(images), maps)
         assert pictures.shape == images.shape
     """
-    check_tensor("maps", maps, "N×h×w or N×1×h×w")
-    maps = maps[:, None] if maps.ndim == 3 else maps
-    if images.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (len(images), 1):
-        got = f"{shape_of(images)} and {shape_of(maps)}"
-        raise CAMError(f"images must be N×3×H×W and maps N×h×w or N×1×h×w, in this order, got {got}")
-    check_finite("maps", maps)
-    scaled = heat(maps.detach().float().cpu(), images.shape[-2:])[:, 0]
-    colours = torch.from_numpy(colormaps[colormap](scaled.numpy())[..., :3]).float().permute(0, 3, 1, 2)
+    return _coloured(images, _heat(images, maps), alpha, colormap)
+
+
+def _coloured(images: Tensor, scaled: Tensor, alpha: float = 0.5, colormap: str = "turbo") -> Tensor:
+    """The colours of scaled maps, N×H×W or N×D×H×W, over images."""
+    colours = torch.from_numpy(colormaps[colormap](scaled.numpy())[..., :3]).float().movedim(-1, 1)
     return (1 - alpha) * images + alpha * colours
+
+
+def _heat(images: Tensor, maps: Tensor) -> Tensor:
+    """The maps at the size of their images, scaled to [0, 1]: N×H×W or N×D×H×W."""
+    check_tensor("maps", maps, "N×h×w or N×1×h×w")
+    maps = maps[:, None] if maps.ndim == images.ndim - 1 else maps
+    if images.ndim not in (4, 5) or maps.ndim != images.ndim or maps.shape[:2] != (len(images), 1):
+        form = "N×3×D×H×W and maps N×d×h×w or N×1×d×h×w" if images.ndim == 5 else "N×3×H×W and maps N×h×w or N×1×h×w"
+        raise CAMError(f"images must be {form}, in this order, got {shape_of(images)} and {shape_of(maps)}")
+    check_finite("maps", maps)
+    return heat(maps.detach().float().cpu(), images.shape[2:])[:, 0]
+
+
+def choose_slices(heatmaps: Tensor, count: int = 3) -> Tensor:
+    """Choose the slices of each volume, or the frames of each clip, in which its map has the most energy.
+
+    The energy of a slice is the sum of the map over it. Of slices with equal energy, the first are taken.
+
+    Args:
+        heatmaps: N×D×H×W, as ``heatmap`` of an explainer returns them.
+        count: number of slices, at least 1; a volume with fewer slices has all of them chosen.
+
+    Returns:
+        The indices of the slices along D, counted from 0 and in increasing order, N×count.
+
+    Raises:
+        CAMError: the maps are not N×D×H×W, or ``count`` is not a positive integer.
+
+    Example::
+
+        from captum_cams import visual
+
+        heatmaps = torch.zeros(1, 16, 8, 8)
+        heatmaps[0, 5] = 1
+        heatmaps[0, 2, :4] = 1
+        print(visual.choose_slices(heatmaps, 2))  # tensor([[2, 5]])
+    """
+    check_at_least("count", count, 1)
+    check_tensor("heatmaps", heatmaps, "N×D×H×W")
+    if heatmaps.ndim != 4:
+        raise CAMError(f"heatmaps must be N×D×H×W, got {shape_of(heatmaps)}; images have no slices")
+    energy = heatmaps.detach().double().sum((2, 3))
+    return energy.argsort(dim=1, descending=True, stable=True)[:, :count].sort(1).values
 
 
 def panel(
@@ -106,17 +149,21 @@ def panel(
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    slices: int = 3,
 ) -> np.ndarray:
     """Draw a picture that compares methods: a row for each image, and a column for each method.
 
-    A row shows the image, the map of each method over the image, and a caption below.
+    A row shows the image, the map of each method over the image, and a caption below. Of a volume or a clip, a row
+    shows some slices or frames below one another: those in which the maps have the most energy, the same for all
+    methods, each of which counts alike. Their indices, counted from 0, begin the caption.
 
     Args:
-        images: N×C×H×W, as the model takes them.
-        maps: the name of each method with its maps, N×h×w or N×1×h×w.
+        images: N×C×H×W, or volumes or clips N×C×D×H×W, as the model takes them.
+        maps: the name of each method with its maps, N×h×w or N×1×h×w (with d for volumes).
         captions: one text for each image.
         mean: as in :func:`displayable`.
         std: as in :func:`displayable`.
+        slices: number of slices or frames of each volume; see :func:`choose_slices`.
 
     Returns:
         The picture H×W×3, with integers from 0 to 255.
@@ -137,7 +184,19 @@ def panel(
     shown = displayable(images, mean, std)
     if len(captions) != len(shown):
         raise CAMError(f"captions must be {len(shown)} texts, one for each image, got {len(captions)}")
-    columns = {"input": shown} | {name: overlay(shown, map_) for name, map_ in maps.items()}
+    scaled, gaps = {name: _heat(shown, map_) for name, map_ in maps.items()}, 0
+    if shown.ndim == 5:
+        deep, energy = shown.shape[2], torch.zeros(len(shown), *shown.shape[2:])
+        for map_ in scaled.values():
+            energy += map_ / map_.sum((1, 2, 3), keepdim=True).clamp(min=1)  # a sum below 1 is that of a zero map
+        chosen = choose_slices(energy, slices)
+        captions = [
+            f"slices {', '.join(map(str, each))} of {deep}\n{caption}".rstrip()
+            for each, caption in zip(chosen.tolist(), captions, strict=True)
+        ]
+        shown, scaled = _stacked(shown, chosen), {name: _stacked(map_, chosen) for name, map_ in scaled.items()}
+        gaps = chosen.shape[1] - 1
+    columns = {"input": shown} | {name: _coloured(shown, map_) for name, map_ in scaled.items()}
     height, width = shown.shape[-2:]
     cell, whole = round(_CELL * height / width), len(columns) * _CELL
     # TensorBoard shrinks every panel to one width, so the letters grow with the panel: 40 of them fill a line.
@@ -154,6 +213,8 @@ def panel(
         x = (column + 0.5) / len(columns)
         figure.text(x, 1 - line / 2 / total, name, ha="center", va="center", fontsize=head, weight="bold")
         cells = F.interpolate(pictures, (cell, _CELL - 2), mode="nearest-exact")
+        for gap in range(gaps):
+            cells[:, :, round((gap + 1) * cell / (gaps + 1)) - 2 :][:, :, :2] = 1
         for row, picture in enumerate((cells * 255).round().byte().permute(0, 2, 3, 1).numpy()):
             top = line + row * (cell + below)
             drawn[top : top + cell, column * _CELL : (column + 1) * _CELL - 2] = picture
@@ -163,6 +224,11 @@ def panel(
         figure.text(0.01, middle, caption, va="center", fontsize=letter * 0.72, parse_math=False)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _stacked(volumes: Tensor, chosen: Tensor) -> Tensor:
+    """Some slices of each volume N×…×D×H×W below one another, N×…×(slices·H)×W."""
+    return torch.stack([each[..., some, :, :] for each, some in zip(volumes, chosen, strict=True)]).flatten(-3, -2)
 
 
 def curves(curves: Mapping[str, tuple[Tensor, Tensor]], quantity: str = "probability") -> np.ndarray:

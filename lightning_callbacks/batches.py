@@ -29,7 +29,7 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
             - a mapping or dataclass with images under a usual name ("image", "pixel_values", "x", ...) and labels under
               a usual name ("label", "target", "y", ...), and perhaps "boxes" or "masks".
 
-            Images are N×C×H×W, or a list of C×H×W tensors of one size. Labels are:
+            Images are N×C×H×W, volumes or clips N×C×D×H×W, or a list of C×H×W tensors of one size. Labels are:
 
             - N or N×1 integers, or zeros and ones of any type (for a binary task);
             - N×classes zeros and ones (for a multilabel task);
@@ -37,7 +37,8 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
               or one mapping with these values stacked.
 
     Returns:
-        The images N×C×H×W, and their labels. The labels are None if the batch has none or they have another form.
+        The images N×C×H×W or N×C×D×H×W, and their labels. The labels are None if the batch has none or their form is
+        another one.
 
     Raises:
         CAMError: no images were found; then pass your own ``batch_fn``.
@@ -61,10 +62,10 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Labels]:
     if isinstance(images, list | tuple) and images and all(isinstance(image, Tensor) for image in images):
         sizes = {image.shape for image in images}
         images = torch.stack(list(images)) if len(sizes) == 1 else None
-    if not isinstance(images, Tensor) or images.ndim != 4:
+    if not isinstance(images, Tensor) or images.ndim not in (4, 5):
         got = shape_of(images) if isinstance(images, Tensor) else type(batch).__name__
         raise CAMError(
-            f"a batch must be images N×C×H×W, or a tuple or mapping that has them, got {got}; "
+            f"a batch must be images N×C×H×W (volumes N×C×D×H×W), or a tuple or mapping that has them, got {got}; "
             "pass batch_fn=lambda batch: (images, labels), which returns the images and labels of your batch"
         )
     return images, labels if _usable(labels, len(images)) else None

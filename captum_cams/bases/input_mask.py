@@ -31,7 +31,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         softmax: False uses the scores themselves as weights; the code of Wang et al. does this, with "probability".
         mask_order: "upsample_first" scales the mask at the size of the image, "normalise_first" scales it at the size
             of the layer, as TorchCAM does.
-        align_corners: how the bilinear upsampling places the corners; True in pytorch-grad-cam.
+        align_corners: how the linear upsampling places the corners; True in pytorch-grad-cam.
         **options: see :class:`PerturbedCAM`.
 
     Raises:
@@ -48,6 +48,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         maps = Plain(model, "layer4", mask_order="normalise_first").attribute(images)
     """
 
+    any_dimension = True
     shares_masks = True
     """Whether equal masks have equal scores, so that each of them is scored once."""
 
@@ -90,7 +91,7 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
         """Score all channels of one sample."""
         maps, image = seen.activation[sample], seen.inputs[0][sample]
         channels = torch.arange(len(maps), device=maps.device)
-        first, which = unique_rows(minmax(maps)) if self.shares_masks else (channels, channels)
+        first, which = unique_rows(minmax(maps.flatten(1), 1)) if self.shares_masks else (channels, channels)
 
         def run(images: Tensor) -> Tensor:
             return seen.rerun.scores(images, sample, self.score)
@@ -102,9 +103,9 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
 
     def _masks(self, maps: Tensor, image: Tensor) -> Tensor:
         """Make the masks from the activations of some channels."""
-        size = image.shape[-2:]
+        size = image.shape[1:]
         if self.mask_order == "normalise_first":
-            masks = upsample(minmax(maps), size, self.align_corners)
+            masks = upsample(minmax(maps, tuple(range(2, maps.ndim))), size, self.align_corners)
         else:
             masks = heat(maps, size, self.align_corners)
         return masks.to(image.dtype)

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.plane import check_plane
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Needs, Seen, capture
 from captum_cams.engine.layers import Place, describe, find_layer
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.precision import full_precision
 from captum_cams.engine.resume import Pace
-from captum_cams.errors import CAMError, shape_of
+from captum_cams.errors import CAMError
 
 
 class SpatialCAM(CAMAttribution):
@@ -72,8 +73,8 @@ class SpatialCAM(CAMAttribution):
     def place(self, call: Call) -> Place:
         """The place to look at in the model; the first call searches for the layer if none was given."""
         kind, images = type(self).__name__, call.inputs[0]
-        if images.ndim != 4 and not (self.any_dimension and images.ndim in (3, 5)):
-            raise CAMError(f"{kind} needs images N×C×H×W, got {shape_of(images)}; is the batch axis missing?")
+        if not (self.any_dimension and images.ndim in (3, 5)):
+            check_plane(kind, images)
         if self.layer is None:
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.plane import check_plane
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.engine.call import Call
-from captum_cams.errors import CAMError, check_at_least, shape_of
+from captum_cams.errors import check_at_least
 
 
 class VariantsCAM(WrappedCAM):
@@ -71,9 +72,7 @@ class VariantsCAM(WrappedCAM):
         """
 
     def explain(self, call: Call) -> Tensor:
-        if call.inputs[0].ndim != 4:
-            got = shape_of(call.inputs[0])
-            raise CAMError(f"{type(self).__name__} needs images N×C×H×W, got {got}; is the batch axis missing?")
+        check_plane(type(self).__name__, call.inputs[0])
         return self.combine(call.resolved())
 
     def chunks(self, count: int) -> Iterator[list[int]]:

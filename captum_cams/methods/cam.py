@@ -40,6 +40,7 @@ class CAM(WeightedCAM):
     )
     cost = Cost()
     needs_classifier = True
+    any_dimension = True
     rectifies = False
 
     def weights(self, seen: Seen) -> Tensor:
@@ -47,11 +48,12 @@ class CAM(WeightedCAM):
         if classifier is None:
             raise _unfit("no classifier was found")
         weight, scores, source = classifier.weight, classifier.output, classifier.source
-        pooled = activation.mean((2, 3))
+        pooled = activation.flatten(2).mean(2)
         if self.task == "binary":  # the weights and scores of the two sides
             weight, scores = torch.cat((-weight, weight)), torch.cat((-scores, scores), 1)
-        if weight.ndim == 4 and weight.shape[2:] == (1, 1) and source.shape == activation.shape:
-            averaged = (scores.mean((2, 3)), scores.relu().mean((2, 3)))  # SqueezeNet applies ReLU before it pools
+        if weight.ndim == activation.ndim and weight.shape[2:].numel() == 1 and source.shape == activation.shape:
+            # SqueezeNet applies ReLU before it pools.
+            averaged = (scores.flatten(2).mean(2), scores.relu().flatten(2).mean(2))
             fits = _equal(source, activation) and any(_equal(scores, seen.output) for scores in averaged)
         else:
             fits = _equal(source.flatten(1), pooled) and _equal(scores.flatten(1), seen.output)

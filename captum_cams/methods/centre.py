@@ -16,7 +16,7 @@ class Centre(SpatialCAM):
 
     Photographers tend to centre their objects, so this map often points at the object. It is the centre baseline of
     Zhang et al. 2018, section 4, drawn as a Gaussian whose σ is a quarter of each side: map = exp(−8 (u² + v²)), with u
-    and v from −½ to ½ over the map of the layer. Values lie in (0, 1].
+    and v from −½ to ½ over the map of the layer (one such square for each axis of a volume). Values lie in (0, 1].
 
     Example::
 
@@ -33,10 +33,10 @@ class Centre(SpatialCAM):
     )
     cost = Cost()
     per_channel = False
+    any_dimension = True
 
     def maps(self, seen: Seen) -> Tensor:
-        height, width = seen.activation.shape[2:]
-        v = (torch.arange(height).to(seen.activation) + 0.5) / height - 0.5
-        u = (torch.arange(width).to(seen.activation) + 0.5) / width - 0.5
-        bump = torch.exp(-8 * (v[:, None] ** 2 + u**2))
-        return bump.expand(len(seen.activation), 1, height, width)
+        size = seen.activation.shape[2:]
+        axes = [(torch.arange(side).to(seen.activation) + 0.5) / side - 0.5 for side in size]
+        squares = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0)
+        return torch.exp(-8 * squares).expand(len(seen.activation), 1, *size)

@@ -32,6 +32,7 @@ class Constant(SpatialCAM):
     )
     cost = Cost()
     per_channel = False
+    any_dimension = True
 
     def maps(self, seen: Seen) -> Tensor:
         size = seen.activation.shape[2:]

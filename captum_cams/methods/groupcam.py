@@ -48,6 +48,7 @@ class GroupCAM(PerturbedCAM, SpatialCAM):
     cost = Cost(2 + named("groups"), gradients=1)
     per_channel = False
     needs_gradient = True
+    any_dimension = True
 
     def __init__(
         self,
@@ -63,18 +64,20 @@ class GroupCAM(PerturbedCAM, SpatialCAM):
         self.groups = groups
 
     def maps(self, seen: Seen) -> Tensor:
-        weighted = seen.gradient.mean((2, 3), keepdim=True) * seen.activation
+        weighted = seen.gradient.mean(tuple(range(2, seen.gradient.ndim)), keepdim=True) * seen.activation
         parts = weighted.tensor_split(min(self.groups, weighted.shape[1]), 1)
         groups = torch.stack([part.sum(1).relu() for part in parts], 1)
         blurred = blur(seen.inputs[0])
-        scores = [self._gains(seen, sample, groups[sample], blurred[sample]) for sample in range(len(groups))]
-        return torch.stack(scores)[..., None, None] * groups
+        gains = torch.stack(
+            [self._gains(seen, sample, groups[sample], blurred[sample]) for sample in range(len(groups))]
+        )
+        return gains.reshape(*gains.shape, *[1] * (groups.ndim - 2)) * groups
 
     def _gains(self, seen: Seen, sample: int, groups: Tensor, blurred: Tensor) -> Tensor:
         image = seen.inputs[0][sample]
 
         def shown(part: Tensor) -> Tensor:
-            masks = heat(part[:, None], image.shape[-2:]).to(image.dtype)
+            masks = heat(part[:, None], image.shape[1:]).to(image.dtype)
             return seen.rerun.scores(blurred + masks * (image - blurred), sample, "probability")
 
         base = seen.rerun.scores(blurred[None], sample, "probability")

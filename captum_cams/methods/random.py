@@ -41,6 +41,7 @@ class Random(SpatialCAM):
     )
     cost = Cost()
     per_channel = False
+    any_dimension = True
 
     def __init__(
         self,

@@ -25,7 +25,8 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
     There is no ReLU; each map is scaled to [0, 1].
 
     Args:
-        gaussian: True takes a 3×3 binomial window around (i, j) as M_ij, which the paper prefers for deep networks.
+        gaussian: True takes a 3×3 binomial window around (i, j) as M_ij, which the paper prefers for deep networks; of
+            a signal or a volume, three positions along each axis.
         score: what y_c stands for: "logit" or "probability".
         **options: see :class:`PerturbedCAM`.
 
@@ -49,6 +50,7 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
     per_channel = False
     needs_resume = True
     rectifies = False
+    any_dimension = True
 
     def __init__(
         self,
@@ -66,4 +68,5 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
 
     def maps(self, seen: Seen) -> Tensor:
         masks = windows(seen.activation, self.gaussian)
-        return minmax(seen.resume.masked(masks, self.score).view(-1, 1, *seen.activation.shape[2:]))
+        scores = seen.resume.masked(masks, self.score)
+        return minmax(scores, 1).view(-1, 1, *seen.activation.shape[2:])

@@ -45,6 +45,7 @@ class RelevanceCAM(WeightedCAM):
         "CVPR_2021_paper.html",
     )
     cost = Cost(2, gradients=1)
+    any_dimension = True
 
     def __init__(
         self,

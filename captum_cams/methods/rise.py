@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_cams.bases.perturbed import PerturbedCAM
@@ -16,6 +15,7 @@ from captum_cams.engine.capture import Seen
 from captum_cams.engine.layers import Place
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, check_at_least
+from captum_cams.images import upsample
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
@@ -27,6 +27,7 @@ class RISE(PerturbedCAM, SpatialCAM):
     Petsiuk et al. 2018, eq. 6: map = Σ_i p_c(x ∘ m_i) m_i / (N q), where each mask m_i is a random grid, upsampled and
     shifted; all images have the same masks. No layer takes part, and there is no ReLU. The map is as large as the
     image, N×1×H×W, and it is not negative if probabilities are read.
+    The grid has the axes of the input, also those of a signal or a volume.
 
     Args:
         masks: N, at least 1; each mask costs one forward pass of the whole model. The paper takes 4000 for VGG and 8000
@@ -54,6 +55,7 @@ class RISE(PerturbedCAM, SpatialCAM):
     )
     cost = Cost(1 + named("masks"))
     per_channel = False
+    any_dimension = True
     at_input_size = True
     rectifies = False  # probabilities are not negative, but other scores may be
 
@@ -77,29 +79,30 @@ class RISE(PerturbedCAM, SpatialCAM):
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
     def place(self, call: Call) -> Place:
-        alone = len(call.inputs) == 1 and not call.extra and call.inputs[0].ndim == 4
+        alone = len(call.inputs) == 1 and not call.extra and call.inputs[0].ndim in (3, 4, 5)
         if self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module):
             return Place(call.network, at_input=True)  # no layer takes part, so none has to be found
         return super().place(call)
 
     def maps(self, seen: Seen) -> Tensor:
         images = seen.inputs[0]
-        size = images.shape[-2:]
+        size = images.shape[2:]
         generator = torch.Generator().manual_seed(self.seed)
-        grids = torch.rand(self.masks, 1, self.grid, self.grid, generator=generator) < self.keep
-        shifts = torch.rand(self.masks, 2, generator=generator)
+        grids = torch.rand(self.masks, 1, *[self.grid] * len(size), generator=generator) < self.keep
+        shifts = torch.rand(self.masks, len(size), generator=generator)
         total = wide(torch.zeros_like(images[:, :1]))
         for part in self.chunks(torch.arange(self.masks)):
             masks = _masks(grids[part].float(), shifts[part], size).to(images.device)
             for sample, image in enumerate(images):
                 scores = seen.rerun.scores(image * masks.to(image.dtype), sample, "probability")
-                total[sample, 0] += torch.einsum("r,rhw->hw", scores.to(total.dtype), masks[:, 0].to(total.dtype))
+                total[sample, 0] += torch.tensordot(scores.to(total.dtype), masks[:, 0].to(total.dtype), 1)
         return total / (self.masks * self.keep)
 
 
 def _masks(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
     """Return masks R×1×H×W: grids R×1×s×s, upsampled to one cell more than the image and cropped at their shifts."""
     cells = [math.ceil(side / grids.shape[-1]) for side in size]
-    large = F.interpolate(grids, [(grids.shape[-1] + 1) * cell for cell in cells], mode="bilinear")
+    large = upsample(grids, [(grids.shape[-1] + 1) * cell for cell in cells])
     starts = (shifts * torch.tensor(cells)).long().tolist()
-    return torch.stack([m[:, y : y + size[0], x : x + size[1]] for m, (y, x) in zip(large, starts, strict=True)])
+    cuts = [[slice(first, first + side) for first, side in zip(each, size, strict=True)] for each in starts]
+    return torch.stack([mask[(slice(None), *cut)] for mask, cut in zip(large, cuts, strict=True)])

@@ -12,7 +12,7 @@ class Annotation:
 
     Args:
         classes: each class once, in the order of the annotation.
-        regions: class → boxes B×4 or masks B×H×W, for the classes that have them.
+        regions: class → boxes B×4 or masks B×H×W (B×D×H×W for volumes), for the classes that have them.
         labelled: whether the image has labels at all; labels can also say that it shows no class.
 
     Example::

@@ -51,9 +51,9 @@ class Case:
 
     Args:
         network: function from images to scores P×classes.
-        images: P×C×H×W, one image for each pair.
+        images: P×C×H×W, one image for each pair; or signals P×C×T, or volumes P×C×D×H×W.
         classes: the explained class of each pair.
-        maps: P×1×h×w.
+        maps: P×1×h×w, with the axes of the images.
         annotations: the annotation of the image of each pair.
         explain: function from images and classes to maps: the ``attribute`` method of an explainer.
         conditions: the conditions of the measurement.
@@ -84,9 +84,9 @@ class Case:
         return self.network, self.images, self.maps, self.classes
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the images."""
-        return self.images.shape[-2], self.images.shape[-1]
+    def size(self) -> tuple[int, ...]:
+        """Height and width of the images; the length of signals; depth, height and width of volumes."""
+        return tuple(self.images.shape[2:])
 
     @property
     def regions(self) -> list[Tensor]:

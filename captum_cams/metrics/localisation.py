@@ -21,10 +21,10 @@ class _Localisation(ImageMean, ABC):
     """The mean of a localisation function over images."""
 
     @abstractmethod
-    def values(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """One value for each image, N or N×levels."""
 
-    def update(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> None:
+    def update(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> None:
         """Measure a batch of maps and add the values to the mean.
 
         Args:
@@ -60,7 +60,7 @@ class PointingGame(_Localisation):
         super().__init__(**kwargs)
         self.margin = margin
 
-    def values(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         return pointing_game(maps, regions, size, margin=self.margin)
 
 
@@ -83,7 +83,7 @@ class EnergyPointingGame(_Localisation):
 
     higher_is_better = True
 
-    def values(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         return energy_inside(maps, regions, size)
 
 
@@ -115,7 +115,7 @@ class LocalisationError(_Localisation):
         check_choice("threshold", threshold, get_args(Threshold))
         self.threshold, self.levels = threshold, tuple(levels)
 
-    def values(self, maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         overlaps = region_overlap(maps, regions, size, threshold=self.threshold, levels=self.levels)
         return overlaps < 0.5
 

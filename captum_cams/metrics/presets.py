@@ -59,13 +59,15 @@ class Preset:
 
 
 def rise_blur(images: Tensor) -> Tensor:
-    """Blur as in the code of RISE: a Gaussian with σ = 5, cut to 11×11 pixels, and zeros around the image."""
-    channels = images.shape[1]
-    point = torch.zeros(11, 11, dtype=torch.float64)
-    point[5, 5] = 1
-    kernel = torch.from_numpy(gaussian_filter(point.numpy(), 5))  # reflects the values that are cut off
-    kernel = kernel.to(images).expand(channels, 1, -1, -1)
-    return F.conv2d(images, kernel, padding=kernel.shape[-1] // 2, groups=channels)
+    """Blur as in the code of RISE: a Gaussian, σ 5, cut to 11 pixels along each axis, and zeros around the image."""
+    point = torch.zeros(11, dtype=torch.float64)
+    point[5] = 1
+    kernel = torch.from_numpy(gaussian_filter(point.numpy(), 5)).to(images)  # reflects the values that are cut off
+    for axis in range(2, images.ndim):
+        lines = images.movedim(axis, -1)
+        blurred = F.conv1d(lines.reshape(-1, 1, lines.shape[-1]), kernel[None, None], padding=5)
+        images = blurred.reshape(lines.shape).movedim(-1, axis)
+    return images.contiguous()
 
 
 _small_blur = partial(blur, kernel_size=11, sigma=5.0)

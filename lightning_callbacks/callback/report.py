@@ -69,7 +69,7 @@ class Report:
         """Log the panel <prefix>/<split>, the curves <prefix>/<split>/curves, and once <prefix>/<split>/card."""
         tag = f"{self.prefix}/{split.name}"
         columns = self._columns(rows)
-        if columns:
+        if columns and not _signals(rows):
             images = _stacked([row.image for row in rows])
             captions = [self.caption(row) for row in rows]
             log_picture(logger, tag, visual.panel(images, columns, captions, mean=self.mean, std=self.std), step)
@@ -109,15 +109,17 @@ class Report:
             lines.append(f"rank correlation {', '.join(same)}")
         return "\n".join(lines)
 
-    def doubt(self, rows: Sequence[Explained]) -> str | None:
-        """A warning if the number of class names is not the number of scores, or None."""
-        count = len(rows[0].probabilities) if rows else 0
-        if not rows or not self.class_names or len(self.class_names) == count:
-            return None
-        return (
-            f"class_names must name the {count} classes of the model, got {len(self.class_names)}, so the panel shows "
-            "indices; pass one name for each class"
-        )
+    def doubts(self, rows: Sequence[Explained]) -> list[str]:
+        """Warnings of panels: class names that do not fit the scores, and signals, which have no panel."""
+        count, found = len(rows[0].probabilities) if rows else 0, []
+        if rows and self.class_names and len(self.class_names) != count:
+            found.append(
+                f"class_names must name the {count} classes of the model, got {len(self.class_names)}, so the panel "
+                "shows indices; pass one name for each class"
+            )
+        if _signals(rows):
+            found.append("signals have no picture, so no panel is logged; CAMCallback.explained has their maps")
+        return found
 
 
 def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
@@ -129,8 +131,13 @@ def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
     return summary(metric, torch.stack(values)).mean if values else math.nan
 
 
+def _signals(rows: Sequence[Explained]) -> bool:
+    """Whether the images are signals C×T."""
+    return any(row.image.ndim == 2 for row in rows)
+
+
 def _stacked(maps: Sequence[Tensor | None]) -> Tensor:
     """Maps or images as one tensor; a missing map is zero, and all are resized to the size of the first."""
     like = next(map_ for map_ in maps if map_ is not None)
     full = [torch.zeros_like(like) if map_ is None else map_ for map_ in maps]
-    return torch.cat([upsample(map_[None].float(), like.shape[-2:]) for map_ in full])
+    return torch.cat([upsample(map_[None].float(), like.shape[1:]) for map_ in full])

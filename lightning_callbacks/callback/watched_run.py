@@ -201,7 +201,8 @@ class WatchedRun:
         task = self.explainer.protocol.task
         known = annotations(labels, len(images), task)
         if given is not None:
-            doubt = other_images(given, images) if given else out_of_range(images)
+            alike = [tensor for tensor in given if tensor.ndim == images.ndim]
+            doubt = other_images(alike, images) if alike else out_of_range(images)
             if doubt is not None:
                 self.notices.doubt(doubt)
         losses = None
@@ -228,9 +229,8 @@ class WatchedRun:
 
     def _noted(self, outcome: Outcome) -> list[Explained]:
         """The rows of an outcome; its warnings are given at once, because errors keep tensors alive."""
-        for text in (*outcome.doubts, self.report.doubt(outcome.rows)):
-            if text is not None:
-                self.notices.doubt(text)
+        for text in (*outcome.doubts, *self.report.doubts(outcome.rows)):
+            self.notices.doubt(text)
         for failure in outcome.failures:
             self.notices.fail(failure)
         return outcome.rows

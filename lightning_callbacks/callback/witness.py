@@ -38,7 +38,7 @@ class Witness:
 
     def _record(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for value in (*args, *kwargs.values()):
-            if isinstance(value, Tensor) and value.ndim == 4 and value is not self._batch:
+            if isinstance(value, Tensor) and value.ndim in (3, 4, 5) and value is not self._batch:
                 self._images.append(value.detach())
 
 

@@ -235,8 +235,7 @@ class CAMEvaluation(ExplainsItself):
         images, labels = self.batch_fn(self.loader.collate_fn([item]))
         regions = list(annotations(labels, 1, self.protocol.task)[0].regions.values())
         single = len(regions) == 1 and len(regions[0]) == 1
-        size = (images.shape[-2], images.shape[-1])
-        return single and float(region_mask(regions[0], size).float().mean()) <= 0.5
+        return single and float(region_mask(regions[0], images.shape[2:]).float().mean()) <= 0.5
 
     def _scores(self, images: Tensor) -> Tensor:
         return self.network.scores(images, self.protocol.task)

@@ -113,3 +113,37 @@ def test_metrics_are_gamed_on_real_images(tmp_path, data):
     assert float(lines["constant"][0]) < float(lines["gradcam"][0])
     assert float(lines["10.0"][0]) < float(lines["1.0"][0]) < float(lines["0.0"][0])
     assert (tmp_path / "a.png").exists()
+
+
+@pytest.fixture
+def explain_clip(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import explain_clip
+
+    return explain_clip
+
+
+def test_drawn_clips_move_in_the_direction_of_their_class(explain_clip):
+    clips, labels, masks = explain_clip.draw_clips(12, seed=3)
+    assert clips.shape == (12, 1, *masks.shape[1:])
+    for clip, label, mask in zip(clips, labels.tolist(), masks, strict=True):
+        places = [[float(axis.float().mean()) for axis in frame.nonzero().T] for frame in mask if frame.any()]
+        assert len(places) == explain_clip.MOVING
+        (top, left), (later_top, later_left) = places[0], places[-1]
+        moved = {"left": left - later_left, "right": later_left - left, "up": top - later_top, "down": later_top - top}
+        assert moved.pop(explain_clip.CLASSES[label]) > 0
+        assert max(moved.values()) <= 0
+        assert clip[0][mask].mean() > clip[0][~mask].mean() + 0.5
+
+
+@pytest.mark.slow
+def test_clips_are_explained_in_the_frames_in_which_they_move(tmp_path):
+    out = run("explain_clip.py", "--methods", "random", "gradcam", cwd=tmp_path)
+    assert float(out.split("accuracy ")[1].split("%")[0]) > 90
+    values = {line.split()[0]: [*map(float, line.split()[1:])] for line in out.splitlines() if len(line.split()) == 6}
+    assert values["gradcam"][0] < values["random"][0]
+    assert values["gradcam"][1] > values["random"][1]
+    assert values["gradcam"][4] > 2 * values["random"][4]
+    with Image.open(tmp_path / "clips.png") as panel:
+        assert panel.size[0] == 2 * 224
+        assert panel.size[1] > 4 * 3 * 224

@@ -39,7 +39,7 @@ def complexity(inputs: Tensor, maps: Tensor) -> Tensor:
 
         print(metrics.complexity(images, cc.GradCAM(model).attribute(images, labels)))
     """
-    return heat(check_maps(inputs, maps), inputs.shape[-2:]).flatten(1).mean(1).float()
+    return heat(check_maps(inputs, maps), inputs.shape[2:]).flatten(1).mean(1).float()
 
 
 def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Tensor:
@@ -66,7 +66,7 @@ def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Te
         cam = cc.GradCAM(model)
         print(metrics.coherency(images, cam.attribute(images, labels), cam.attribute, labels))
     """
-    size = inputs.shape[-2:]
+    size = inputs.shape[2:]
     first = heat(check_maps(inputs, maps), size)
     second = heat(check_maps(inputs, explain(inputs * first.to(inputs.dtype), target)), size).to(first.dtype)
     pair = torch.stack((first, second)).double().flatten(2)

@@ -30,8 +30,9 @@ def deletion_curve(
     Args:
         forward_func: the model; it returns logits (or log-probabilities) N×classes, or what ``task`` says. Its state
             does not change.
-        inputs: images, N×C×H×W.
-        maps: explanations of the images, N×h×w or N×1×h×w; resized to H×W with bilinear interpolation.
+        inputs: images, N×C×H×W, or signals N×C×T, or volumes and clips N×C×D×H×W. A pixel of a volume is a voxel, and
+            the map orders all voxels of the volume together.
+        maps: explanations, N×h×w or N×1×h×w, with the axes of the inputs; resized to them by linear interpolation.
         target: the explained classes in any form that Captum accepts; None means the predicted class of each unchanged
             image.
         preset: number of steps and replacement of the pixels: a name from ``PRESETS`` or a :class:`Preset`.
@@ -141,8 +142,8 @@ def average_drop(
 
     Args:
         forward_func: the model; it returns logits (or log-probabilities) N×classes. Its state does not change.
-        inputs: images, N×C×H×W.
-        maps: explanations of the images, N×h×w or N×1×h×w.
+        inputs: images, signals or volumes, as for :func:`deletion_curve`.
+        maps: explanations of the inputs, as for :func:`deletion_curve`.
         target: the explained classes in any form that Captum accepts; None means the predicted class of each image.
         masking: how the explained part is made. "multiply" multiplies the image by the map, scaled to [0, 1]. "fgcam"
             (Qiu et al., AAAI 2024) keeps the half of the pixels with the highest positive map values and blurs the

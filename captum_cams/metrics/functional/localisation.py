@@ -18,7 +18,7 @@ LEVELS = tuple(level / 20 for level in range(20))
 """The thresholds of Hartley et al.: 0, 0.05, …, 0.95."""
 
 
-def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int], *, margin: float = 0.0) -> Tensor:
+def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int], *, margin: float = 0.0) -> Tensor:
     """Tell for which images the maximum of the map lies in a region of the class.
 
     Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018, section 4.2, with a margin of 15
@@ -28,8 +28,9 @@ def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]
     Args:
         maps: explanations, N×h×w or N×1×h×w; resized to the size of the images with bilinear interpolation.
         regions: for each image, the regions of the explained class: boxes B×4 of (x0, y0, x1, y1) in pixels, x0 < x1
-            and y0 < y1, or masks B×H×W that are not zero on the object.
-        size: height and width of the images.
+            and y0 < y1, or masks B×H×W that are not zero on the object. Signals and volumes need masks, B×T or
+            B×D×H×W, because a box lies in the plane.
+        size: height and width of the images, the length of signals, or depth, height and width of volumes.
         margin: pixels around a region that still count as a hit.
 
     Returns:
@@ -46,11 +47,12 @@ def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]
         print(hits.float().mean())
     """
     peaks = heat(_checked(maps, regions, size), size).flatten(1).argmax(1).tolist()
-    hits = [_distance(given, *divmod(peak, size[1])) <= margin for peak, given in zip(peaks, regions, strict=True)]
+    points = torch.stack(torch.unravel_index(torch.tensor(peaks), tuple(size)), 1)
+    hits = [_distance(given, point) <= margin for point, given in zip(points, regions, strict=True)]
     return torch.tensor(hits)
 
 
-def energy_inside(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+def energy_inside(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
     """Compute the share of the map, scaled to [0, 1], that lies inside the regions.
 
     Wang et al., "Score-CAM", CVPRW 2020, section 4.3, where it is called energy-based pointing game. Qiu et al. call it
@@ -75,14 +77,14 @@ def energy_inside(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]
     """
     scaled = heat(_checked(maps, regions, size), size)[:, 0]
     inside = torch.stack([region_mask(given, size) for given in regions]).to(scaled)
-    whole = scaled.sum((1, 2))
-    return ((scaled * inside).sum((1, 2)) / whole.where(whole > 0, 1)).float()
+    whole = scaled.flatten(1).sum(1)
+    return ((scaled * inside).flatten(1).sum(1) / whole.where(whole > 0, 1)).float()
 
 
 def region_overlap(
     maps: Tensor,
     regions: Sequence[Tensor],
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     threshold: Threshold = "value",
     levels: Sequence[float] = LEVELS,
@@ -144,7 +146,7 @@ def localisation_error(overlaps: Tensor, least: float = 0.5) -> Tensor:
     return (overlaps < least).float().mean(0).min()
 
 
-def region_mask(regions: Tensor, size: tuple[int, int]) -> Tensor:
+def region_mask(regions: Tensor, size: Sequence[int]) -> Tensor:
     """Make a mask of the pixels of one image that belong to its regions.
 
     Args:
@@ -154,12 +156,16 @@ def region_mask(regions: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         H×W booleans, on the CPU.
 
+    Raises:
+        CAMError: these are neither boxes of an image nor masks of this size.
+
     Example::
 
         mask = metrics.region_mask(torch.tensor([[8, 8, 40, 40]]), (64, 64))
         print(mask.float().mean())  # tensor(0.2500)
     """
-    if regions.ndim == 3:
+    _check_region(0, regions, tuple(size))
+    if _are_masks(regions, size):
         return regions.cpu().bool().any(0)
     mask = torch.zeros(size, dtype=torch.bool)
     limit = torch.tensor([size[1], size[0]] * 2)
@@ -168,7 +174,7 @@ def region_mask(regions: Tensor, size: tuple[int, int]) -> Tensor:
     return mask
 
 
-def is_difficult(regions: Tensor, size: tuple[int, int], *, other_classes: bool) -> bool:
+def is_difficult(regions: Tensor, size: Sequence[int], *, other_classes: bool) -> bool:
     """Tell whether an image belongs to the difficult subset of the pointing game.
 
     Zhang et al., IJCV 2018, section 4.2: the image shows other classes too, and the regions of the explained class
@@ -190,15 +196,21 @@ def is_difficult(regions: Tensor, size: tuple[int, int], *, other_classes: bool)
     return other_classes and float(region_mask(regions, size).float().mean()) < 0.25
 
 
-def _distance(regions: Tensor, y: int, x: int) -> float:
-    """Pixels from a point to the nearest region."""
-    if regions.ndim == 3:
-        down, across = (regions.cpu().bool().any(0).nonzero() - torch.tensor([y, x])).abs().T
+def _are_masks(regions: Tensor, size: Sequence[int]) -> bool:
+    """Whether the regions of one image are masks B×H×W; boxes, B×4, lie in the plane."""
+    return len(size) != 2 or regions.ndim == 3
+
+
+def _distance(regions: Tensor, point: Tensor) -> float:
+    """Pixels from a point, (y, x) in an image, to the nearest region."""
+    if _are_masks(regions, point):
+        apart = (regions.cpu().bool().any(0).nonzero() - point).abs()
     else:
+        y, x = point.tolist()
         x0, y0, x1, y1 = regions.cpu().float().ceil().T
-        across = torch.maximum(x0 - x, x - x1 + 1).clamp(min=0)
-        down = torch.maximum(y0 - y, y - y1 + 1).clamp(min=0)
-    return float((across.double() ** 2 + down.double() ** 2).min().sqrt())
+        across, down = torch.maximum(x0 - x, x - x1 + 1), torch.maximum(y0 - y, y - y1 + 1)
+        apart = torch.stack((across, down), 1).clamp(min=0)
+    return float(apart.double().square().sum(1).min().sqrt())
 
 
 def _marked(heat: Tensor, threshold: Threshold, level: float) -> Tensor:
@@ -227,25 +239,26 @@ def _part(marked: Tensor) -> tuple[int, int, int, int]:
 
 def _overlaps(marked: Tensor, regions: Tensor) -> Tensor:
     """Intersection over union of the marked pixels of each level, L×H×W, and the regions of one image: L values."""
-    if regions.ndim == 3:
+    if _are_masks(regions, marked.shape[1:]):
         mask = regions.bool().any(0)
-        return (marked & mask).sum((1, 2)) / (marked | mask).sum((1, 2))
+        return (marked & mask).flatten(1).sum(1) / (marked | mask).flatten(1).sum(1)
     parts = torch.tensor([_part(pixels) for pixels in marked], dtype=torch.float64)
     return box_iou(parts, regions.double()).amax(1).float()
 
 
-def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+def _checked(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
     """The maps as N×1×h×w, or an error if maps, regions and size do not fit."""
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     if not isinstance(regions, Sequence | Tensor):
         raise CAMError(f"regions must be a list with a tensor of boxes or masks for each image, got {brief(regions)}")
-    if not isinstance(size, Sequence) or len(size) != 2:
-        raise CAMError(f"size must be the height and width of the images, got {brief(size)}; pass images.shape[-2:]")
-    maps = maps[:, None] if maps.ndim == 3 else maps
-    if maps.ndim != 4 or maps.shape[1] != 1 or len(maps) != len(regions):
+    if not isinstance(size, Sequence) or len(size) not in (1, 2, 3):
+        raise CAMError(f"size must be the height and width of the images, got {brief(size)}; pass images.shape[2:]")
+    maps = maps[:, None] if maps.ndim == len(size) + 1 else maps
+    if maps.ndim != len(size) + 2 or maps.shape[1] != 1 or len(maps) != len(regions):
+        inner = {1: "t", 3: "d×h×w"}.get(len(size), "h×w")
         raise CAMError(
-            f"maps must be N×h×w or N×1×h×w with regions for each of the N images, got {shape_of(maps)} and regions of "
-            f"{len(regions)} images; pass a list with one tensor of regions for each map"
+            f"maps must be N×{inner} or N×1×{inner} with regions for each of the N images, got {shape_of(maps)} and "
+            f"regions of {len(regions)} images; pass a list with one tensor of regions for each map"
         )
     for i, given in enumerate(regions):
         _check_region(i, given, tuple(size))
@@ -256,11 +269,16 @@ def _checked(maps: Tensor, regions: Sequence[Tensor], size: tuple[int, int]) -> 
 def _check_region(i: int, given: Tensor, size: tuple[int, ...]) -> None:
     """Raise unless these are boxes or masks of image ``i``."""
     check_tensor("regions[i]", given, "of boxes B×4 or masks B×H×W")
-    if given.ndim == 3 and len(given) and given.shape[1:] == size:
+    if _are_masks(given, size) and len(given) and given.shape[1:] == size:
         if bool(given.any()):
             return
         raise CAMError(
             f"masks must not be empty, got only zeros for image {i}; leave out images that do not show the class"
+        )
+    if len(size) != 2:
+        raise CAMError(
+            f"regions of signals and volumes must be masks B×{'×'.join(map(str, size))}, because boxes lie in the "
+            f"plane, got {shape_of(given)} for image {i}; draw each box into a mask of zeros and ones"
         )
     if given.ndim == 2 and given.shape[1] == 4 and len(given) and not bool((given[:, 2:] <= given[:, :2]).any()):
         return

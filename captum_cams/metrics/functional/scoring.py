@@ -30,15 +30,16 @@ def check_model(forward_func: Forward) -> None:
 
 
 def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
-    """The maps as N×1×h×w, or an error if they do not fit the images."""
+    """The maps as N×1×h×w, or an error if they do not fit the images; signals and volumes have other axes."""
     check_tensor("inputs", inputs, "N×C×H×W")
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     count = check_batch((inputs,))
-    if maps.ndim == 3:
+    if maps.ndim == inputs.ndim - 1:
         maps = maps[:, None]
-    if inputs.ndim != 4 or maps.ndim != 4 or maps.shape[:2] != (count, 1):
+    if inputs.ndim not in (3, 4, 5) or maps.ndim != inputs.ndim or maps.shape[:2] != (count, 1):
+        inner = {3: "t", 5: "d×h×w"}.get(inputs.ndim, "h×w")
         raise CAMError(
-            "inputs must be N×C×H×W and maps must be N×h×w or N×1×h×w with the same N, "
+            f"inputs must be N×C×{inner.upper()} and maps must be N×{inner} or N×1×{inner} with the same N, "
             f"got {shape_of(inputs)} and {shape_of(maps)}; if the maps have several channels, sum over the channels"
         )
     check_finite("maps", maps)
@@ -70,7 +71,7 @@ def curve(
     """
     check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
     check_model(forward_func)
-    maps = upsample(check_maps(inputs, maps), inputs.shape[-2:])
+    maps = upsample(check_maps(inputs, maps), inputs.shape[2:])
     with untouched(forward_func):
         begin, end = ends(inputs.detach().clone())
         rank = _rank(maps)
@@ -81,7 +82,9 @@ def curve(
             counts.repeat(len(inputs)).split(perturbations_per_eval),
             strict=True,
         )
-        changed = (torch.where(rank[i] < count[:, None, None, None], end[i], begin[i]) for i, count in chunks)
+        changed = (
+            torch.where(rank[i] < count.reshape(-1, *[1] * (rank.ndim - 1)), end[i], begin[i]) for i, count in chunks
+        )
         scores = torch.cat([_scores(forward_func, images, task) for images in changed])
     size = len(inputs), len(counts), -1
     return scores.view(size), probabilities(scores, task).view(size)
@@ -98,7 +101,7 @@ def before_and_after(
     """The probability of the target class for each image, and for its explained part: N each."""
     check_choice("masking", masking, get_args(Masking))
     check_model(forward_func)
-    maps, size = check_maps(inputs, maps), inputs.shape[-2:]
+    maps, size = check_maps(inputs, maps), inputs.shape[2:]
     with untouched(forward_func):
         images = inputs.detach().clone()
         if masking == "multiply":
