@@ -74,6 +74,7 @@ class VariantsCAM(WrappedCAM):
         if call.inputs[0].ndim != 4:
             got = shape_of(call.inputs[0])
             raise CAMError(f"{type(self).__name__} needs images N×C×H×W, got {got}; is the batch axis missing?")
+        call.check_unmoved(type(self).__name__)
         return self.combine(call.resolved())
 
     def chunks(self, count: int) -> Iterator[list[int]]:
