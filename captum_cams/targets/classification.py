@@ -41,4 +41,5 @@ class Classification(Target):
 
     def __call__(self, output: Any) -> Tensor:
         scores = tensor_in(output, SCORES, "N×C", (2, 3, 4, 5))
-        return scores[(slice(None), *resolve_target(self.label, scores)[0])]
+        key: tuple[slice | int, ...] = (slice(None), *resolve_target(self.label, scores)[0])
+        return scores[key]

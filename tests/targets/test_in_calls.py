@@ -57,12 +57,21 @@ def test_a_batch_is_its_images_one_by_one(kind, method):
     torch.testing.assert_close(both, torch.cat(alone))
 
 
-@pytest.mark.parametrize("kind", TARGETS)
-def test_the_unchanged_image_is_seen_in_one_more_run(kind):
+@pytest.mark.parametrize(
+    ("kind", "target", "more"),
+    [
+        ("segmentation", Segmentation(1), 1),
+        ("segmentation", TARGETS["segmentation"], 0),
+        ("detection", TARGETS["detection"], 1),
+        ("embedding", TARGETS["embedding"], 1),
+        ("embedding", Similarity(torch.ones(3)), 0),
+    ],
+)
+def test_the_unchanged_image_is_seen_in_at_most_one_more_run(kind, target, more):
     model, x, rows = made(kind), images(2), []
     model.register_forward_hook(lambda module, args, output: rows.append(len(args[0])))
-    cc.GradCAM(model, "encoder.1").attribute(x, TARGETS[kind])
-    assert rows == [1, 1, 1, 1]  # for each image a look and the run of Grad-CAM
+    cc.GradCAM(model, "encoder.1").attribute(x, target)
+    assert rows == [1] * 2 * (1 + more)
 
 
 def test_scorecam_counts_the_pixels_of_the_unchanged_image():
