@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+# The libraries that build these networks, which are extras.
+LIBRARIES = {
+    **dict.fromkeys(("detr", "segformer", "clip", "siglip", "words"), "transformers"),
+    "open_clip": "open_clip",
+    "unet": "segmentation_models_pytorch",
+}
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 
 
 @cache
 def built(name):
+    if name in LIBRARIES:
+        pytest.importorskip(LIBRARIES[name])
     sys.path.insert(0, EXAMPLES)
     try:
         import task_models

@@ -179,6 +179,32 @@ def test_gradcam_of_detr_is_a_hook_and_a_gradient(width, network, x):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_ablationcam_of_detr_is_a_loop_over_the_channels(network, x):
+    model, x = network("detr"), x[:1]
+    ((_, box, label),) = query(model, x)
+    target, layer = Detection(box, label), model.model.input_projection
+    bound = target.bound(model, x)
+
+    def scored(k):
+        kept = []
+
+        def cut(module, args, output):
+            kept.append(output)
+            return output * torch.tensor([i != k for i in range(output.shape[1])])[:, None, None]
+
+        handle = layer.register_forward_hook(cut)
+        with torch.no_grad():
+            score = bound(model(x))
+        handle.remove()
+        return score, kept[0]
+
+    whole, activation = scored(None)
+    drops = torch.cat([(whole - scored(k)[0]) / whole for k in range(activation.shape[1])])
+    expected = (drops[:, None, None] * activation[0]).sum(0)
+    found = cc.AblationCAM(model, layer).attribute(x, target, relu_attributions=False)
+    torch.testing.assert_close(found[0, 0], expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_a_class_of_detr_is_a_probability_of_its_own_processing(network, x):
     logits, boxes = torch.randn(1, 3, 5), torch.tensor([[[0.5, 0.5, 0.4, 0.4]]]).expand(1, 3, 4)
     target = Detection((30, 30, 70, 70), 1, size=(100, 100))
