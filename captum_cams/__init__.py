@@ -13,6 +13,7 @@ Example::
 """
 
 from captum_cams import methods as methods
+from captum_cams import targets as targets
 from captum_cams import wrappers as wrappers
 from captum_cams.bases.attribution import CAMAttribution as CAMAttribution
 from captum_cams.bases.input_mask import InputMaskCAM as InputMaskCAM

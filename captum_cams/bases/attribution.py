@@ -205,7 +205,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
                 tensor with one index for each sample. None is the class with the highest score. A function gets the
                 output of the model, for any number of rows, and must score each row on its own, for example
                 ``lambda output: output[:, 3] - output[:, 5]``. If the score needs something that differs between the
-                samples (labels, weights, boxes), pass a list with one function for each sample.
+                samples (labels, weights, boxes), pass a list with one function for each sample. Ready functions for
+                segmentation, detection, embeddings and texts are in :mod:`captum_cams.targets`.
             additional_forward_args: further arguments of the model; a tensor with N rows is split with the samples.
             attribute_to_layer_input: explain the input of the layer instead of its output.
             relu_attributions: True keeps the positive values only, False gives the signed map, and None does what the

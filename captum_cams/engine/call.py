@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.engine.functions import composed
+from captum_cams.engine.functions import SampleTarget, composed
 from captum_cams.engine.inputs import as_arguments, check_batch, check_images
 from captum_cams.engine.precision import autocast_of_caller
 from captum_cams.engine.scores import Score, Task, probabilities, score_of, scored
@@ -43,6 +43,8 @@ class Call:
     """Whether the layer's input is explained instead of its output."""
     autocast: Callable[[], AbstractContextManager[None]]
     """Makes a context with the user's autocast setting, in which the network runs."""
+    names_places: bool = False
+    """Whether the score reads places of the image that the user named, such as a box."""
 
     @classmethod
     def of(
@@ -85,6 +87,8 @@ class Call:
         return cls(network, modules, network, task, tensors, extra, target, at_input, autocast)._of_target(target)
 
     def _of_target(self, target: Any) -> "Call":
+        if isinstance(target, SampleTarget):
+            return replace(self, target=[target] * self.samples)  # :meth:`parts` gives each sample a call of its own
         if callable(target):
             return replace(self, scorer=composed(self.network, target), task=None, target=None)
         return replace(self, scorer=scored(self.network, self.task), target=plain_target(target))
@@ -109,7 +113,30 @@ class Call:
         if len(functions) != self.samples:
             raise CAMError(f"target must hold one function per sample, expected {self.samples}, got {len(functions)}")
         singles = (self.rows(self.inputs[0][n : n + 1], [n]) for n in range(self.samples))
-        return [single._of_target(function) for single, function in zip(singles, functions, strict=True)]
+        return [single._bound(function) for single, function in zip(singles, functions, strict=True)]
+
+    def _bound(self, target: Callable[[Any], Tensor]) -> "Call":
+        """The call of a single sample with its own target, which may have to see the sample first."""
+        if not isinstance(target, SampleTarget):
+            return self._of_target(target)
+
+        def network(image: Tensor) -> Any:
+            others = (fresh(value) for value in (*self.inputs[1:], *self.extra))
+            with self.autocast():
+                return self.network(fresh(image), *others)
+
+        function = target.bound(network, self.inputs[0])
+        return replace(
+            self, scorer=composed(self.network, function), task=None, target=None, names_places=target.names_places
+        )
+
+    def check_unmoved(self, method: str) -> None:
+        """Raise a CAMError if the target names places, and the method would show the model other parts of the image."""
+        if self.names_places:
+            raise CAMError(
+                f"{method} moves or resizes the image, and the target names places of the unchanged image; use a "
+                "method that keeps the image in its place, or a target without box and mask"
+            )
 
     def rows(self, images: Tensor, samples: list[int]) -> "Call":
         """Make the same request for other images.

@@ -1,8 +1,9 @@
 """Targets that are functions of the model's output, and the check that they score each row independently."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, MutableMapping
 from copy import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,28 @@ _REMEDY = (
     "if the score differs from sample to sample (labels, weights or boxes of the batch), pass a list of functions, "
     "one per sample"
 )
+
+
+class SampleTarget(ABC):
+    """A target that must see the unchanged sample before it can score changed versions of it.
+
+    Each sample is then explained on its own, with the function that :meth:`bound` makes for it.
+    """
+
+    names_places: ClassVar[bool] = False
+    """Whether the target names places of the image, which a shifted or resized image has elsewhere."""
+
+    @abstractmethod
+    def bound(self, network: Callable[[Tensor], Any], image: Tensor) -> Callable[[Any], Tensor]:
+        """Look at the unchanged sample, and return the function that scores this sample and changed versions of it.
+
+        Args:
+            network: gives the output of the model for one image, 1×C×H×W, with the other inputs of the sample.
+            image: the unchanged image, 1×C×H×W.
+
+        Raises:
+            CAMError: if the target does not fit the image or what the model sees in it.
+        """
 
 
 def composed(model: Callable[..., Any], target: Callable[[Any], Tensor]) -> Callable[..., Tensor]:
@@ -49,7 +72,7 @@ def composed(model: Callable[..., Any], target: Callable[[Any], Tensor]) -> Call
 def _called(target: Callable[[Any], Tensor], output: Any, rows: int) -> Any:
     try:
         return target(output)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, CAMError):
         raise
     except Exception as error:
         raised = f"{type(error).__name__}: {error}"

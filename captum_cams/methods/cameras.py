@@ -67,6 +67,7 @@ class CAMERAS(SpatialCAM):
         self.resolutions, self.step = resolutions, step
 
     def maps(self, seen: Seen) -> Tensor:
+        seen.call.check_unmoved(type(self).__name__)
         return torch.cat([self._map(seen, sample) for sample in range(len(seen.activation))])
 
     def _map(self, seen: Seen, sample: int) -> Tensor:

@@ -29,6 +29,7 @@ ALLOWED = {
     "methods": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "metrics": {"errors", "images", "engine", "metrics"},
+    "targets": {"errors", "engine", "targets"},
     "visual": {"errors", "images"},
 }
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.

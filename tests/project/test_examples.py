@@ -79,6 +79,18 @@ def test_methods_are_compared_on_real_images(tmp_path, data):
 
 
 @pytest.mark.slow
+def test_every_task_is_explained(tmp_path):
+    for library in ("transformers", "open_clip", "segmentation_models_pytorch"):
+        pytest.importorskip(library)
+    out = run("explain_tasks.py", "--masks", "4", "--out", "tasks.png", cwd=tmp_path)
+    assert [line.split()[1].split("(")[0] for line in out.splitlines()[:-1]] == (
+        ["Detection"] * 5 + ["Segmentation"] * 5 + ["Prompt", "Similarity"] * 3
+    )
+    with Image.open(tmp_path / "tasks.png") as picture:
+        assert picture.size[0] == 3 * 224
+
+
+@pytest.mark.slow
 def test_every_class_of_the_shapes_is_explained(tmp_path):
     size = ("--size", "32", "--epochs", "1", "--images", "10")
     out = run("evaluate_shapes.py", "--methods", "centre", "gradcam", "--out", "found", *size, cwd=tmp_path)

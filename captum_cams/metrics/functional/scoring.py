@@ -138,4 +138,9 @@ def _scores(forward_func: Forward, images: Tensor, task: Task) -> Tensor:
 
 def _classes(target: Any, unchanged: Tensor) -> Tensor:
     """The index of the target class of each image, N."""
+    if callable(target) or (isinstance(target, list) and any(map(callable, target))):
+        raise CAMError(
+            "target must be a class for metrics, got a function of the output; pass one image at a time and the "
+            "function as task=target, or task=target.bound(model, image) if it has to see the image first"
+        )
     return torch.tensor([index[0] for index in resolve_target(target, unchanged)], device=unchanged.device)
