@@ -51,6 +51,10 @@ class Further:
     def __len__(self) -> int:
         return len(self.positional) + len(self.named)
 
+    def values(self) -> tuple[Any, ...]:
+        """All arguments."""
+        return (*self.positional, *self.named.values())
+
     def each(self, change: Callable[[Any], Any]) -> "Further":
         """Apply a function to each argument."""
         return Further(tuple(map(change, self.positional)), {key: change(value) for key, value in self.named.items()})

@@ -65,6 +65,7 @@ class Rerun:
         Raises:
             CAMError: if the model does not accept this number of images.
         """
+        self.call.check_split()
 
         def given(value: Any) -> Any:
             return fresh(self._expand(value, sample, len(images)))

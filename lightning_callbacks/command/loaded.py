@@ -51,18 +51,18 @@ class Loaded:
             [*resize, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
         )
 
-
     def check_transform(self, expected: Callable[[Image.Image], Tensor], whose: str) -> "Loaded":
         """Compare the transform with that of another library on a picture; return the record itself.
 
         Raises:
             CAMError: the results differ by more than the rounding of a resized picture.
         """
-        noise = torch.randint(256, (3, 251, 290), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        picture = v2.functional.to_pil_image(noise)
+        # Smooth, because libraries round the corner of a crop in two ways.
+        ramp = Image.radial_gradient("L").resize((317, 263)).crop((0, 0, 290, 251))
+        picture = Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180)))
         found, wanted = self.transform(whole=False)(picture), expected(picture)
         step = 1 / min(self.std) / 255  # one of the 255 levels of a channel
-        if found.shape != wanted.shape or float((found - wanted).abs().max()) > 8 * step:
+        if found.shape != wanted.shape or float((found - wanted).abs().max()) > 6 * step:
             raise CAMError(
                 f"the preprocessing of {whose} must be resizing, cropping a square and normalising, but it does more; "
                 "pass module:function that returns a network which does the rest itself"
