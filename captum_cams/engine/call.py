@@ -144,23 +144,24 @@ class Call:
 
         The texts of CLIP or the weights of classes may have N rows by chance.
         """
-        return self._split
-
-    @cached_property
-    def _split(self) -> None:
-        last = self.samples - 1
-        if last == 0 or not any(map(self.of_samples, self.extra.values())):
-            return
-        picked = self.extra.each(lambda value: value[last:] if self.of_samples(value) else value)
-        alone = replace(self, inputs=tuple(tensor[last:] for tensor in self.inputs), extra=picked)
-        found, expected = wide(alone.output()), wide(self.output()[last:])
-        spread = float(expected.abs().amax().nan_to_num(0)) if expected.numel() else 0.0
-        if found.shape != expected.shape or not torch.allclose(found, expected, 0, 1e-2 * spread, equal_nan=True):
+        if not self._splits:
             raise CAMError(
                 f"a further argument with {self.samples} rows must have one row for each sample, but one sample alone "
                 "with its row gets other scores than in the batch; if the rows belong to something else (texts, "
                 "classes), explain one image at a time, or bind the argument in a module of your own"
             )
+
+    @cached_property
+    def _splits(self) -> bool:
+        last = self.samples - 1
+        if last == 0 or not any(map(self.of_samples, self.extra.values())):
+            return True
+        picked = self.extra.each(lambda value: value[last:] if self.of_samples(value) else value)
+        alone = replace(self, inputs=tuple(tensor[last:] for tensor in self.inputs), extra=picked)
+        with torch.no_grad():
+            found, expected = wide(alone.output()), wide(self.output()[last:])
+        spread = float(expected.abs().amax().nan_to_num(0)) if expected.numel() else 0.0
+        return found.shape == expected.shape and torch.allclose(found, expected, 0, 1e-2 * spread, equal_nan=True)
 
     def of_samples(self, value: Any) -> bool:
         """Tell whether a value is a tensor with one entry per sample."""

@@ -49,7 +49,7 @@ def test_clip_takes_its_images_by_keyword(clip, name):
 @pytest.mark.parametrize("name", ["scorecam", "fdcam", "jittercam", "rise"])
 def test_as_many_texts_as_images_are_not_taken_for_rows_of_the_samples(clip, name):
     cam = explainer(name, cc.ImageInput(clip, "pixel_values"), LAYER)
-    with pytest.raises(cc.CAMError, match="(one row for each sample|the same output in every batch)"):
+    with pytest.raises(cc.CAMError, match=r"(one row for each sample|the same output in every batch)"):
         cam.attribute(X, [1, 0], {"input_ids": texts(2)})
     expected = explainer(name, Bound(clip, texts(2)), f"clip.{LAYER}").attribute(X[:1], 1)
     found = cam.attribute(X[:1], 1, {"input_ids": texts(2)})
