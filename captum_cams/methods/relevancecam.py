@@ -65,6 +65,7 @@ class RelevanceCAM(WeightedCAM):
             check_classes(output, "Relevance-CAM", self.task)
             return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
 
-        with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=seen.inputs) as trail:
-            output = seen.call.output()
+        call = seen.call.copied()  # the trail marks the inputs
+        with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=call.inputs) as trail:
+            output = call.output()
         return trail.back(start(wide(output.detach())), output).flatten(2).mean(2)

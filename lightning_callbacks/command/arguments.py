@@ -1,6 +1,7 @@
 """The arguments of each command, and their help texts."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -32,6 +33,7 @@ def parse(args: Sequence[str] | None = None) -> tuple[str, dict[str, Any]]:
         CAMError: a command or an argument is unknown, an argument is missing, or a value has the wrong type.
     """
     found, unknown = _parser().parse_known_args(args)
+    _refuse_repeated(sys.argv[1:] if args is None else args)
     options = vars(found)
     command = options.pop("command")
     if "images" in options and not any(word.startswith("-") for word in unknown):
@@ -40,6 +42,14 @@ def parse(args: Sequence[str] | None = None) -> tuple[str, dict[str, Any]]:
         known = {f"--{name}": name for name in options if name != "images"}
         lookup("argument", unknown[0].split("=")[0], known, f"captum-cams {command} --help lists the arguments")
     return command, options
+
+
+def _refuse_repeated(words: Sequence[str]) -> None:
+    """Raise if an argument is there twice, because the first one would have no effect."""
+    names = [word.split("=")[0] for word in words if word.startswith("--")]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise CAMError(f"{twice} must be given once, got it {names.count(twice)} times; write all its values after it")
 
 
 def _parser() -> _Parser:
@@ -93,7 +103,10 @@ def _evaluate(add: Callable[..., Any]) -> None:
 
 def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
     """Add the arguments that both commands have."""
-    model = "name of a torchvision model (with its default weights), or module:function that returns your network"
+    model = (
+        "name of a torchvision model, timm:NAME or hf:NAME_OR_FOLDER (with their own weights and preprocessing), or "
+        "module:function that returns your network"
+    )
     add("--model", required=True, help=model)
     methods = 'names that "captum-cams methods" lists; write wrappers as "fgcam(gradcam)" (default: gradcam)'
     add("--methods", nargs="+", default=["gradcam"], metavar="METHOD", help=methods)

@@ -9,6 +9,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from captum_cams.argument_names import names_checked
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError
 from captum_cams.metrics.protocols import Protocol, find_protocol
@@ -20,6 +21,12 @@ from lightning_callbacks.methods import Methods
 from lightning_callbacks.network import OutputFn
 
 
+@names_checked(
+    {
+        "method": "here it is called methods and takes one or several",
+        "metric": "here it is called metrics and takes one or several",
+    }
+)
 def evaluate(
     model: nn.Module,
     data: DataLoader | Dataset,

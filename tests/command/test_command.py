@@ -1,6 +1,8 @@
 """What a user types, and what is said when it is wrong."""
 
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -88,6 +90,10 @@ def test_methods_prints_a_head_one_line_each_and_a_legend(capsys):
             'unknown argument "--method"; did you mean "--methods"?',
         ),
         (["explain", "IMAGE", "--model", MODEL, "--methods", "gradcam", "gradcam"], "a name of its own"),
+        (
+            ["explain", "IMAGE", "--model", MODEL, "--methods", "gradcam", "--methods=fdcam"],
+            "--methods must be given once, got it 2 times; write all its values after it",
+        ),
         (["evaluate", "--model", MODEL, "--data", "FOLDER", "--batch-size", "2"], 'did you mean "--batch_size"?'),
         (["explain", "IMAGE", "--model", "resnet5"], 'did you mean "resnet50"'),
         (["explain", "IMAGE", "--model", MODEL, "--layer", "nine"], "nine"),
@@ -196,6 +202,15 @@ def test_classes_by_name():
     ):
         with pytest.raises(cc.CAMError, match=re.escape(words)):
             class_index(target, names, 5)
+
+
+def test_a_reader_that_has_read_enough_is_no_mistake(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", pipe)
+        assert main(["methods"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["explain", "evaluate", "methods"])
