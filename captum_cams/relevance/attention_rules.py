@@ -28,7 +28,7 @@ class AttentionRules(MapRules):
 
     def __init__(self, layers: ZPlusRule | EpsilonRule) -> None:
         super().__init__(layers.signed)
-        self._stabiliser = layers if isinstance(layers, EpsilonRule) else EpsilonRule(EPSILON)
+        self._stabiliser: EpsilonRule = layers if isinstance(layers, EpsilonRule) else EpsilonRule(EPSILON)
 
     def softmax(self, operation: FunctionCall) -> Any:
         """The softmax s of scores x is a map: R_i = x_i (R_i − s_i Σ_j R_j), eq. 13. Any other softmax is a gate."""
@@ -93,9 +93,9 @@ class AttentionRules(MapRules):
 
     def sum(self, operation: FunctionCall) -> Any:
         """Subtracting the mean of a map from it passes relevance unchanged, as the whole LayerNorm does."""
-        left, mean = operation.args[0], operation.argument(1, "other")
-        known = mark_of(mean)
-        if known and known.mean_of is left and operation.name in ("sub", "subtract", "isub"):
+        left, known = operation.args[0], mark_of(operation.argument(1, "other"))
+        centred = known is not None and known.mean_of is left
+        if centred and operation.name in ("sub", "subtract", "isub"):
             return self.passed(operation, left, Mark(amounts=known_mark(left).amounts))
         return super().sum(operation)
 

@@ -112,4 +112,5 @@ def einsum(func: Callable[..., Any], args: Any) -> tuple[str, Any]:
     first = [letters[:1] == result[:1] for letters in given.split(",")]
     # Letters that are not in the output are summed over. Without such letters, each output has one contribution.
     kind = "product" if set(given) - {","} <= set(result) else "linear"
-    return kind, Product(*operands, lambda a, b: func(equation, a, b), None, (first[0], first[1]))
+    left, right = operands
+    return kind, Product(left, right, lambda a, b: func(equation, a, b), None, (first[0], first[1]))
