@@ -19,7 +19,7 @@ from captum_cams.registry import register
 class LeGrad(SpatialCAM):
     """Shows the patches to which more attention would raise the class score, in the mean over the blocks.
 
-    Bousselham et al. 2025, eq. 4 to 8: s_l is the score that the head of the network (all that follows the last block)
+    Bousselham et al. 2025, section 3: s_l is the score that the head of the network (all that follows the last block)
     gives to the tokens of block l. The map is the mean over the L blocks of the mean over heads and queries of
     ReLU(∂s_l/∂A_l), where A_l is the attention of block l after the softmax. The values are not scaled to [0, 1].
 

@@ -21,7 +21,7 @@ from captum_cams.registry import register
 class ViTReciproCAM(PerturbedCAM, SpatialCAM):
     """Shows the patches of a transformer that are enough for a high class score, together with the class token.
 
-    Byun and Lee 2023, eq. 2 to 5: map_t = norm(y_c(A ∘ M_t)), where A are the tokens that the last attention is given,
+    Byun and Lee 2023, section 3: map_t = norm(y_c(A ∘ M_t)), where A are the tokens that the last attention is given,
     and the mask M_t keeps a 3×3 window around patch t; the tokens before the grid (class, distillation and register
     tokens) always stay. Patches are switched off by zeros. There is no ReLU; each map is scaled to [0, 1].
 
