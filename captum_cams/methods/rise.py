@@ -105,5 +105,5 @@ def _masks(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
     cells = [math.ceil(side / grids.shape[-1]) for side in size]
     large = upsample(grids, [(grids.shape[-1] + 1) * cell for cell in cells])
     starts = (shifts * torch.tensor(cells)).long().tolist()
-    cuts = [[slice(first, first + side) for first, side in zip(each, size, strict=True)] for each in starts]
-    return torch.stack([mask[(slice(None), *cut)] for mask, cut in zip(large, cuts, strict=True)])
+    cuts = [tuple(slice(at, at + side) for at, side in zip(each, size, strict=True)) for each in starts]
+    return torch.stack([mask[0][cut] for mask, cut in zip(large, cuts, strict=True)])[:, None]

@@ -56,9 +56,10 @@ class CAMCallback(pl.Callback):
     ``cam/seconds`` is the time that the callback took, in seconds.
 
     **Logged pictures.** ``cam/validation`` is a panel with a row for each image and a column for each method. Below
-    each row are the true class, the predicted class, its probability and the drift. ``cam/validation/curves`` shows the
-    mean insertion and deletion curves. ``cam/validation/card`` is a text, logged once, with the methods and their
-    options.
+    each row are the true class, the predicted class, its probability and the drift. Of volumes and clips N×C×D×H×W, the
+    panel shows the slices or frames in which the maps have the most energy; signals have no panel.
+    ``cam/validation/curves`` shows the mean insertion and deletion curves. ``cam/validation/card`` is a text, logged
+    once, with the methods and their options.
 
     **Other stages and loaders.** ``trainer.test`` logs ``cam/test/<method>/<metric>`` and ``cam/test``. If you call
     ``trainer.validate`` after ``fit``, it logs ``cam/validate/<method>/<metric>`` and ``cam/validate``. With several

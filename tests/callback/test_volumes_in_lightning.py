@@ -30,6 +30,7 @@ def run(path, *callbacks, **options):
     }
 
 
+@pytest.mark.slow
 def test_training_on_volumes_is_the_same_to_the_bit_and_is_explained(tmp_path, monkeypatch):
     drawn, panel = [], visual.panel
     monkeypatch.setattr(visual, "panel", lambda *args, **options: drawn.append(panel(*args, **options)) or drawn[-1])

@@ -136,7 +136,7 @@ METRICS = {
     "one image": (lambda m, x: deletion_curve(m, x[0], torch.rand(1, 5, 5)), "N×C×H×W"),
     "images without channels": (
         lambda m, x: deletion_curve(m, x[:, 0], torch.rand(3, 5, 5)),
-        "got 3×40×40 and 3×1×5×5",
+        "got 3×40×40 and 3×5×5",
     ),
     "maps of a volume": (lambda m, x: deletion_curve(m, x, torch.rand(3, 1, 2, 5, 5)), "maps must be N×h×w or N×1×h×w"),
     "the model last": (lambda m, x: deletion_curve(x, torch.rand(3, 5, 5), m), "model"),

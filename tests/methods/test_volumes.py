@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import video
+from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 import captum_cams as cc
 from tests.support.explainers import explainer
@@ -101,6 +102,18 @@ def test_gradcam_is_captums(build):
     found = cc.GradCAM(model, layer).attribute(x, 1, relu_attributions=False)
     assert expected.std() > 0
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_a_layer_with_its_channels_last_is_explained_with_reshape():
+    model = seeded(lambda: SwinTransformer3d([2, 4, 4], 12, [1, 1], [2, 2], [2, 2, 2], num_classes=5))
+    x, kept = torch.randn(1, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0)), []
+    with model.norm.register_forward_hook(lambda module, args, output: kept.append(output)):
+        (gradient,) = torch.autograd.grad(model(x)[0, 1], kept)
+    expected = (gradient.mean((1, 2, 3), keepdim=True) * kept[0]).sum(-1).detach()
+    found = cc.GradCAM(model, "norm", reshape="channels_last").attribute(x, 1, relu_attributions=False)
+    assert expected.shape == (1, 4, 4, 4)
+    assert expected.std() > 0
+    torch.testing.assert_close(found[:, 0], expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 def score(model: nn.Module, x: Tensor, target: int, probability: bool) -> float:

@@ -155,7 +155,7 @@ def test_energy_and_overlap_count_voxels():
         (lambda: metrics.region_mask(torch.tensor([[0, 0, 4, 4]]), SIZE), "must be masks B×12×16×20"),
         (lambda: metrics.energy_inside(torch.rand(1, 4, 4), masks()[:1], SIZE), "maps must be N×d×h×w or N×1×d×h×w"),
         (lambda: metrics.complexity(volumes(), torch.rand(2, 4, 4)), "maps must be N×d×h×w or N×1×d×h×w"),
-        (lambda: metrics.complexity(volumes()[0, 0], torch.rand(12, 4, 4)), "maps must be N×t or N×1×t"),
+        (lambda: metrics.complexity(volumes()[0, 0], torch.rand(12, 4, 4)), "signals N×C×T need maps N×t or N×1×t"),
     ],
 )
 def test_what_does_not_fit_a_volume_is_refused(action, words):

@@ -203,7 +203,7 @@ def _are_masks(regions: Tensor, size: Sequence[int]) -> bool:
 
 def _distance(regions: Tensor, point: Tensor) -> float:
     """Pixels from a point, (y, x) in an image, to the nearest region."""
-    if _are_masks(regions, point):
+    if _are_masks(regions, point.tolist()):
         apart = (regions.cpu().bool().any(0).nonzero() - point).abs()
     else:
         y, x = point.tolist()

@@ -38,10 +38,12 @@ def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
     if maps.ndim == inputs.ndim - 1:
         maps = maps[:, None]
     if inputs.ndim not in (3, 4, 5) or maps.ndim != inputs.ndim or maps.shape[:2] != (count, 1):
-        inner = {3: "t", 5: "d×h×w"}.get(inputs.ndim, "h×w")
+        inner = "d×h×w" if inputs.ndim == 5 else "h×w"
+        signals = " (signals N×C×T need maps N×t or N×1×t)" if inputs.ndim == 3 else ""
         raise CAMError(
             f"inputs must be N×C×{inner.upper()} and maps must be N×{inner} or N×1×{inner} with the same N, "
-            f"got {shape_of(inputs)} and {shape_of(maps)}; if the maps have several channels, sum over the channels"
+            f"got {shape_of(inputs)} and {shape_of(maps)}{signals}; if the maps have several channels, sum over the "
+            "channels"
         )
     check_finite("maps", maps)
     return wide(maps.detach().to(inputs.device))
