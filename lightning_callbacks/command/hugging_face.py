@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from torchvision.transforms import InterpolationMode
 
 from captum_cams.errors import CAMError
@@ -58,7 +57,7 @@ def from_hugging_face(name: str, checkpoint: str | Path | None) -> Loaded:
     return loaded.check_transform(prepared, f"hf:{name}")
 
 
-def _network(classifier: Any, config: Any, name: str, checkpoint: str | Path | None) -> nn.Module:
+def _network(classifier: Any, config: Any, name: str, checkpoint: str | Path | None) -> Any:
     """The network, with the weights of Hugging Face unless there is a checkpoint."""
     if checkpoint is not None:
         return classifier.from_config(config.from_pretrained(name))

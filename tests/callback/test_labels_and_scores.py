@@ -10,14 +10,15 @@ from torch.utils.data import DataLoader, TensorDataset
 import captum_cams as cc
 from captum_cams import metrics, visual
 from captum_cams.metrics.protocols import Protocol
-from lightning_callbacks import evaluate
+from lightning_callbacks import CAMCallback, evaluate
 from lightning_callbacks.batches import Annotation, annotations, images_and_labels
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.callback.image_explainer import ImageExplainer
 from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.selection import Sample, losses_of
 from lightning_callbacks.command.main import main
-from tests.support.lightning_modules import Net, data
+from lightning_callbacks.network import Network
+from tests.support.lightning_modules import Net, data, trainer
 from tests.support.networks import images
 
 
@@ -121,6 +122,36 @@ def test_pictures_refuse_what_they_cannot_show():
         visual.displayable(image * torch.nan)
     with pytest.raises(cc.CAMError, match="a value for each of 1 channels"):
         visual.displayable(image[:, :1], (0.1, 0.2, 0.3), (1.0, 1, 1))
+
+
+class TakesBytes(Net):
+    """Takes bytes N×H×W×3, and returns its scores in a mapping."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x.permute(0, 3, 1, 2).float() / 255 - 0.5)}
+
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self(batch[0])["logits"], batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self(batch[0])
+
+
+def test_the_callback_explains_images_as_the_network_takes_them(tmp_path):
+    given = torch.randint(256, (4, 24, 20, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    loader, model = DataLoader(TensorDataset(given, torch.arange(4) % 3), 2), TakesBytes()
+    measured = ("insertion_auc", "average_drop", "complexity")
+    callback = CAMCallback("gradcam", num_images=4, metrics=measured, on_error="raise")
+    trainer(tmp_path, callbacks=[callback], max_epochs=1).fit(model, loader, loader)
+    rows = callback.explained["validation"]
+    assert torch.equal(torch.stack([row.image for row in rows]), given)
+    classes = [row.predicted for row in rows]
+    explain = cc.GradCAM(Network(model.eval(), None)).attribute
+    found, expected = torch.stack([row.maps["gradcam"]["predicted"] for row in rows]), explain(given, classes)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    usual = given.permute(0, 3, 1, 2).float()
+    complexity = torch.stack([row.values["gradcam"]["complexity"] for row in rows])
+    torch.testing.assert_close(complexity, metrics.complexity(usual, found))
 
 
 def flat() -> nn.Module:
