@@ -12,6 +12,7 @@ from captum_cams.engine.capture import Needs, Seen, capture
 from captum_cams.engine.layers import Place
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.precision import full_precision
+from captum_cams.engine.proofs import known_layout
 from captum_cams.engine.resume import Pace
 from captum_cams.engine.search import find_layer
 from captum_cams.errors import CAMError, shape_of
@@ -73,10 +74,8 @@ class SpatialCAM(CAMAttribution):
         if self.layer is None:
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
-            place = find_layer(call)
-            self.layer = self.found_layer = place.layer
-            self.found_layout = place.layout
-        return Place(self.layer, call.at_input, self.layout)
+            self.layer = self.found_layer = find_layer(call).layer
+        return Place(self.layer, call.at_input, self.layout or known_layout(call, self.layer, call.at_input))
 
     def explain(self, call: Call) -> Tensor:
         return self.components(capture(call, self.place(call), self.needs))

@@ -1,7 +1,7 @@
 """Run the model once and record the layer's activation, the gradient of the score and the output."""
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.layout import Layout
+from captum_cams.engine.proofs import proven_layout
 from captum_cams.engine.replay import Tail
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
@@ -144,12 +145,12 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
         stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
-        stack.enter_context(replaced(layer, at_input, keep))
-        if needs.resume:
-            stack.enter_context(recorder.recording(call.modules))
-        output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
+        with replaced(layer, at_input, keep), recorder.recording(call.modules) if needs.resume else nullcontext():
+            output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)
+        if place.layout is None:
+            place = replace(place, layout=proven_layout(call, layer, at_input, tuple(raw.shape)))
         activation = _as_map(raw, place.layout, name, call.inputs[0])
         call = call.resolved(output)
         score = call.chosen(output)

@@ -11,6 +11,7 @@ from captum_cams.engine.layout import Layout
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, brief, near
 
+
 @dataclass(frozen=True)
 class Place:
     """Where a model is explained.

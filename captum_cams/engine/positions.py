@@ -7,9 +7,10 @@ from math import inf
 from torch import Tensor
 
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, token_grid
-from captum_cams.engine.response import CONTRAST, changes, contrast
+from captum_cams.engine.response import changes, contrast
 
 _PREFIXES = range(17)  # DINOv2 and its relatives have at most 16 registers behind the class token
+_CONTRAST = 0.03  # the least contrast that proves positions; axes without positions seldom reach it
 _SIMILAR = 0.85  # a reading with a longer prefix must have more contrast than this, or the shorter prefix counts
 
 
@@ -41,13 +42,22 @@ def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> Iterator[Reading
     """
     axes = ("t", "h×w", "d×h×w")[len(image) - 1]
     if len(shape) == len(image) + 2:
-        yield Reading(f"N×K×{axes}", shape[2:])
-        yield Reading(f"N×{axes}×K", shape[1:-1], CHANNELS_LAST)
+        for word, size, layout in ((f"N×K×{axes}", shape[2:], None), (f"N×{axes}×K", shape[1:-1], CHANNELS_LAST)):
+            if all(side <= full for side, full in zip(size, image, strict=True)):
+                yield Reading(word, size, layout)
     elif len(shape) == 3:
         for prefix in _PREFIXES:
             for size in _grids(shape[1] - prefix, image):
                 tokens = axes.replace("×", "·")
-                yield Reading(f"N×({prefix}+{tokens})×K" if prefix else f"N×({tokens})×K", size, token_grid(prefix, size))
+                yield Reading(
+                    f"N×({prefix}+{tokens})×K" if prefix else f"N×({tokens})×K", size, token_grid(prefix, size)
+                )
+
+
+def may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
+    """Tell whether a tensor may hold positions at all: numbers with the samples first, and at most one axis more."""
+    shape = tensor.shape
+    return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
 
 
 def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
@@ -64,10 +74,18 @@ def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
         for reading in readings(shape, image)
     ]
     best = max((value for _, value in found), default=0.0)
-    if not best > CONTRAST:
-        return None
     # If the grid fits, so does the grid without its first row: the shorter prefix is the right one.
-    return next(reading for reading, value in found if value >= _SIMILAR * best)
+    reading = next((reading for reading, value in found if value >= _SIMILAR * best), None)
+    if reading is None or not best > _least(reading, shape, image):
+        return None
+    return reading
+
+
+def _least(reading: Reading, shape: tuple[int, ...], image: tuple[int, ...]) -> float:
+    if 1 in reading.size:  # an axis that proves nothing
+        return 3 * _CONTRAST
+    # Where the shape says it too, a trace is enough: each position of a deep network sees nearly the whole image.
+    return _CONTRAST / 20 if reading.layout is None and plain(shape, image) else _CONTRAST
 
 
 def plain(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:

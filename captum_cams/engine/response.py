@@ -7,9 +7,6 @@ from torch import Tensor
 
 from captum_cams.engine.generators import generator_of
 
-CONTRAST = 0.03
-"""The least contrast that proves positions; axes without positions stay below 0.01 (``tests/engine/test_response.py``)."""
-
 _SAMPLED = 1024  # positions from which the common change is read
 
 
@@ -35,10 +32,12 @@ def corners(image: Tensor) -> Tensor:
     sides = [side // 2 if image.ndim > 3 else side // 3 for side in image.shape[2:]]
     rows = [image]
     for ends in product((False, True), repeat=len(sides)):
-        corner = [slice(full - side, full) if last else slice(side)
-                  for full, side, last in zip(image.shape[2:], sides, ends, strict=True)]
-        row = image.clone()
-        row[:, :, *corner] = changed[:, :, *corner]
+        row, part = image.clone(), changed
+        view = row
+        for axis, (side, last) in enumerate(zip(sides, ends, strict=True), 2):
+            start = image.shape[axis] - side if last else 0
+            view, part = view.narrow(axis, start, side), part.narrow(axis, start, side)
+        view.copy_(part)
         rows.append(row)
     return torch.cat(rows)
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.call import Call
-from captum_cams.engine.graph import reached
+from captum_cams.engine.graph import passages, reached
 from captum_cams.engine.layers import Place
+from captum_cams.engine.proofs import remember_layout
 from captum_cams.engine.survey import Candidate, Survey, survey
+from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
 
@@ -63,6 +65,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
         raise found.nothing()
     for candidate in chosen.values():
         log.info("layer %s is explained", found.named(candidate))
+        remember_layout(call, candidate.module, False, candidate.reading.layout)
     return [Place(candidate.module, False, candidate.reading.layout) for candidate in chosen.values()]
 
 
@@ -75,8 +78,7 @@ class Search:
 
     def places(self) -> Iterator[Candidate]:
         """The places that can be explained, the best first."""
-        dense = self._encoder_candidates() if _dense(self.seen.raw) else None
-        yield from self._deepest() if dense is None else dense
+        yield from self._encoded() if _dense(self.seen.raw) else self._deepest()
 
     def _deepest(self) -> Iterator[Candidate]:
         silent = False
@@ -91,8 +93,34 @@ class Search:
             silent = False
             yield candidate
 
-    def _encoder_candidates(self) -> Iterator[Candidate] | None:
-        return None
+    def _encoded(self) -> Iterator[Candidate]:
+        """In the encoder, the last place of the smallest maps, through which all passes that comes from such maps."""
+        inside = self._inside()
+        for size in sorted({c.reading.size for c in inside if _feature(c)}, key=prod):
+            level = [c for c in inside if c.reading.size == size]
+            on_the_way = passages(self.seen.roots, {level[0].edge.node})
+            for candidate in reversed(level):
+                passed = candidate.edge.node in on_the_way and _feature(candidate)
+                if passed and self._read_by_all(candidate) and self._answers(candidate):
+                    yield candidate
+                    break
+
+    def _inside(self) -> list[Candidate]:
+        """The candidates inside the encoder; all of them if no part of the network has such a name."""
+        for candidate in self.seen.candidates:
+            parts = candidate.name.split(".")
+            depth = next((i for i, part in enumerate(parts) if part in _ENCODERS), None)
+            if depth is not None:
+                self.encoder = ".".join(parts[: depth + 1])
+                return [c for c in self.seen.candidates if f"{c.name}.".startswith(f"{self.encoder}.")]
+        self.encoder = ""
+        return self.seen.candidates
+
+    def _read_by_all(self, candidate: Candidate) -> bool:
+        """Whether each map of a pyramid for boxes depends on the place; otherwise a box may not read it at all."""
+        boxes = isinstance(self.seen.raw, list)
+        levels = self.seen.parts.get(self.encoder, []) if boxes and self.encoder else []
+        return all(candidate.edge.node in reached([level]) for level in levels)
 
     def _answers(self, candidate: Candidate) -> bool:
         """Whether the scores have a gradient at the positions, not only at the tokens before them."""
@@ -153,7 +181,10 @@ def _feature(candidate: Candidate) -> bool:
 
 
 def _dense(raw: Any) -> bool:
-    return not isinstance(raw, Tensor) or raw.ndim > 2
+    """Whether the network gives more than scores: a list of boxes for each image, or scores for each pixel or query."""
+    raw = getattr(raw, "logits", raw)
+    tensors = [leaf for leaf in tree_flatten(raw)[0] if isinstance(leaf, Tensor)]
+    return isinstance(raw, list) or any(tensor.ndim > 2 for tensor in tensors)
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
-from captum_cams.engine.positions import Reading, proven
+from captum_cams.engine.positions import Reading, may_hold_positions, proven
 from captum_cams.engine.response import corners
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.trace import running, the_tensor, with_tensor
@@ -105,7 +105,7 @@ def survey(call: Call, network: nn.Module) -> Survey:
         if tensor is not None and _is_zero(module) and args and isinstance(args[0], Tensor):
             tensor = _as_after_training(module, args[0], tensor)
             output = with_tensor(output, tensor)
-        if tensor is not None and names.get(module) and _may_hold_positions(tensor, len(images), len(size)):
+        if tensor is not None and names.get(module) and may_hold_positions(tensor, len(images), len(size)):
             reading = proven(tensor, size)
             if not tensor.requires_grad and bool((tensor[1:] != tensor[:1]).any()):
                 tensor = tensor.detach().requires_grad_()  # the graph of the image was cut before, or never began
@@ -128,11 +128,6 @@ def survey(call: Call, network: nn.Module) -> Survey:
         found.output = call.rows(images, [0] * len(images)).output()
     found.candidates = sorted(last.values(), key=lambda candidate: candidate.end)
     return found
-
-
-def _may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
-    shape = tensor.shape
-    return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
 
 
 def _is_zero(module: nn.Module) -> bool:
