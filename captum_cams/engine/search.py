@@ -48,13 +48,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
     Raises:
         CAMError: as in :func:`find_layer`.
     """
-    model = unwrap(call.network)
-    if not isinstance(model, nn.Module):
-        raise CAMError(
-            f"layer=None needs a torch.nn.Module to search, got {type(call.network).__name__}; "
-            "pass the layer as a module: layer=model.layer4"
-        )
-    found = Search(survey(call, model))
+    found = Search(survey(call, network_of(call)))
     chosen: dict[tuple[int, ...], Candidate] = {}
     for candidate in found.places():
         if candidate.reading.size not in chosen:
@@ -67,6 +61,21 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
         log.info("layer %s is explained", found.named(candidate))
         remember_layout(call, candidate.module, False, candidate.reading.layout)
     return [Place(candidate.module, False, candidate.reading.layout) for candidate in chosen.values()]
+
+
+def network_of(call: Call) -> nn.Module:
+    """The network of a call, whose modules can be searched.
+
+    Raises:
+        CAMError: if it is not a module.
+    """
+    model = unwrap(call.network)
+    if not isinstance(model, nn.Module):
+        raise CAMError(
+            f"layer=None needs a torch.nn.Module to search, got {type(call.network).__name__}; "
+            "pass the layer as a module: layer=model.layer4"
+        )
+    return model
 
 
 class Search:
@@ -83,7 +92,7 @@ class Search:
     def _deepest(self) -> Iterator[Candidate]:
         silent = False
         for candidate in reversed(self.seen.candidates):
-            if candidate.edge.node not in self.trunk or not _feature(candidate) or self._holds_scores(candidate):
+            if not self.on_the_trunk(candidate):
                 continue
             if not self._answers(candidate):
                 silent = True
@@ -92,6 +101,10 @@ class Search:
                 yield from self._narrower(candidate)
             silent = False
             yield candidate
+
+    def on_the_trunk(self, candidate: Candidate) -> bool:
+        """Whether all scores pass through a candidate, and features are there instead of maps of the classes."""
+        return candidate.edge.node in self.trunk and _feature(candidate) and not self._holds_scores(candidate)
 
     def _encoded(self) -> Iterator[Candidate]:
         """In the encoder, the last place of the smallest maps, through which all passes that comes from such maps."""
