@@ -28,6 +28,7 @@ from captum_cams.engine.image_input import ImageInput as ImageInput
 from captum_cams.engine.layout import CHANNELS_LAST as CHANNELS_LAST
 from captum_cams.engine.layout import Layout as Layout
 from captum_cams.engine.layout import tokens as tokens
+from captum_cams.engine.table import layers as layers
 from captum_cams.errors import CAMError as CAMError
 from captum_cams.methods.ablationcam import AblationCAM as AblationCAM
 from captum_cams.methods.attentionrollout import AttentionRollout as AttentionRollout

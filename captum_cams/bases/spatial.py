@@ -10,10 +10,12 @@ from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.plane import check_plane
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Needs, Seen, capture
-from captum_cams.engine.layers import Place, describe, find_layer
+from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.precision import full_precision
+from captum_cams.engine.proofs import known_layout
 from captum_cams.engine.resume import Pace
+from captum_cams.engine.search import find_layer
 from captum_cams.errors import CAMError
 
 
@@ -78,8 +80,8 @@ class SpatialCAM(CAMAttribution):
         if self.layer is None:
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
-            self.layer = self.found_layer = find_layer(call.network, call.output, images.ndim)
-        return Place(self.layer, call.at_input, self.layout)
+            self.layer = self.found_layer = find_layer(call).layer
+        return Place(self.layer, call.at_input, self.layout or known_layout(call, self.layer, call.at_input))
 
     def explain(self, call: Call) -> Tensor:
         place = self.place(call)

@@ -1,7 +1,7 @@
 """Run the model once and record the layer's activation, the gradient of the score and the output."""
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.layout import Layout
+from captum_cams.engine.proofs import proven_layout
 from captum_cams.engine.replay import Tail
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
@@ -19,7 +20,7 @@ from captum_cams.engine.scores import notice_probabilities
 from captum_cams.engine.self_attention import SelfAttention
 from captum_cams.engine.tap import tapped
 from captum_cams.engine.targets import Index, wide
-from captum_cams.engine.trace import Classifier, replaced, watch
+from captum_cams.engine.trace import Classifier, replaced, the_tensor, watch
 from captum_cams.errors import CAMError, check_finite, shape_of
 
 _Value = TypeVar("_Value")
@@ -149,7 +150,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         if needs.gradient:
             torch.set_grad_enabled(True)
         # A copy: if the layer returns its own input, the gradient would also include the skip connection around it.
-        raw = _one_tensor(given, name).clone()
+        raw = _one_tensor(given, name, at_input).clone()
         if needs.gradient and not raw.requires_grad:
             raw.requires_grad_()
         return (raw.clone(),) if at_input else raw.clone()
@@ -157,13 +158,13 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
         stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
-        stack.enter_context(replaced(layer, at_input, keep))
-        if needs.resume:
-            stack.enter_context(recorder.recording(call.modules))
         tap = stack.enter_context(tapped(call.modules)) if needs.attention else None
-        output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
+        with replaced(layer, at_input, keep), recorder.recording(call.modules) if needs.resume else nullcontext():
+            output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)
+        if place.layout is None:
+            place = replace(place, layout=proven_layout(call, layer, at_input, tuple(raw.shape)))
         activation = _as_map(raw, place.layout, name, call.inputs[0])
         call = call.resolved(output)
         score = call.chosen(output)
@@ -195,17 +196,18 @@ def _unreached(name: str, call: Call) -> CAMError:
     return CAMError(f"layer {name} was never reached in the run of the model; {hint}")
 
 
-def _one_tensor(given: Any, name: str) -> Tensor:
-    given = (given,) if isinstance(given, Tensor) else given
-    kinds = [type(value).__name__ for value in given] if isinstance(given, tuple | list) else [type(given).__name__]
-    if not (isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor)):
-        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
-    if not given[0].is_floating_point():
+def _one_tensor(given: Any, name: str, at_input: bool) -> Tensor:
+    tensor = the_tensor(given)
+    if tensor is None or (at_input and len(given) > 1):
+        entries = given if isinstance(given, tuple | list) else [given]
+        kinds = ", ".join(type(value).__name__ for value in entries)
+        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({kinds}); choose a layer inside it")
+    if not tensor.is_floating_point():
         raise CAMError(
-            f"layer {name} must give floating-point numbers, got {given[0].dtype}; choose another layer, or explain "
+            f"layer {name} must give floating-point numbers, got {tensor.dtype}; choose another layer, or explain "
             "the network before quantisation"
         )
-    return given[0]
+    return tensor
 
 
 def _as_map(raw: Tensor, layout: Layout | None, name: str, images: Tensor) -> Tensor:

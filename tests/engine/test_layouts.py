@@ -99,7 +99,7 @@ def message(action) -> str:
 def test_what_does_not_fit_is_explained():
     model, x = vit(), torch.nn.functional.interpolate(images(2), (20, 20))
     last = "encoder.layers.encoder_layer_1"
-    assert 'pass reshape= ("tokens" for ViT' in message(lambda: cc.GradCAM(model, f"{last}.ln_1").attribute(x, 1))
+    assert 'pass reshape= ("tokens" for ViT' in message(lambda: cc.GradCAM(model, "heads.head").attribute(x, 1))
     text = message(lambda: cc.GradCAM(model, "encoder.ln", reshape="tokens").attribute(x, 1))
     assert "the first norm of the last block" in text
     assert "needs a layer" in message(lambda: cc.GradCAM(model, reshape="tokens").attribute(x, 1))
