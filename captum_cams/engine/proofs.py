@@ -8,23 +8,30 @@ import torch
 from torch import nn
 
 from captum_cams.engine.call import Call
-from captum_cams.engine.layout import Layout
+from captum_cams.engine.layout import CHANNELS_LAST, Layout
 from captum_cams.engine.positions import Reading, may_hold_positions, plain, proven
 from captum_cams.engine.response import corners
 from captum_cams.engine.trace import replaced, the_tensor
 
 _layouts: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Layout | None]] = WeakKeyDictionary()
-"""For each layer that was proven: side and size of the images, and the layout."""
+"""For each layer that was proven: its side and the size of the images (None for every size), and the layout."""
 
 
 def known_layout(call: Call, layer: nn.Module, at_input: bool) -> Layout | None:
     """The layout of a layer for images of this size, if it was proven before; otherwise None."""
-    return _layouts.get(layer, {}).get((at_input, call.inputs[0].shape[2:]))
+    return _layouts.get(layer, {}).get(_key(call, layer, at_input))
 
 
 def remember_layout(call: Call, layer: nn.Module, at_input: bool, layout: Layout | None) -> None:
     """Keep a proven layout for later calls with images of this size."""
-    _layouts.setdefault(layer, {})[at_input, call.inputs[0].shape[2:]] = layout
+    # Only the grid of tokens depends on the size of the images.
+    every_size = layout is None or layout is CHANNELS_LAST
+    _layouts.setdefault(layer, {})[at_input, None if every_size else call.inputs[0].shape[2:]] = layout
+
+
+def _key(call: Call, layer: nn.Module, at_input: bool) -> tuple[Any, ...]:
+    general = (at_input, None)
+    return general if general in _layouts.get(layer, {}) else (at_input, call.inputs[0].shape[2:])
 
 
 def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...]) -> Layout | None:
@@ -45,7 +52,7 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
     size = tuple(call.inputs[0].shape[2:])
     if not size or plain(shape, size):
         return None
-    if (at_input, call.inputs[0].shape[2:]) not in _layouts.get(layer, {}):
+    if _key(call, layer, at_input) not in _layouts.get(layer, {}):
         images, found = corners(call.inputs[0][:1]), list[Reading | None]()
 
         def look(given: Any) -> None:
