@@ -9,6 +9,10 @@ from tests.zoo.grid import Grid, read
 from tests.zoo.runs import gradients, scores, seen
 
 
+class CountError(Exception):
+    """A layer that does not run exactly once."""
+
+
 @dataclass(frozen=True)
 class Explained:
     """What a hook at a layer shows.
@@ -26,11 +30,17 @@ class Explained:
 
 
 def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, classes: list[int]) -> Explained:
-    """Explain one class for each image at the output of a layer."""
+    """Explain one class for each image at the output of a layer.
+
+    Raises:
+        CountError: the layer does not run exactly once.
+        UnreadableError: see :func:`tests.zoo.grid.read`.
+    """
     with torch.enable_grad(), seen(layer) as kept:
         output = scores(model, images.clone().requires_grad_())
         total = sum(output[sample, index] for sample, index in enumerate(classes))
-        assert len(kept) == 1, f"the layer runs {len(kept)} times"
+        if len(kept) != 1:
+            raise CountError(f"the layer runs {len(kept)} times")
         (gradient,) = gradients(total, kept)
     grid = read(kept[0], images.shape[2:])
     a, g = grid.maps(kept[0].detach()), grid.maps(gradient)

@@ -58,10 +58,9 @@ def read(tensor: Tensor, sides: tuple[int, int], most: int = MOST_PREFIX) -> Gri
             size = largest(tokens, sides)
             prefix = tokens - size[0] * size[1]
             found += [Grid(kind, prefix, size)] * (prefix <= most and min(size) > 1)
-        # Channels are often a square as well, 196 or 256; a grid of an exact stride decides.
+        # The number of channels is often nearly a square, 128 or 256 or 96: then the image is a multiple of one grid.
         if len(found) == 2:
-            exact = [grid for grid in found if not grid.prefix and not sides[0] % grid.size[0]]
-            found = exact if len(exact) == 1 else found
+            found = [grid for grid in found if not sides[0] % grid.size[0]]
     if len(found) != 1:
         raise UnreadableError(f"{'×'.join(map(str, shape))} can be read in {len(found)} ways")
     return found[0]

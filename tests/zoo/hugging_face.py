@@ -42,7 +42,9 @@ CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {
     "pvt": _network("Pvt", **_FOUR, num_attention_heads=[1, 2, 4, 4]),
     "pvt_v2": _network("PvtV2", **_FOUR, num_attention_heads=[1, 2, 4, 4]),
     "segformer": _network("Segformer", **_FOUR, num_attention_heads=[1, 2, 4, 4]),
-    "cvt": _network("Cvt", embed_dim=[16, 32, 64], num_heads=[1, 2, 4], depth=[1, 1, 2]),
+    "cvt": _network(
+        "Cvt", embed_dim=[16, 32, 64], num_heads=[1, 2, 4], depth=[1, 1, 3], drop_path_rate=[0.0, 0.0, 0.0]
+    ),
     "levit": _network("Levit"),
     "focalnet": _network("FocalNet", embed_dim=24, depths=[1, 1, 2, 1]),
     "convnext": _network("ConvNext", **_FOUR),
@@ -50,15 +52,17 @@ CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {
     "poolformer": _network("PoolFormer", **_FOUR),
     "swiftformer": _network("SwiftFormer", depths=[1, 1, 2, 1], embed_dims=[24, 32, 48, 64]),
     "resnet": _network("ResNet", **_FOUR, embedding_size=16),
-    "bit": _network("Bit", hidden_sizes=[32, 64, 64, 96], depths=[1, 1, 2, 1], embedding_size=32),
+    "bit": _network("Bit", hidden_sizes=[32, 64, 64, 96], depths=[1, 1, 2, 1], embedding_size=32, num_groups=8),
     "regnet": _network("RegNet", **_FOUR, embedding_size=16, groups_width=16),
     "hgnet_v2": _network("HGNetV2"),
     "pp_lcnet": _network("PPLCNet"),
     "mobilenet_v1": _network("MobileNetV1"),
     "mobilenet_v2": _network("MobileNetV2"),
-    "mobilevit": _network("MobileViT"),
-    "mobilevitv2": _network("MobileViTV2"),
-    "efficientnet": _network("EfficientNet", width_coefficient=1.0, depth_coefficient=1.0),
+    "mobilevit": _network("MobileViT", initializer_range=0.1),
+    "mobilevitv2": _network("MobileViTV2", initializer_range=0.1),
+    "efficientnet": _network(
+        "EfficientNet", width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, initializer_range=0.1
+    ),
     "textnet": _network("TextNet"),
 }
 """The model type, and what builds a small network of it with random weights."""

@@ -23,7 +23,7 @@ def own_side(model: nn.Module) -> int:
     config = getattr(model, "config", None)
     if config is not None:
         side = getattr(getattr(config, "vision_config", config), "image_size", None)
-        return int(side or 224)
+        return int(side[0] if isinstance(side, list | tuple) else side or 224)
     return int(getattr(model, "image_size", 224))
 
 

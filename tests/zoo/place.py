@@ -3,6 +3,8 @@
 Each check returns what is wrong in words, or None.
 """
 
+from itertools import permutations
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,11 @@ from tests.zoo.runs import entered, gradients, scores, seen
 
 
 def not_local(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
-    """Change a quarter of the image: the activation must change most in the same quarter of the map."""
+    """Change a quarter of the image: the same quarter of the map must change.
+
+    A deep network with random weights spreads changes over its map. So the four changes are told apart together: of
+    the 24 ways to pair quarters of the image and of the map, the right one must explain the changes best.
+    """
     one, other = images[:1], images[1:2]
     height, width = images.shape[2:]
     quarters = [(top, left) for top in (0, 1) for left in (0, 1)]
@@ -25,13 +31,12 @@ def not_local(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
     a = read(kept[0], (height, width)).maps(kept[0])
     change = distance(a[:1], a[1:])
     h, w = change.shape[1:]
-    for index, quarter in enumerate(quarters):
-        means = [float(change[index][_quarter(other, h, w)[1:]].mean()) for other in quarters]
-        if max(means) == 0:
-            return "the activation does not depend on the image"
-        if max(means) > means[index]:
-            return f"a change of quarter {quarter} of the image changes another quarter of the map more"
-    return None
+    means = torch.stack([change[(slice(None), *_quarter(q, h, w)[1:])].mean((1, 2)) for q in quarters], 1)
+    if not means.any():
+        return "the activation does not depend on the image"
+    means = means / means.sum(0)
+    best = max(permutations(range(4)), key=lambda pairs: sum(float(means[i, j]) for i, j in enumerate(pairs)))
+    return None if best == (0, 1, 2, 3) else f"changes of the quarters 0, 1, 2, 3 of the image are seen in {best}"
 
 
 def _quarter(quarter: tuple[int, int], height: int, width: int) -> tuple[slice, slice, slice]:
@@ -76,39 +81,26 @@ def _parent(model: nn.Module, layer: nn.Module) -> nn.Module:
 def too_early(model: nn.Module, layer: nn.Module, images: Tensor, found: Explained) -> str | None:
     """Nothing behind the layer may mix positions but the head: compare with the final features of the network.
 
-    Change the activation at one position: the final features have the same positions and change at this one alone. If
-    the head reads a class token only, they have no gradient at the positions; then the block of the layer must be the
-    last one.
+    The final features have the same positions, and at one position they depend on the activation at this one alone. If
+    the head reads a class token only, the score has no gradient at their positions; then the block of the layer must be
+    the last one.
     """
     sides = images.shape[2:]
     h, w = found.grid.size
-    row, column = h // 2, w // 2
-
-    def at_one_position(output: Tensor) -> Tensor:
-        changed = output.clone()
-        maps = found.grid.maps(changed)
-        maps[0, :, row, column] = maps[1, :, row, column]
-        return changed
-
-    with torch.no_grad():
-        with final_features(model) as before:
-            model(images)
-        with final_features(model) as after, seen(layer, at_one_position):
-            model(images)
-    if not before:
-        return _shallow(model, layer, images)
+    with torch.enable_grad(), final_features(model) as features, seen(layer) as kept:
+        model(images[:1].clone().requires_grad_())
     try:
-        final = read(before[-1], sides)
-    except UnreadableError:
+        final = read(features[-1], sides)
+    except (IndexError, UnreadableError):
         return _shallow(model, layer, images)
     if final.size != found.grid.size:
         return f"the final features have {final.size[0]}×{final.size[1]} positions"
-    change = distance(final.maps(before[-1]), final.maps(after[-1]))[0]
-    alone = change[row, column].clone()
-    change[row, column] = 0
-    if not change.amax() > 1e-5 * alone:
-        return None
-    return _not_last(model, layer, images, final)
+    generator = torch.Generator().manual_seed(0)
+    at_one_position = final.maps(features[-1])[0, :, h // 2, w // 2]
+    (gradient,) = gradients((at_one_position * torch.randn(at_one_position.shape, generator=generator)).sum(), kept)
+    reached = found.grid.maps(gradient).clone()
+    reached[:, :, h // 2, w // 2] = 0
+    return _not_last(model, layer, images, final) if reached.any() else None
 
 
 def _not_last(model: nn.Module, layer: nn.Module, images: Tensor, final: Grid) -> str | None:

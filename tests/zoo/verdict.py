@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 import captum_cams as cc
 from tests.zoo import place
 from tests.zoo.entries import Entry
-from tests.zoo.grad_cam import grad_cam
+from tests.zoo.grad_cam import CountError, Explained, grad_cam
 from tests.zoo.grid import UnreadableError
 from tests.zoo.pictures import oblong_sides, own_side, pictures, square_side
-from tests.zoo.runs import scores
 
 CLASSES = [1, 2]
 FEWEST = 25
@@ -51,42 +49,46 @@ def judge(entry: Entry) -> Verdict:
 
 
 def _judge(entry: Entry, model: nn.Module, side: int) -> Verdict:
-    images, shown = pictures(2, (side, side)), f"{side}"
-    explainer = cc.create("gradcam", model)
+    images, shown = pictures(2, (side, side)), f"{side}×{side}"
     try:
-        layer = found_layer(explainer, images)
+        layer, ours = explained(model, images)
     except cc.CAMError as error:
         return Verdict(entry, "teaches", images=shown, remark=" ".join(str(error).split()))
-    name = next(name for name, module in model.named_modules() if module is layer)
+    name = name_of(model, layer)
     try:
         found = grad_cam(model, layer, images, CLASSES)
-        problem = problems(model, layer, images) or unequal(explainer, model, layer, images)
-    except (UnreadableError, AssertionError) as error:
+        problem = problems(model, layer, images, found) or unequal(ours, found)
+    except (UnreadableError, CountError) as error:
         return Verdict(entry, "wrong", name, images=shown, remark=str(error))
     h, w = found.grid.size
-    prefix = f"{found.grid.prefix} + " if found.grid.prefix else ""
-    shape = f"{found.activation.shape[1]} × ({prefix}{h}·{w}), {found.grid.kind}"
+    prefix = f"({found.grid.prefix} + {h}·{w})" if found.grid.prefix else f"{h}·{w}"
+    shape = f"{found.activation.shape[1]} × {prefix}, {found.grid.kind}"
     oblong = oblong_sides(model, side)
-    if oblong:
+    if oblong and not problem:
         shown += f", {oblong[0]}×{oblong[1]}"
-        problem = problem or wrong_if_oblong(entry.network(), name, pictures(2, oblong, seed=1))
+        problem = wrong_if_oblong(entry.network(), name, pictures(2, oblong, seed=1))
     return Verdict(entry, "wrong" if problem else "right", name, shape, h * w, shown, problem or "")
 
 
-def found_layer(explainer: cc.CAMAttribution, images: Tensor) -> nn.Module:
-    """The layer that the library finds.
+def explained(model: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
+    """The layer that the library finds, and its maps with both signs.
 
     Raises:
         CAMError: it refuses the network.
     """
-    explainer.attribute(images, CLASSES)
+    explainer = cc.create("gradcam", model)
+    maps = explainer.attribute(images, CLASSES, relu_attributions=False)
     assert explainer.found_layer is not None
-    return explainer.found_layer
+    return explainer.found_layer, maps
 
 
-def problems(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
+def name_of(model: nn.Module, layer: nn.Module) -> str:
+    """The dotted name of a layer."""
+    return next(name for name, module in model.named_modules() if module is layer)
+
+
+def problems(model: nn.Module, layer: nn.Module, images: Tensor, found: Explained) -> str | None:
     """The first thing that is wrong with a place; None if it is right."""
-    found = grad_cam(model, layer, images, CLASSES)
     prefix = getattr(model, "num_prefix_tokens", None)
     if found.grid.prefix and isinstance(prefix, int) and prefix != found.grid.prefix:
         return f"{found.grid.prefix} prefix tokens, but the network has {prefix}"
@@ -98,36 +100,26 @@ def problems(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
     )
 
 
-def unequal(explainer: cc.CAMAttribution, model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
-    """Compare the map of the library with the one by hand, to 1e-5 of the largest value of each map."""
-    ours = explainer.attribute(images, CLASSES, relu_attributions=False)
-    by_hand = grad_cam(model, layer, images, CLASSES).map
-    if ours.shape != by_hand.shape:
-        return f"the map is {tuple(ours.shape[2:])}, but {tuple(by_hand.shape[2:])} by hand"
-    scale = by_hand.abs().amax((1, 2, 3), keepdim=True)
+def unequal(ours: Tensor, found: Explained) -> str | None:
+    """Compare the maps of the library with those by hand, to 1e-5 of the largest value of each map."""
+    if ours.shape != found.map.shape:
+        return f"the map is {'×'.join(map(str, ours.shape[2:]))}, but {'×'.join(map(str, found.grid.size))} by hand"
+    scale = found.map.abs().amax((1, 2, 3), keepdim=True)
     if not scale.all():
         return "the map is zero everywhere"
-    error = float(((ours - by_hand).abs() / scale).max())
+    error = float(((ours - found.map).abs() / scale).max())
     return None if error <= 1e-5 else f"the map differs by {error:.1e} from the one by hand"
 
 
 def wrong_if_oblong(model: nn.Module, name: str, images: Tensor) -> str | None:
     """Images that are not square: the same layer, and a map with their proportions that equals the one by hand."""
-    explainer = cc.create("gradcam", model)
     try:
-        layer = found_layer(explainer, images)
+        layer, ours = explained(model, images)
     except cc.CAMError:
         return None  # refused, which is no wrong map
-    found = next(known for known, module in model.named_modules() if module is layer)
-    if found != name:
-        return f"{found} is found for images that are not square"
+    if name_of(model, layer) != name:
+        return f"{name_of(model, layer)} is found for images that are not square"
     try:
-        return unequal(explainer, model, layer, images) or place.not_local(model, layer, images)
+        return unequal(ours, grad_cam(model, layer, images, CLASSES))
     except UnreadableError as error:
         return f"images that are not square: {error}"
-
-
-def count_of_scores(model: nn.Module, images: Tensor) -> int:
-    """How many scores the network gives."""
-    with torch.no_grad():
-        return scores(model, images[:1]).shape[1]
