@@ -63,7 +63,7 @@ TIMM = [
     *("swinv2_cr_tiny_224", "vit_relpos_small_patch16_224", "vit_relpos_base_patch16_clsgap_224", "tiny_vit_5m_224"),
     *("tnt_s_patch16_224", "tresnet_m", "twins_pcpvt_small", "twins_svt_small", "vgg11", "vgg11_bn"),
     *("visformer_tiny", "vit_tiny_r_s16_p8_224", "vitamin_small_224", "volo_d1_224", "xception41"),
-    *("xcit_nano_12_p16_224"),
+    "xcit_nano_12_p16_224",
 ]
 
 # Few channels, and fast: each of these is run hundreds of times.

@@ -58,9 +58,10 @@ def read(tensor: Tensor, sides: tuple[int, int], most: int = MOST_PREFIX) -> Gri
             size = largest(tokens, sides)
             prefix = tokens - size[0] * size[1]
             found += [Grid(kind, prefix, size)] * (prefix <= most and min(size) > 1)
-        # The number of channels is often nearly a square, 128 or 256 or 96: then the image is a multiple of one grid.
+        # The number of channels is often nearly a square, 128 or 256 or 96: then the image is a multiple of
+        # one grid; if of both, the channels are last, as every Linear and LayerNorm has them.
         if len(found) == 2:
-            found = [grid for grid in found if not sides[0] % grid.size[0]]
+            found = [grid for grid in found if not sides[0] % grid.size[0]][:1]
     if len(found) != 1:
         raise UnreadableError(f"{'×'.join(map(str, shape))} can be read in {len(found)} ways")
     return found[0]

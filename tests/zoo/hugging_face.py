@@ -20,6 +20,7 @@ def _network(name: str, **options: object) -> Callable[[], nn.Module]:
     return make
 
 
+_FIRST = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280}
 _VISION = {"vision_config": {**_TOKENS, "image_size": 224, "patch_size": 32}}
 
 CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {
@@ -43,7 +44,7 @@ CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {
     "pvt_v2": _network("PvtV2", **_FOUR, num_attention_heads=[1, 2, 4, 4]),
     "segformer": _network("Segformer", **_FOUR, num_attention_heads=[1, 2, 4, 4]),
     "cvt": _network(
-        "Cvt", embed_dim=[16, 32, 64], num_heads=[1, 2, 4], depth=[1, 1, 3], drop_path_rate=[0.0, 0.0, 0.0]
+        "Cvt", embed_dim=[16, 32, 64], num_heads=[1, 2, 4], depth=[1, 2, 3], drop_path_rate=[0.0, 0.0, 0.0]
     ),
     "levit": _network("Levit"),
     "focalnet": _network("FocalNet", embed_dim=24, depths=[1, 1, 2, 1]),

@@ -11,21 +11,35 @@ from torch import Tensor, nn
 from tests.zoo.final import final_features
 from tests.zoo.grad_cam import Explained
 from tests.zoo.grid import Grid, UnreadableError, distance, read
+from tests.zoo.pictures import pictures, takes
 from tests.zoo.runs import entered, gradients, scores, seen
 
 
 def not_local(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
-    """Change a quarter of the image: the same quarter of the map must change.
+    """Changes of the image must be seen where they are, if need be in a larger image.
+
+    Where each position sees all of a small image, as in a deep convolutional network with random weights, a larger
+    image tells more.
+    """
+    problem = _elsewhere(model, layer, images)
+    sides = (2 * images.shape[2], 2 * images.shape[3])
+    return _elsewhere(model, layer, pictures(1, sides)) if problem and takes(model, sides) else problem
+
+
+def _elsewhere(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
+    """Change the middle of a quarter of the image a little: the same quarter of the map must change.
 
     A deep network with random weights spreads changes over its map. So the four changes are told apart together: of
     the 24 ways to pair quarters of the image and of the map, the right one must explain the changes best.
     """
-    one, other = images[:1], images[1:2]
+    one = images[:1]
     height, width = images.shape[2:]
     quarters = [(top, left) for top in (0, 1) for left in (0, 1)]
     changed = one.repeat(4, 1, 1, 1)
-    for index, quarter in enumerate(quarters):
-        changed[index][_quarter(quarter, height, width)] = other[0][_quarter(quarter, height, width)]
+    for index, (top, left) in enumerate(quarters):
+        rows = slice(height // 8 + top * height // 2, 3 * height // 8 + top * height // 2)
+        columns = slice(width // 8 + left * width // 2, 3 * width // 8 + left * width // 2)
+        changed[index, :, rows, columns] *= 0.9
     with torch.no_grad(), seen(layer) as kept:
         model(torch.cat((one, changed)))
     a = read(kept[0], (height, width)).maps(kept[0])
