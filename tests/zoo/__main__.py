@@ -1,4 +1,4 @@
-"""Judge the networks of the zoo; see ``--help``."""
+"""Judge the networks of the zoo: ``python -m tests.zoo --help``."""
 
 from tests.zoo.command import main
 

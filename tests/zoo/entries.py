@@ -1,42 +1,10 @@
 """The networks of the zoo: every classifier of torchvision, and timm's and Hugging Face's families."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import timm
-import torch
 import torchvision
-from torch import nn
 
+from tests.zoo.entry import Entry
 from tests.zoo.hugging_face import CLASSIFIERS
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A network that the zoo explains.
-
-    Args:
-        library: "timm", "torchvision" or "transformers".
-        family: the architecture that it belongs to.
-        name: its name in the library.
-        make: builds it; the caller seeds the weights.
-    """
-
-    library: str
-    family: str
-    name: str
-    make: Callable[[], nn.Module]
-
-    def network(self) -> nn.Module:
-        """The network with its seeded weights, ready to be explained."""
-        torch.manual_seed(0)
-        return self.make().eval()
-
-    @property
-    def loops(self) -> bool:
-        """Whether the zoo also compares the methods that switch channels off, which need hundreds of runs."""
-        return self.name in LOOPS
-
 
 TIMM = [
     *("vit_tiny_patch16_224", "vit_base_patch32_siglip_256", "vit_wee_patch16_reg1_gap_256", "flexivit_small"),
@@ -66,36 +34,34 @@ TIMM = [
     "xcit_nano_12_p16_224",
 ]
 
-# Few channels, and fast: each of these is run hundreds of times.
 LOOPS = {
     *("edgenext_xx_small", "efficientvit_m0", "pvt_v2_b0", "xcit_nano_12_p16_224", "starnet_s050", "shvit_s1"),
-    *("efficientformerv2_s0", "convnext_atto", "vit_tiny_patch16_224", "mambaout_femto", "resnet", "vit", "swin"),
+    *("efficientformerv2_s0", "vit_tiny_patch16_224", "mambaout_femto", "resnet", "vit", "swin", "convnextv2"),
 }
+"""Small networks with few channels, which can be run hundreds of times."""
 
 
 def entries() -> list[Entry]:
     """All networks, library by library."""
-    theirs = torchvision.models.list_models(module=torchvision.models)
     return [
-        *(Entry("timm", timm_family(name), name, timm_network(name)) for name in TIMM),
-        *(Entry("torchvision", torchvision_family(name), name, torchvision_network(name)) for name in theirs),
-        *(Entry("transformers", name, name, make) for name, make in CLASSIFIERS.items()),
+        *map(timm_entry, TIMM),
+        *map(torchvision_entry, torchvision.models.list_models(module=torchvision.models)),
+        *(Entry("transformers", name.partition(",")[0], name, make) for name, make in CLASSIFIERS.items()),
     ]
 
 
-def timm_family(name: str) -> str:
-    return timm.model_entrypoint(name).__module__.rpartition(".")[2]
+def named(name: str) -> Entry:
+    """A network by its name, in the list or any other of timm's."""
+    return next((entry for entry in entries() if entry.name == name), None) or timm_entry(name)
 
 
-def torchvision_family(name: str) -> str:
-    return torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
+def timm_entry(name: str) -> Entry:
+    family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
+    return Entry("timm", family, name, lambda: timm.create_model(name))
 
 
-def timm_network(name: str) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name)
-
-
-def torchvision_network(name: str) -> Callable[[], nn.Module]:
-    # GoogLeNet and Inception draw their weights by themselves, slowly, and warn if nobody says whether they should.
+def torchvision_entry(name: str) -> Entry:
+    family = torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
+    # GoogLeNet and Inception draw their weights in their own way, slowly, and warn if nobody says whether they should.
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    return lambda: torchvision.models.get_model(name, weights=None, **options)
+    return Entry("torchvision", family, name, lambda: torchvision.models.get_model(name, weights=None, **options))

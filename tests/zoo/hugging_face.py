@@ -59,7 +59,7 @@ CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {
     "pp_lcnet": _network("PPLCNet"),
     "mobilenet_v1": _network("MobileNetV1"),
     "mobilenet_v2": _network("MobileNetV2"),
-    "mobilevit": _network("MobileViT", initializer_range=0.1),
+    "mobilevit": _network("MobileViT", initializer_range=0.05),
     "mobilevitv2": _network("MobileViTV2", initializer_range=0.1),
     "efficientnet": _network(
         "EfficientNet", width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, initializer_range=0.1

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import captum_cams as cc
 from tests.zoo import place
-from tests.zoo.entries import Entry
+from tests.zoo.entry import Entry
 from tests.zoo.grad_cam import CountError, Explained, grad_cam
 from tests.zoo.grid import UnreadableError
 from tests.zoo.pictures import oblong_sides, own_side, pictures, square_side
@@ -54,6 +54,8 @@ def _judge(entry: Entry, model: nn.Module, side: int) -> Verdict:
         layer, ours = explained(model, images)
     except cc.CAMError as error:
         return Verdict(entry, "teaches", images=shown, remark=" ".join(str(error).split()))
+    except Exception as error:  # an error of another class teaches nothing
+        return Verdict(entry, "wrong", images=shown, remark=f"{type(error).__name__}: {error}")
     name = name_of(model, layer)
     try:
         found = grad_cam(model, layer, images, CLASSES)

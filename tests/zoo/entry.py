@@ -1,0 +1,29 @@
+"""A network of the zoo."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network that the zoo explains.
+
+    Args:
+        library: "timm", "torchvision" or "transformers".
+        family: the architecture that it belongs to.
+        name: its name in the library.
+        make: builds it; the weights are random.
+    """
+
+    library: str
+    family: str
+    name: str
+    make: Callable[[], nn.Module]
+
+    def network(self) -> nn.Module:
+        """The network with its seeded weights, ready to be explained."""
+        torch.manual_seed(0)
+        return self.make().eval()
