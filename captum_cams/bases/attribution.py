@@ -94,11 +94,13 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         self.reshape, self.task = reshape, check_task(task)
         self.found_layer: nn.Module | None = None
         """The layer that the first call found; None if the layer was given."""
+        self.found_layout: Layout | None = None
+        """The layout that a call found; None if the output of the layer is a map already."""
 
     @property
     def layout(self) -> Layout | None:
-        """The layout that ``reshape`` names; None if the output of the layer is a map already."""
-        return as_layout(self.reshape)
+        """The layout that ``reshape`` names, or that a call found; None if the output of the layer is a map already."""
+        return as_layout(self.reshape) or self.found_layout
 
     @property
     def total_cost(self) -> Cost:

@@ -9,10 +9,11 @@ from torch import Tensor
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Needs, Seen, capture
-from captum_cams.engine.layers import Place, find_layer
+from captum_cams.engine.layers import Place
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.precision import full_precision
 from captum_cams.engine.resume import Pace
+from captum_cams.engine.search import find_layer
 from captum_cams.errors import CAMError, shape_of
 
 
@@ -72,7 +73,9 @@ class SpatialCAM(CAMAttribution):
         if self.layer is None:
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
-            self.layer = self.found_layer = find_layer(call.network, call.output, images.ndim)
+            place = find_layer(call)
+            self.layer = self.found_layer = place.layer
+            self.found_layout = place.layout
         return Place(self.layer, call.at_input, self.layout)
 
     def explain(self, call: Call) -> Tensor:

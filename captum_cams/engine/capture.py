@@ -17,7 +17,7 @@ from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
 from captum_cams.engine.scores import notice_probabilities
 from captum_cams.engine.targets import Index, wide
-from captum_cams.engine.trace import Classifier, replaced, watch
+from captum_cams.engine.trace import Classifier, replaced, the_tensor, watch
 from captum_cams.errors import CAMError, check_finite, shape_of
 
 _Value = TypeVar("_Value")
@@ -136,7 +136,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         if needs.gradient:
             torch.set_grad_enabled(True)
         # A copy: if the layer returns its own input, the gradient would also include the skip connection around it.
-        raw = _one_tensor(given, name).clone()
+        raw = _one_tensor(given, name, at_input).clone()
         if needs.gradient and not raw.requires_grad:
             raw.requires_grad_()
         return (raw.clone(),) if at_input else raw.clone()
@@ -180,17 +180,18 @@ def _unreached(name: str, call: Call) -> CAMError:
     return CAMError(f"layer {name} was never reached in the run of the model; {hint}")
 
 
-def _one_tensor(given: Any, name: str) -> Tensor:
-    given = (given,) if isinstance(given, Tensor) else given
-    kinds = [type(value).__name__ for value in given] if isinstance(given, tuple | list) else [type(given).__name__]
-    if not (isinstance(given, tuple | list) and len(given) == 1 and isinstance(given[0], Tensor)):
-        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({', '.join(kinds)}); choose a layer inside it")
-    if not given[0].is_floating_point():
+def _one_tensor(given: Any, name: str, at_input: bool) -> Tensor:
+    tensor = the_tensor(given)
+    if tensor is None or (at_input and len(given) > 1):
+        entries = given if isinstance(given, tuple | list) else [given]
+        kinds = ", ".join(type(value).__name__ for value in entries)
+        raise CAMError(f"layer {name} must give one tensor N×K×h×w, got ({kinds}); choose a layer inside it")
+    if not tensor.is_floating_point():
         raise CAMError(
-            f"layer {name} must give floating-point numbers, got {given[0].dtype}; choose another layer, or explain "
+            f"layer {name} must give floating-point numbers, got {tensor.dtype}; choose another layer, or explain "
             "the network before quantisation"
         )
-    return given[0]
+    return tensor
 
 
 def _as_map(raw: Tensor, layout: Layout | None, name: str, images: Tensor) -> Tensor:

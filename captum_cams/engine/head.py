@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from captum_cams.engine.targets import wide
 from captum_cams.engine.torch_internals import version_of
-from captum_cams.engine.trace import Modules, running
+from captum_cams.engine.trace import Modules, running, the_tensor
 
 
 @dataclass
@@ -174,7 +174,7 @@ class Recorder:
         mark: Literal["layer", "linear"] | None = None
         if module is self._layer and not self._at_input:
             mark = "layer"
-            output = output[0] if isinstance(output, tuple | list) and len(output) == 1 else output
+            output = the_tensor(output)
         elif isinstance(module, nn.Linear) and any(record.mark == "layer" for record in self._records):
             mark = "linear"
         holds_mark = mark is None and any(record.mark for record in self._records[entry.start :])

@@ -1,29 +1,15 @@
-"""Find the layer to explain, by its name or by watching one run."""
+"""The place that is explained, and layers by their names."""
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from torch import nn
 
 from captum_cams.engine.layout import Layout
-from captum_cams.engine.trace import watch
-from captum_cams.engine.untouched import modules_of, unwrap
+from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, brief, near
-
-log = logging.getLogger("captum_cams")
-
-# Modules that compute no features: they return their input, or resize it for the classifier.
-_NOT_FEATURES = (
-    nn.Identity,
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
-)
-
 
 @dataclass(frozen=True)
 class Place:
@@ -38,62 +24,6 @@ class Place:
     layer: nn.Module
     at_input: bool = False
     layout: Layout | None = None
-
-
-def find_layer(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int = 4) -> nn.Module:
-    """Find the last module before the classifier whose output is a map N×K×h×w with h·w > 1.
-
-    Args:
-        forward_func: the model.
-        run: runs the model once.
-        ndim: the number of axes of the input, which the map must have as well.
-
-    Raises:
-        CAMError: if ``forward_func`` is not a module, or there is no such layer.
-    """
-    return find_layers(forward_func, run, ndim, 1)[0]
-
-
-def find_layers(forward_func: Callable[..., Any], run: Callable[[], Any], ndim: int, sizes: int) -> list[nn.Module]:
-    """Find the last such module for each of the last ``sizes`` map sizes, as :func:`find_layer` does for one.
-
-    Returns:
-        At most ``sizes`` modules, the deepest first.
-
-    Raises:
-        CAMError: as in :func:`find_layer`.
-    """
-    model = unwrap(forward_func)
-    if not isinstance(model, nn.Module):
-        raise CAMError(
-            f"layer=None needs a torch.nn.Module to search, got {type(forward_func).__name__}; "
-            "pass the layer as a module: layer=model.layer4"
-        )
-    _, calls, classifier = watch(run, modules_of(model))
-    limit = classifier.start if classifier else calls[-1].start if calls else 0
-    names = {module: name for name, module in model.named_modules()}
-    layers: dict[tuple[int, ...], nn.Module] = {}
-    for call in reversed(calls):
-        size = call.shape[2:]
-        if (
-            len(call.shape) == ndim
-            and prod(size) > 1
-            and size not in layers
-            and call.end < limit
-            and type(call.module) is not nn.Sequential
-            and not isinstance(call.module, _NOT_FEATURES)
-            and names.get(call.module)
-        ):
-            log.info("layer %s (%s) is explained", names[call.module], "×".join(map(str, call.shape[1:])))
-            layers[size] = call.module
-            if len(layers) == sizes:
-                break
-    if not layers:
-        raise CAMError(
-            "layer=None needs a layer with a spatial map (N×K×h×w, h·w > 1) before the classifier, got none; "
-            "pass layer= as a module or a dotted name"
-        )
-    return list(layers.values())
 
 
 def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isqrt
+from functools import partial
+from math import isqrt, prod
 from typing import Any, Literal
 
 import torch
@@ -75,11 +76,35 @@ def tokens(prefix: int = 1, height: int | None = None) -> Layout:
             )
         return output[:, prefix:].transpose(1, 2).unflatten(2, (h, count // h))
 
-    def to_layer(maps: Tensor, original: Tensor) -> Tensor:
-        kept = original[:, :prefix].expand(len(maps), -1, -1)
-        return torch.cat((kept, maps.to(kept.dtype).flatten(2).transpose(1, 2)), 1)
+    return Layout(to_map, partial(_to_tokens, prefix))
 
-    return Layout(to_map, to_layer)
+
+def token_grid(prefix: int, size: tuple[int, ...]) -> Layout:
+    """Make the layout of tokens N×(prefix + h·w)×K on a grid of a known size, of one to three dimensions.
+
+    Args:
+        prefix: the number of tokens before the grid.
+        size: the size of the grid.
+
+    Raises:
+        CAMError: when the layout is used, if the output is not such tokens.
+    """
+    count = prod(size)
+
+    def to_map(output: Tensor) -> Tensor:
+        if output.ndim != 3 or output.shape[1] != prefix + count:
+            raise CAMError(
+                f"tokens must be N×({prefix} + {count})×K, got {shape_of(output)}; pass reshape=tokens(prefix, height)"
+            )
+        return output[:, prefix:].transpose(1, 2).unflatten(2, size)
+
+    return Layout(to_map, partial(_to_tokens, prefix))
+
+
+def _to_tokens(prefix: int, maps: Tensor, original: Tensor) -> Tensor:
+    """Put maps back in place of the grid; the tokens before it are those of the layer's own output."""
+    kept = original[:, :prefix].expand(len(maps), -1, -1)
+    return torch.cat((kept, maps.to(kept.dtype).flatten(2).transpose(1, 2)), 1)
 
 
 CHANNELS_LAST = Layout(lambda output: output.movedim(-1, 1), lambda maps, original: maps.movedim(1, -1))

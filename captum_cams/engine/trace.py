@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.jit import RecursiveScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from captum_cams.engine.torch_internals import hooked
+from captum_cams.engine.torch_internals import hooked, tree_flatten
 from captum_cams.errors import CAMError
 
 Modules = Iterable[nn.Module] | None
@@ -48,7 +48,8 @@ def running(
         enter: called with each module that begins.
         leave: called with each module that ends, its positional arguments (the keyword arguments if there are no
             positional ones) and its output before the user's own hooks change it. Each call of ``enter`` is followed
-            by a call of ``leave``. If the module raises an error, the output is None.
+            by a call of ``leave``. If the module raises an error, the output is None. The run goes on with what
+            ``leave`` returns instead of the output, unless it is None.
     """
     stack: list[nn.Module] = []
 
@@ -57,17 +58,16 @@ def running(
         if enter is not None:
             enter(module)
 
-    def end(module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:  # keyword arguments, if any, and output
+    def end(module: nn.Module, args: tuple[Any, ...], *rest: Any) -> Any:  # keyword arguments, if any, and output
         if not any(running_module is module for running_module in stack):
-            return  # a hook of the user raised an error before the module began
+            return None  # a hook of the user raised an error before the module began
         args = args or tuple(value for given in rest[:-1] for value in given.values())
         while True:
             last = stack.pop()
             ended = last is module
-            if leave is not None:
-                leave(last, args if ended else (), rest[-1] if ended else None)
+            new = None if leave is None else leave(last, args if ended else (), rest[-1] if ended else None)
             if ended:
-                return
+                return new
 
     begin, end = only_here(begin), only_here(end)
     # A scripted module accepts no hooks; it counts as a part of the module that calls it.
@@ -129,8 +129,28 @@ def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[ModuleCal
     return result, calls, last
 
 
+def the_tensor(output: Any) -> Tensor | None:
+    """The tensor that a layer returns, alone or as the first entry of a tuple or list without further tensors.
+
+    Blocks of transformers return such tuples, with sizes or None behind the tokens.
+    """
+    if isinstance(output, tuple | list):
+        leaves = tree_flatten(output)[0]
+        alone = sum(isinstance(leaf, Tensor) for leaf in leaves) == 1
+        output = output[0] if alone else None
+    return output if isinstance(output, Tensor) else None
+
+
+def with_tensor(output: Any, tensor: Tensor) -> Any:
+    """The same output with another tensor in place of :func:`the_tensor`."""
+    if not isinstance(output, tuple | list):
+        return tensor
+    # _make: a named tuple takes its fields one by one
+    return getattr(output, "_make", type(output))((tensor, *output[1:]))
+
+
 @contextmanager
-def _everywhere(begin: Callable[..., None], end: Callable[..., None]) -> Iterator[None]:
+def _everywhere(begin: Callable[..., None], end: Callable[..., Any]) -> Iterator[None]:
     with ExitStack() as handles:
         handles.callback(register_module_forward_pre_hook(begin).remove)
         # No keyword arguments: torch 2.14 does not forget such a global hook when it is removed.
@@ -146,7 +166,7 @@ def replaced(layer: nn.Module, at_input: bool, value: Callable[[Any], Any]) -> I
         layer: the layer.
         at_input: whether to replace the arguments instead of the output.
         value: takes the output (or the tuple of arguments) and returns the new one, or None to keep it. If the
-            output is a tuple or list, the new output is put into a tuple or list of its own.
+            output is a tuple or list, the new output takes the place of its first entry.
 
     Raises:
         CAMError: if the layer is a scripted module.
@@ -156,7 +176,7 @@ def replaced(layer: nn.Module, at_input: bool, value: Callable[[Any], Any]) -> I
         new = value(args if at_input else output)
         if at_input or new is None or not isinstance(output, tuple | list):
             return new
-        return getattr(output, "_make", type(output))((new,))  # _make: a named tuple takes its fields one by one
+        return with_tensor(output, new)
 
     if isinstance(layer, RecursiveScriptModule):
         raise CAMError(

@@ -11,7 +11,8 @@ from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.cost import Cost, named
 from captum_cams.engine.call import Call
-from captum_cams.engine.layers import find_layers, named_layer
+from captum_cams.engine.layers import named_layer
+from captum_cams.engine.search import find_layers
 from captum_cams.errors import CAMError, brief, check_choice
 from captum_cams.images import minmax, upsample
 from captum_cams.paper import Paper
@@ -76,7 +77,7 @@ class MultiLayerCAM(WrappedCAM):
     def explain(self, call: Call) -> Tensor:
         layers = self.layers or self.found_layers
         if layers is None:
-            layers = self.found_layers = find_layers(call.network, call.output, call.inputs[0].ndim, 3)
+            layers = self.found_layers = [place.layer for place in find_layers(call, 3)]
         first, maps = self.base.layer, []
         try:  # no other thread sees the base with a changed layer, as explanations of one model wait for each other
             for layer in layers:

@@ -1,0 +1,137 @@
+"""One run of a network on one image and changed copies of it, which shows where the network holds positions."""
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+
+from captum_cams.engine.call import Call
+from captum_cams.engine.generators import generator_of
+from captum_cams.engine.graph import passages
+from captum_cams.engine.positions import Reading, proven
+from captum_cams.engine.response import halves
+from captum_cams.engine.torch_internals import tree_flatten
+from captum_cams.engine.trace import running, the_tensor, with_tensor
+
+# Modules that compute no features: they return their input, or resize it for the classifier.
+_NOT_FEATURES = (
+    nn.Identity,
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """The output of a module that holds positions of the image."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
+    reading: Reading
+    edge: GradientEdge
+    """Where the output is in the autograd graph."""
+    start: int
+    end: int
+    """When the module began and ended, in the order of the run."""
+
+
+@dataclass(eq=False)
+class Survey:
+    """What the run showed."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    """In the order in which they ended."""
+    weighted: list[tuple[int, int, nn.Module]] = field(default_factory=list)
+    """Start, end and module of each call of a module with parameters of its own."""
+    sources: set[Node] = field(default_factory=set)
+    """Where the images enter the graph."""
+    parts: dict[str, list[Node]] = field(default_factory=dict)
+    """For each module, the tensors that it returned."""
+    raw: Any = None
+    """The output of the network itself, before the task or the target read it."""
+    output: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """The scores."""
+
+    def passages(self) -> dict[Node, int]:
+        """The nodes through which everything passes between the images and the scores, numbered from the scores."""
+        return passages(self.roots, self.sources)
+
+    @property
+    def roots(self) -> list[Node]:
+        """Where the scores are in the graph; empty if they do not depend on anything."""
+        return [self.output.grad_fn] if self.output.grad_fn is not None else []
+
+    def gradient(self, candidate: Candidate) -> Tensor | None:
+        """The gradient of a random combination of all scores at a candidate, as a map; None if there is none."""
+        weights = torch.randn(self.output.shape, generator=generator_of(0)).to(self.output)
+        return self.pulled_back([self.output], [weights], candidate)
+
+    def pulled_back(self, outputs: list[Any], weights: list[Tensor], candidate: Candidate) -> Tensor | None:
+        """The derivative of weighted outputs with respect to a candidate, as its values; None if there is none."""
+        (found,) = torch.autograd.grad(outputs, [candidate.edge], weights, retain_graph=True, allow_unused=True)
+        return found
+
+
+def survey(call: Call, network: nn.Module) -> Survey:
+    """Run a network once on the first image of a call and on its changed copies, with gradients.
+
+    Args:
+        call: the user's call; its first sample is used.
+        network: the network, whose modules are watched.
+    """
+    images, found, clock, size = halves(call.inputs[0][:1]), Survey(), count(), tuple(call.inputs[0].shape[2:])
+    names = {module: name for name, module in network.named_modules()}
+    last: dict[nn.Module, Candidate] = {}
+    entered: list[int] = []
+
+    def enter(module: nn.Module) -> None:
+        torch.set_grad_enabled(True)  # also in parts that the network runs without gradients
+        entered.append(next(clock))
+
+    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        torch.set_grad_enabled(True)
+        start, end = entered.pop(), next(clock)
+        if module is network:
+            found.raw = output
+        if any(True for _ in module.parameters(recurse=False)):
+            found.weighted.append((start, end, module))
+        last.pop(module, None)  # the last call counts, as in Captum
+        tensor = the_tensor(output)
+        if tensor is not None and names.get(module) and _may_hold_positions(tensor, len(images), len(size)):
+            reading = proven(tensor, size)
+            if not tensor.requires_grad and bool((tensor[1:] != tensor[:1]).any()):
+                tensor = tensor.detach().requires_grad_()  # the graph of the image was cut before, or never began
+                found.sources.add(get_gradient_edge(tensor).node)
+            # A copy, because what comes later may write to the tensor, and the module may have returned its input.
+            tensor = tensor.clone()
+            edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+            if reading is not None and edge is not None and not _returns_its_input(module, args, output):
+                last[module] = Candidate(names[module], module, tuple(tensor.shape), reading, edge, start, end)
+            output = with_tensor(output, tensor)
+        found.parts[names.get(module, "")] = [
+            leaf.grad_fn for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None
+        ]
+        return output if tensor is not None else None
+
+    if images.is_floating_point():
+        images.requires_grad_()
+        found.sources.add(get_gradient_edge(images).node)
+    with torch.enable_grad(), running(call.modules, enter, leave):
+        found.output = call.rows(images, [0] * len(images)).output()
+    found.candidates = sorted(last.values(), key=lambda candidate: candidate.end)
+    return found
+
+
+def _may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
+    shape = tensor.shape
+    return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
+
+
+def _returns_its_input(module: nn.Module, args: tuple[Any, ...], output: Any) -> bool:
+    same = any(output is given for given in args) and not getattr(module, "inplace", False)
+    return same or isinstance(module, _NOT_FEATURES)
