@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
+import torch
 from torch import Tensor
 
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, token_grid
@@ -57,7 +58,13 @@ def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
         values: the output of the layer for the images of :func:`halves`.
         image: the size of the image.
     """
-    found = [(reading, contrast(reading.to_map(values))) for reading in readings(tuple(values.shape), image)]
+    values = values.detach()
+    change = (values[1:] - values[:1]).abs()
+    first, last = (change.sum(axis, keepdim=True, dtype=torch.float32) for axis in (1, -1))  # whichever has channels
+    found = [
+        (reading, contrast(reading.to_map(first if reading.layout is None else last)[:, 0]))
+        for reading in readings(tuple(values.shape), image)
+    ]
     best = max((value for _, value in found), default=0.0)
     if not best > CONTRAST:
         return None

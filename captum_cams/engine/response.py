@@ -37,11 +37,12 @@ def halves(image: Tensor) -> Tensor:
     return torch.cat(rows)
 
 
-def contrast(maps: Tensor) -> float:
+def contrast(change: Tensor) -> float:
     """Measure how well the positions of a map are those of the image.
 
     Args:
-        maps: the values of a layer for the images of :func:`halves`, arranged as maps 5×K×h×w.
+        change: by how much the map differs from that of the first image of :func:`halves`, for each of the others: as
+            many times h×w.
 
     Returns:
         For each axis: the share of the change in the first half of the image in all change, its mean in the first half
@@ -49,8 +50,6 @@ def contrast(maps: Tensor) -> float:
         the image alone, about 0 if the axis has nothing to do with the image. Axes of length 1 do not count; 0 if all
         have this length.
     """
-    maps = maps.detach().double()
-    change = (maps[1:] - maps[:1]).abs().sum(1)
     found = []
     for axis, side in enumerate(change.shape[1:]):
         if side > 1:
