@@ -23,6 +23,7 @@ from captum_cams.bases.spatial import WeightedCAM as WeightedCAM
 from captum_cams.bases.variants import VariantsCAM as VariantsCAM
 from captum_cams.bases.wrapped import WrappedCAM as WrappedCAM
 from captum_cams.cost import Cost as Cost
+from captum_cams.engine.image_input import ImageInput as ImageInput
 from captum_cams.engine.layout import CHANNELS_LAST as CHANNELS_LAST
 from captum_cams.engine.layout import Layout as Layout
 from captum_cams.engine.layout import tokens as tokens

@@ -1,14 +1,73 @@
-"""Operations on images and maps: scaling to [0, 1], resizing, and blur."""
+"""Operations on images and maps: the axes of images, scaling to [0, 1], resizing, and blur."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+CHANNELS = (1, 3, 4)
+"""The numbers of channels of grey images, of colours, and of colours with transparency."""
+
 _ROUNDING = 4
 """How far rounding alone may move equal values apart, as a multiple of ε and of the largest magnitude."""
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """The form in which a model takes images: the order of the axes and the type of the values.
+
+    The library computes with floating-point images N×C×H×W, and gives the model its own form in each run.
+
+    Args:
+        channels_last: whether the images are N×H×W×C.
+        dtype: the type of the values.
+        contiguous: whether the values of an image lie in memory in the order of its axes, as some models need.
+    """
+
+    channels_last: bool
+    dtype: torch.dtype
+    contiguous: bool = True
+
+    @classmethod
+    def of(cls, images: Tensor, channels_last: bool = False) -> "ImageForm":
+        """The form of these images."""
+        return cls(channels_last, images.dtype, images.is_contiguous())
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the values are integers, such as bytes."""
+        return not (self.dtype.is_floating_point or self.dtype.is_complex or self.dtype == torch.bool)
+
+    def standard(self, images: Tensor) -> Tensor:
+        """Convert images of this form to floating-point images N×C×H×W (other inputs keep their axes)."""
+        images = images.movedim(-1, 1) if self.channels_last else images
+        # Doubles hold every integer that an image may have.
+        return images.to(torch.float32 if self.dtype.itemsize < 4 else torch.float64) if self.is_integer else images
+
+    def as_taken(self, images: Tensor) -> Tensor:
+        """Convert images back to this form. Integers are rounded, and cut to the range of their type."""
+        if self.channels_last:
+            images = images.movedim(1, -1)
+            images = images.contiguous() if self.contiguous else images
+        if not self.is_integer:
+            return images
+        limits = torch.iinfo(self.dtype)
+        return images.round().clamp(limits.min, limits.max).to(self.dtype)
+
+
+def size_of(images: Tensor) -> torch.Size:
+    """Height and width of images N×C×H×W, or N×H×W×C if they look so (see :func:`look_channels_last`)."""
+    return images.shape[1:3] if look_channels_last(images) else images.shape[2:]
+
+
+def look_channels_last(images: Tensor) -> bool:
+    """Tell whether images look like N×H×W×C: the last axis is 1, 3 or 4 and no other could hold the channels."""
+    if images.ndim != 4 or images.shape[1] in CHANNELS:
+        return False
+    return images.shape[3] in CHANNELS and min(images.shape[1:3]) > max(CHANNELS)
 
 
 def minmax(values: Tensor, dims: int | tuple[int, ...] = (-2, -1)) -> Tensor:

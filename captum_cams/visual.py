@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_cams.errors import CAMError, brief, check_finite, check_tensor, shape_of
-from captum_cams.images import heat, minmax
+from captum_cams.images import heat, look_channels_last, minmax
 
 _CELL = 224  # pixels of one picture in a panel
 
@@ -24,8 +24,8 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
     """Make images that a display can show from images that a model takes.
 
     Args:
-        images: N×C×H×W. Images with three channels keep their colours; otherwise the mean over the channels is shown in
-            grey.
+        images: N×C×H×W, or N×H×W×C with one, three or four channels. Images with three channels keep their colours;
+            otherwise the mean over the channels is shown in grey.
         mean: the mean that the normalisation subtracted, one value for each channel. With ``mean`` and ``std``, the
             normalisation is undone; without them, each image is scaled to its own minimum and maximum.
         std: the standard deviation that the normalisation divided by, one value for each channel.
@@ -50,6 +50,7 @@ def displayable(images: Tensor, mean: Sequence[float] | None = None, std: Sequen
     if (mean is None) != (std is None):
         raise CAMError("mean and std must be given together, got only one; pass both, or neither")
     check_finite("images", images)
+    images = images.movedim(-1, 1) if look_channels_last(images) else images
     images = images.detach().float().cpu()
     if mean is not None and std is not None:
         if {len(mean), len(std)} - {1, images.shape[1]}:

@@ -1,8 +1,7 @@
 """Find the network in a Lightning module, and use it as a function from images to scores."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +9,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
+from captum_cams.engine.outputs import described, entry_like_scores, scores_in
 from captum_cams.engine.scores import Task, notice_probabilities, scores_of
 from captum_cams.engine.torch_internals import Loss, is_compiled
 from captum_cams.engine.untouched import untouched, unwrap
@@ -22,31 +22,19 @@ OutputFn = Callable[[Any], Tensor]
 def class_scores(output: Any) -> Tensor:
     """Find the scores in the output of a network; this is the default ``output_fn``.
 
-    The scores are the output itself, the first tensor of a tuple, or ``logits`` or the only tensor of a mapping or
-    dataclass.
+    Explainers read the output of a model by the same rule, :func:`captum_cams.engine.outputs.scores_in`.
 
     Raises:
-        CAMError: no scores were found, or another tensor of a tuple could be the scores; then pass ``output_fn``.
+        CAMError: no scores were found, or another entry could be the scores as well; then pass ``output_fn``.
     """
-    if isinstance(output, Tensor):
-        return output
-    fields = vars(output) if is_dataclass(output) and not isinstance(output, type) else output
-    parts: dict[str, Any] = {}
-    if isinstance(fields, Mapping):
-        if isinstance(fields.get("logits"), Tensor):
-            return fields["logits"]
-        parts = {f'["{key}"]': value for key, value in fields.items()}
-    elif isinstance(fields, list | tuple):
-        parts = {f"[{i}]": value for i, value in enumerate(fields)}
-    tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
-    likely = [key for key, value in tensors.items() if value.ndim == 2 and value.is_floating_point()]
-    first = next(iter(tensors), None)
-    if first is not None and (len(tensors) == 1 or (not isinstance(fields, Mapping) and likely == [first])):
-        return tensors[first]
-    inside = ", ".join(f"{key} {shape_of(value)}" for key, value in tensors.items()) or ", ".join(parts)
-    got = type(output).__name__ + (f" with {inside}" if inside else "")
-    remedy = f"output{likely[-1]}, or the entry that has the scores" if tensors and likely else "scores"
-    raise CAMError(f"the network must return scores N×classes, got {got}; pass output_fn=lambda output: {remedy}")
+    scores = scores_in(output)
+    if scores is not None:
+        return scores
+    entry = entry_like_scores(output)
+    remedy = f"output{entry}, or the entry that has the scores" if entry else "scores"
+    raise CAMError(
+        f"the network must return scores N×classes, got {described(output)}; pass output_fn=lambda output: {remedy}"
+    )
 
 
 class ExplainsItself(pl.LightningModule):

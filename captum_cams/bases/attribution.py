@@ -202,13 +202,17 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         """Explain a batch: compute the class activation map of each sample at the size of the layer.
 
         Args:
-            inputs: the images N×C×H×W, or a tuple of tensors with N rows that begins with the images.
+            inputs: the images N×C×H×W, or a tuple of tensors with N rows that begins with the images. If the model
+                takes them as N×H×W×C or as integers, pass them so; changed images are rounded for such a model. A model
+                that takes images by keyword needs :class:`ImageInput`.
             target: the class to explain, in any form that Captum takes: one index for the whole batch, or a list or a
                 tensor with one index for each sample. None is the class with the highest score. A function gets the
                 output of the model, for any number of rows, and must score each row on its own, for example
                 ``lambda output: output[:, 3] - output[:, 5]``. If the score needs something that differs between the
                 samples (labels, weights, boxes), pass a list with one function for each sample.
-            additional_forward_args: further arguments of the model; a tensor with N rows is split with the samples.
+            additional_forward_args: further arguments of the model: one value, a tuple of values, or a mapping of
+                keyword arguments (which Captum's ``NoiseTunnel`` does not know; use a tuple there). A tensor with N
+                rows is split with the samples.
             attribute_to_layer_input: explain the input of the layer instead of its output.
             relu_attributions: True keeps the positive values only, False gives the signed map, and None does what the
                 paper of the method does.
@@ -252,6 +256,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
             heat = cc.GradCAM(model, "layer4").heatmap(images, target=3)
             assert heat.shape == (2, 64, 64)
         """
-        maps = self.attribute(inputs, target, additional_forward_args)
-        first = inputs[0] if isinstance(inputs, tuple) else inputs
-        return heat(maps, first.shape[2:])[:, 0]
+
+        def question(call: Call) -> Tensor:
+            return heat(self.map_of(call), call.inputs[0].shape[2:])
+
+        return self._answer(question, inputs, target, additional_forward_args, False)[:, 0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place
+from captum_cams.engine.outputs import reading
 from captum_cams.engine.scores import Task, notice_probabilities, scores_of
 from captum_cams.engine.targets import Index, resolve_target, wide
 from captum_cams.errors import CAMError, check_finite, shape_of
@@ -80,7 +81,7 @@ class OutputRelevance(CAMAttribution):
     def explain(self, call: Call) -> Tensor:
         call = call.copied()  # the trail marks the inputs
         if call.task == "binary":  # relevance starts at the logit itself, not at the scores of its two sides
-            call = replace(call, scorer=call.network)
+            call = replace(call, scorer=reading(call.network))
         end = Place(self.layer, call.at_input) if self.layer is not None else call.inputs[0]
         propagation = Propagation(self.batch_norm, self.pixel_range)
         with propagation.trail(call.network, end, inputs=call.inputs) as trail:

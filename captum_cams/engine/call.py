@@ -1,6 +1,6 @@
 """The user's call as one record: the network, its inputs and the target, checked once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.functions import composed
-from captum_cams.engine.inputs import as_arguments, check_batch, check_images
+from captum_cams.engine.image_form import form_of
+from captum_cams.engine.inputs import Further, check_batch, check_images
 from captum_cams.engine.precision import autocast_of_caller
 from captum_cams.engine.scores import Score, Task, probabilities, score_of, scored
 from captum_cams.engine.targets import Index, check_output, plain_target, resolve_target, wide
 from captum_cams.engine.untouched import modules_of, unwrap
 from captum_cams.errors import CAMError
+from captum_cams.images import ImageForm
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +36,10 @@ class Call:
     task: Task | None
     """How scores become probabilities. None (a target that is a function) uses the scores themselves."""
     inputs: tuple[Tensor, ...]
-    """N samples each; the first tensor holds the images."""
-    extra: tuple[Any, ...]
+    """N samples each; the first tensor holds the images as floating-point numbers, N×C×H×W."""
+    form: ImageForm
+    """The form in which the network takes the images; each run converts them."""
+    extra: Further
     """Further arguments of the network. A tensor whose first axis has length N has one entry per sample."""
     target: Any
     """The score that is explained: as the user gave it, or one index per sample after :meth:`resolved`."""
@@ -62,7 +66,7 @@ class Call:
             forward_func: the model, as the user gave it.
             inputs: one tensor, N×C×H×W for images, or a tuple of tensors with N samples each.
             target: the score to explain, as in :meth:`CAMAttribution.attribute`.
-            additional_forward_args: further arguments of the model.
+            additional_forward_args: further arguments of the model, as :meth:`Further.of` reads them.
             at_input: whether the layer's input is explained instead of its output.
             task: what the model's output means.
             modules: all modules of the model, if they are already known.
@@ -78,11 +82,14 @@ class Call:
         check_batch(given)
         # Copies, because inference tensors cannot be part of an autograd graph.
         tensors = tuple(tensor.detach().clone() for tensor in given)
-        network, extra = unwrap(forward_func), as_arguments(additional_forward_args)
+        network, extra = unwrap(forward_func), Further.of(additional_forward_args)
         check_images(network, tensors[0])
         modules = modules_of(network) if modules is None else modules
-        autocast = autocast_of_caller(tensors[0].device)
-        return cls(network, modules, network, task, tensors, extra, target, at_input, autocast)._of_target(target)
+        autocast, form = autocast_of_caller(tensors[0].device), ImageForm.of(tensors[0])
+        plain = cls(network, modules, network, task, tensors, form, extra, target, at_input, autocast)
+        form = form_of(network, modules, tensors[0], lambda: plain.run(tuple(map(fresh, tensors)), extra.each(fresh)))
+        call = replace(plain, inputs=(form.standard(tensors[0]), *tensors[1:]), form=form)
+        return call._of_target(target)
 
     def _of_target(self, target: Any) -> "Call":
         if callable(target):
@@ -127,16 +134,40 @@ class Call:
             return value[samples] if self.of_samples(value) else value
 
         target = [self.target[n] for n in samples] if isinstance(self.target, list) else self.target
-        inputs, extra = (images, *map(pick, self.inputs[1:])), tuple(map(pick, self.extra))
-        return replace(self, inputs=inputs, extra=extra, target=target)
+        inputs = (images, *map(pick, self.inputs[1:]))
+        return replace(self, inputs=inputs, extra=self.extra.each(pick), target=target)
 
     def of_samples(self, value: Any) -> bool:
         """Tell whether a value is a tensor with one entry per sample."""
         return isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == self.samples
 
     def copied(self) -> "Call":
-        """Return the call with copies of its inputs, on which the caller may set marks or ``requires_grad``."""
+        """Return the call with copies of its inputs, on which the caller may set marks or ``requires_grad``.
+
+        Raises:
+            CAMError: if the images are integers, which have no gradient and no relevance.
+        """
+        if self.form.is_integer:
+            self.output()  # a model that does not take integers either says so first
+            raise CAMError(
+                f"gradients and relevance of the pixels need floating-point images, got {self.form.dtype}; explain the "
+                "part of the model that takes floats, or use a method that needs the gradient at the layer alone"
+            )
         return replace(self, inputs=tuple(tensor.clone() for tensor in self.inputs))
+
+    def run(self, inputs: tuple[Tensor, ...], extra: Further) -> Tensor:
+        """Run the network on other inputs and further arguments, to which it may write.
+
+        Args:
+            inputs: R samples each; the first tensor holds images R×C×H×W, which are converted to the form of the
+                network.
+            extra: the further arguments.
+
+        Returns:
+            The scores, unchecked.
+        """
+        with self.autocast():
+            return self.scorer(self.form.as_taken(inputs[0]), *inputs[1:], *extra.positional, **extra.named)
 
     def output(self) -> Tensor:
         """Run the network on copies of the inputs and further arguments.
@@ -147,13 +178,11 @@ class Call:
         Raises:
             CAMError: if the network does not take these inputs by position, or does not return one row per sample.
         """
-        given = tuple(fresh(value) for value in (*self.inputs, *self.extra))
         try:
-            with self.autocast():
-                output = self.scorer(*given)
+            output = self.run(tuple(map(fresh, self.inputs)), self.extra.each(fresh))
         except TypeError as error:
-            if len(given) == 1:  # :func:`recipes` explains the error if there are several
-                _check_positional(self.network, given, error)
+            if len(self.inputs) + len(self.extra.positional) == 1:  # :func:`recipes` explains it if there are several
+                _check_positional(self.network, self.inputs, self.extra.named, error)
             raise
         return check_output(output, self.samples)
 
@@ -190,14 +219,16 @@ def fresh(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
-def _check_positional(network: Callable[..., Any], given: tuple[Any, ...], error: TypeError) -> None:
-    """Raise a CAMError if the signature of the network does not accept these positional arguments."""
+def _check_positional(
+    network: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any], error: TypeError
+) -> None:
+    """Raise a CAMError if the signature of the network does not accept these arguments."""
     try:
-        signature(getattr(network, "forward", network)).bind(*given)
+        signature(getattr(network, "forward", network)).bind(*given, **named)
     except TypeError as unfit:
         raise CAMError(
-            f"the model must take its inputs by position, got {unfit}; "
-            "pass a function such as lambda image: model(image=image), and pass the layer as a module"
+            f"the model must take its images by position and the keywords of additional_forward_args, got {unfit}; if "
+            'it takes its images by keyword, explain captum_cams.ImageInput(model, "image") with its name for them'
         ) from error
     except ValueError:  # a model without a signature
         pass

@@ -1,8 +1,9 @@
 """Check the user's inputs, and say how to correct them if they do not fit the model."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -10,18 +11,49 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.untouched import unwrap
-from captum_cams.errors import CAMError, shape_of
+from captum_cams.errors import CAMError, brief, shape_of
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _looked_at: WeakValueDictionary[int, Any] = WeakValueDictionary()
 """The models whose first images were checked. Each model is checked once, because the check waits for the GPU."""
 
 
-def as_arguments(additional: Any) -> tuple[Any, ...]:
-    """Convert Captum's ``additional_forward_args`` to a tuple: None means no argument, any other value one argument."""
-    if isinstance(additional, tuple):
-        return additional
-    return () if additional is None else (additional,)
+@dataclass(frozen=True)
+class Further:
+    """The further arguments of a model: Captum's ``additional_forward_args``."""
+
+    positional: tuple[Any, ...] = ()
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, additional: Any) -> "Further":
+        """Read ``additional_forward_args``.
+
+        Args:
+            additional: None for no argument, a tuple of positional arguments, a mapping of keyword arguments, or one
+                argument of any other type.
+
+        Raises:
+            CAMError: if a mapping has a key that is no name.
+        """
+        if isinstance(additional, Mapping):
+            wrong = next((key for key in additional if not isinstance(key, str)), None)
+            if wrong is not None:
+                raise CAMError(
+                    "a mapping as additional_forward_args holds keyword arguments, so its keys must be names, got "
+                    f"{brief(wrong)}; pass a mapping that is one argument itself in a tuple: (mapping,)"
+                )
+            return cls(named=dict(additional))
+        if isinstance(additional, tuple):
+            return cls(additional)
+        return cls() if additional is None else cls((additional,))
+
+    def __len__(self) -> int:
+        return len(self.positional) + len(self.named)
+
+    def each(self, change: Callable[[Any], Any]) -> "Further":
+        """Apply a function to each argument."""
+        return Further(tuple(map(change, self.positional)), {key: change(value) for key, value in self.named.items()})
 
 
 def check_batch(inputs: Sequence[Any]) -> int:
@@ -85,7 +117,7 @@ def recipes(forward_func: Callable[..., Any], inputs: Any, additional: Any = Non
         raise
     except (RuntimeError, TypeError) as error:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        count = len(given) + len(as_arguments(additional))
+        count = len(given) + len(Further.of(additional).positional)
         remedy = _several(count, error) or _remedy(unwrap(forward_func), given[0], error)
         if remedy is None:
             raise

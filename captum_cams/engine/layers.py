@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from captum_cams.engine.image_input import ImageInput
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, brief, near
@@ -67,6 +68,8 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
     if not isinstance(model, nn.Module):
         raise CAMError(f"a layer by name needs a torch.nn.Module, got {brief(forward_func)}; pass the module")
     modules = {name: module for name, module in model.named_modules() if name}
+    if isinstance(model, ImageInput):
+        modules = {name: module for name, module in model.model.named_modules() if name} | modules
     if not isinstance(layer, str) or layer not in modules:
         hint = _meant(layer, modules) if isinstance(layer, str) else ""
         outer = [name for name, _ in model.named_children()]

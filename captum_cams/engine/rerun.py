@@ -37,13 +37,16 @@ class Rerun:
         Raises:
             CAMError: if the model does not accept this number of rows.
         """
-        args = [self._expand(value, sample, rows) for value in (*self.call.inputs, *self.call.extra)]
         # A write to several rows of an expanded tensor fails; a write to one row would change the original.
-        if whole or rows == 1:
-            args = [fresh(arg) for arg in args]
+        copied = whole or rows == 1
+
+        def given(value: Any) -> Any:
+            value = self._expand(value, sample, rows)
+            return fresh(value) if copied else value
+
         try:
-            with self.call.autocast():
-                return check_output(self.call.scorer(*args), rows)
+            output = self.call.run(tuple(map(given, self.call.inputs)), self.call.extra.each(given))
+            return check_output(output, rows)
         except (RuntimeError, AssertionError) as error:
             self._check_rows(rows, error)
             raise
@@ -62,12 +65,14 @@ class Rerun:
         Raises:
             CAMError: if the model does not accept this number of images.
         """
-        others = (*self.call.inputs[1:], *self.call.extra)
-        args = [fresh(self._expand(value, sample, len(images))) for value in others]
+
+        def given(value: Any) -> Any:
+            return fresh(self._expand(value, sample, len(images)))
+
         layout = self._layout if images.ndim == 4 else torch.preserve_format
         try:
-            with self.call.autocast():
-                output = self.call.scorer(images.clone(memory_format=layout), *args)
+            inputs = (images.clone(memory_format=layout), *map(given, self.call.inputs[1:]))
+            output = self.call.run(inputs, self.call.extra.each(given))
         except (RuntimeError, AssertionError) as error:
             if layout is not torch.channels_last:
                 self._check_rows(len(images), error)

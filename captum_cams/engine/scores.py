@@ -9,6 +9,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from captum_cams.engine.outputs import read_scores
 from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError, shape_of
@@ -47,33 +48,33 @@ def check_task(task: Any) -> Task:
     return task
 
 
-def scored(model: Callable[..., Any], task: Task | None) -> Callable[..., Any]:
-    """Join the model and :func:`scores_of` into one function; the model itself if its output already is the scores."""
-    if task is None or task in ("multiclass", "multilabel"):
-        return model
+def scored(model: Callable[..., Any], task: Task | None) -> Callable[..., Tensor]:
+    """Join the model and :func:`scores_of` into one function."""
     inner = unwrap(model)
     return lambda *args, **kwargs: scores_of(inner(*args, **kwargs), task)
 
 
-def scores_of(output: Any, task: Task | None) -> Any:
-    """Read the scores N×C from the model's output; an output that is not a tensor is returned unchanged.
+def scores_of(output: Any, task: Task | None) -> Tensor:
+    """Read the scores from the model's output, N×C for a classifier.
 
     Raises:
-        CAMError: if the output does not fit the task.
+        CAMError: if the output has no scores, or they do not fit the task.
     """
     if callable(task):
-        output = task(output)
-        if not isinstance(output, Tensor) or output.ndim not in (1, 2):
-            got = shape_of(output) if isinstance(output, Tensor) else type(output).__name__
+        scores = task(output)
+        if not isinstance(scores, Tensor) or scores.ndim not in (1, 2):
+            got = shape_of(scores) if isinstance(scores, Tensor) else type(scores).__name__
             raise CAMError(f"a task that is a function must give scores N or N×C, got {got}")
-    if not isinstance(output, Tensor) or task is None or task in ("multiclass", "multilabel"):
-        return output
-    columns = output[:, None] if output.ndim == 1 else output
-    if task != "binary" or output.ndim == 0:
-        return columns if output.ndim else output
+    else:
+        scores = read_scores(output)
+    if task is None or task in ("multiclass", "multilabel"):
+        return scores
+    columns = scores[:, None] if scores.ndim == 1 else scores
+    if task != "binary" or scores.ndim == 0:
+        return columns
     if columns.shape[1] != 1:
         raise CAMError(
-            f'task="binary" needs one logit for each sample, N or N×1, got {shape_of(output)}; pass task="multiclass" '
+            f'task="binary" needs one logit for each sample, N or N×1, got {shape_of(scores)}; pass task="multiclass" '
             'for classes that exclude each other, or task="multilabel" for labels that do not'
         )
     return torch.cat((-columns, columns), 1)

@@ -11,13 +11,8 @@ from captum_cams.errors import CAMError, brief, shape_of
 Index = tuple[int, ...]
 
 
-def check_output(output: Any, samples: int) -> Tensor:
-    """Return the model's output, or raise a CAMError unless it is a tensor with one row per sample."""
-    if not isinstance(output, Tensor):
-        raise CAMError(
-            f"the model must return one tensor of scores, got {type(output).__name__}; "
-            "wrap it in a module whose forward returns the scores, or pass target=lambda output: one score per sample"
-        )
+def check_output(output: Tensor, samples: int) -> Tensor:
+    """Return the model's output, or raise a CAMError unless it has one row per sample."""
     if output.ndim == 0 or output.shape[0] != samples:
         raise CAMError(
             f"the model must return one row per sample, expected {samples} rows, got {shape_of(output)}; "

@@ -64,8 +64,9 @@ class RelevanceCAM(WeightedCAM):
             check_classes(output, "Relevance-CAM", self.task)
             return chosen(output, seen.target) * (1 + 1 / output.shape[1]) - 1 / output.shape[1]
 
-        with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=seen.inputs) as trail:
-            output = seen.call.output()
+        call = seen.call.copied()  # the trail marks the inputs
+        with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=call.inputs) as trail:
+            output = call.output()
         relevance = trail.back(start(wide(output.detach())), output)
         if seen.place.layout is not None:
             relevance = seen.place.layout.to_map(relevance)

@@ -77,7 +77,7 @@ class RISE(PerturbedCAM, SpatialCAM):
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
     def place(self, call: Call) -> Place:
-        alone = len(call.inputs) == 1 and not call.extra and call.inputs[0].ndim == 4
+        alone = len(call.inputs) == 1 and not call.extra and call.inputs[0].ndim == 4 and not call.form.is_integer
         if self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module):
             return Place(call.network, at_input=True)  # no layer takes part, so none has to be found
         return super().place(call)

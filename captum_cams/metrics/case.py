@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import check_choice
+from captum_cams.images import size_of
 from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.functional.scoring import Masking
 from captum_cams.metrics.presets import Preset
@@ -86,7 +87,8 @@ class Case:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return self.images.shape[-2], self.images.shape[-1]
+        height, width = size_of(self.images)
+        return height, width
 
     @property
     def regions(self) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_cams import visual
 from captum_cams.engine.scores import Task
-from captum_cams.images import upsample
+from captum_cams.images import look_channels_last, upsample
 from captum_cams.metrics.catalogue import summary
 from lightning_callbacks.callback.explained import KINDS, Explained
 from lightning_callbacks.callback.loggers import log_picture, log_text
@@ -70,7 +70,7 @@ class Report:
         tag = f"{self.prefix}/{split.name}"
         columns = self._columns(rows)
         if columns:
-            images = _stacked([row.image for row in rows])
+            images = _stacked([_channels_first(row.image) for row in rows])
             captions = [self.caption(row) for row in rows]
             log_picture(logger, tag, visual.panel(images, columns, captions, mean=self.mean, std=self.std), step)
         curves = {
@@ -127,6 +127,10 @@ def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
         return sum(drifts) / len(drifts) if drifts else math.nan
     values = [row.values[method][metric] for row in rows if method in row.values]
     return summary(metric, torch.stack(values)).mean if values else math.nan
+
+
+def _channels_first(image: Tensor) -> Tensor:
+    return image.movedim(-1, 0) if look_channels_last(image[None]) else image
 
 
 def _stacked(maps: Sequence[Tensor | None]) -> Tensor:

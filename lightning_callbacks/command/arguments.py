@@ -93,7 +93,10 @@ def _evaluate(add: Callable[..., Any]) -> None:
 
 def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
     """Add the arguments that both commands have."""
-    model = "name of a torchvision model (with its default weights), or module:function that returns your network"
+    model = (
+        "name of a torchvision model, timm:NAME or hf:NAME_OR_FOLDER (with their own weights and preprocessing), or "
+        "module:function that returns your network"
+    )
     add("--model", required=True, help=model)
     methods = 'names that "captum-cams methods" lists; write wrappers as "fgcam(gradcam)" (default: gradcam)'
     add("--methods", nargs="+", default=["gradcam"], metavar="METHOD", help=methods)

@@ -8,7 +8,8 @@ from PIL import Image
 
 from captum_cams import CAMError, visual
 from captum_cams.engine.scores import Kind, probabilities
-from lightning_callbacks.command.models import Loaded, load_model
+from lightning_callbacks.command.loaded import Loaded
+from lightning_callbacks.command.models import load_model
 from lightning_callbacks.command.read_image import read_image
 from lightning_callbacks.command.words import apart, class_index, image_files
 from lightning_callbacks.methods import make, named

@@ -1,5 +1,6 @@
 """The entry point of the command line ``captum-cams``."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         command, options = parse(args)
         _ACTIONS[command](**options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
     except (MisconfigurationException, ValueError, OSError) as error:
         said = str(error).strip()
         if "Traceback" in said:  # the error comes from a process that reads images

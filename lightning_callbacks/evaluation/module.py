@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from captum_cams.errors import CAMError
+from captum_cams.images import size_of
 from captum_cams.metrics import region_mask
 from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.case import Case
@@ -235,8 +236,8 @@ class CAMEvaluation(ExplainsItself):
         images, labels = self.batch_fn(self.loader.collate_fn([item]))
         regions = list(annotations(labels, 1, self.protocol.task)[0].regions.values())
         single = len(regions) == 1 and len(regions[0]) == 1
-        size = (images.shape[-2], images.shape[-1])
-        return single and float(region_mask(regions[0], size).float().mean()) <= 0.5
+        height, width = size_of(images)
+        return single and float(region_mask(regions[0], (height, width)).float().mean()) <= 0.5
 
     def _scores(self, images: Tensor) -> Tensor:
         return self.network.scores(images, self.protocol.task)

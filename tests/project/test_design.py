@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "errors": set(),
     "images": set(),
-    "engine": {"errors", "engine"},
+    "engine": {"errors", "images", "engine"},
     "relevance": {"errors", "engine", "relevance"},
     "cost": set(),
     "paper": set(),

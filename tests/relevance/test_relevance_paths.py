@@ -193,7 +193,7 @@ def test_scores_that_are_no_numbers_or_no_scores_are_refused():
     with pytest.raises(cc.CAMError, match="one score per sample, expected 2, got 2×10"):
         cc.LRP(model).attribute(x, lambda output: output)
     with pytest.raises(cc.CAMError, match="must return one tensor of scores, got dict"):
-        cc.LRP(lambda z: {"logits": model(z)}).attribute(x, 1)
+        cc.LRP(lambda z: {"one": model(z), "other": model(z)}).attribute(x, 1)
     with torch.no_grad():
         model.classifier[-1].bias[1] = torch.nan
     for name in ("lrp", "clrp", "sglrp", "relevancecam"):

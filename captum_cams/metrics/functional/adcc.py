@@ -15,7 +15,7 @@ from captum_cams.engine.scores import Task, scores_of
 from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError
-from captum_cams.images import heat
+from captum_cams.images import ImageForm, heat, look_channels_last, size_of
 from captum_cams.metrics.functional.faithfulness import average_drop
 from captum_cams.metrics.functional.scoring import check_maps, check_model
 
@@ -26,7 +26,7 @@ def complexity(inputs: Tensor, maps: Tensor) -> Tensor:
     """Compute how much of the image a map marks: the mean of the map after scaling to [0, 1].
 
     Args:
-        inputs: images, N×C×H×W; only their size matters.
+        inputs: images, N×C×H×W or N×H×W×C; only their size matters.
         maps: explanations of the images, N×h×w or N×1×h×w.
 
     Returns:
@@ -39,7 +39,7 @@ def complexity(inputs: Tensor, maps: Tensor) -> Tensor:
 
         print(metrics.complexity(images, cc.GradCAM(model).attribute(images, labels)))
     """
-    return heat(check_maps(inputs, maps), inputs.shape[-2:]).flatten(1).mean(1).float()
+    return heat(check_maps(inputs, maps), size_of(inputs)).flatten(1).mean(1).float()
 
 
 def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Tensor:
@@ -66,9 +66,10 @@ def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Te
         cam = cc.GradCAM(model)
         print(metrics.coherency(images, cam.attribute(images, labels), cam.attribute, labels))
     """
-    size = inputs.shape[-2:]
-    first = heat(check_maps(inputs, maps), size)
-    second = heat(check_maps(inputs, explain(inputs * first.to(inputs.dtype), target)), size).to(first.dtype)
+    form, size = ImageForm.of(inputs, look_channels_last(inputs)), size_of(inputs)
+    first, images = heat(check_maps(inputs, maps), size), form.standard(inputs)
+    part = form.as_taken(images * first.to(images.dtype))
+    second = heat(check_maps(inputs, explain(part, target)), size).to(first.dtype)
     pair = torch.stack((first, second)).double().flatten(2)
     centred = pair - pair.mean(2, keepdim=True)
     spread = centred.norm(dim=2).prod(0)

@@ -6,12 +6,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from captum_cams.engine.image_form import form_of
 from captum_cams.engine.inputs import check_batch, recipes
 from captum_cams.engine.scores import Task, check_task, notice_probabilities, probabilities, scores_of
 from captum_cams.engine.targets import check_output, resolve_target, wide
-from captum_cams.engine.untouched import untouched, unwrap
+from captum_cams.engine.untouched import modules_of, untouched, unwrap
 from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_finite, check_tensor, shape_of
-from captum_cams.images import blur, heat, upsample
+from captum_cams.images import ImageForm, blur, heat, upsample
 from captum_cams.metrics.presets import Preset
 
 Forward = Callable[..., Any]
@@ -45,6 +46,13 @@ def check_maps(inputs: Tensor, maps: Tensor) -> Tensor:
     return wide(maps.detach().to(inputs.device))
 
 
+def model_form(forward_func: Forward, inputs: Tensor) -> ImageForm:
+    """The form in which the model takes these images."""
+    model = unwrap(forward_func)
+    with recipes(forward_func, inputs):
+        return form_of(model, modules_of(model), inputs, lambda: model(inputs.detach().clone()))
+
+
 def curve(
     forward_func: Forward,
     inputs: Tensor,
@@ -70,9 +78,12 @@ def curve(
     """
     check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
     check_model(forward_func)
-    maps = upsample(check_maps(inputs, maps), inputs.shape[-2:])
+    maps = check_maps(inputs, maps)
     with untouched(forward_func):
-        begin, end = ends(inputs.detach().clone())
+        form = model_form(forward_func, inputs)
+        images = form.standard(inputs.detach().clone())
+        maps = upsample(maps, images.shape[2:])
+        begin, end = ends(images)
         rank = _rank(maps)
         counts = preset.counts(rank[0].numel()).to(rank.device)
         which = torch.arange(len(inputs), device=rank.device).repeat_interleave(len(counts))
@@ -82,7 +93,7 @@ def curve(
             strict=True,
         )
         changed = (torch.where(rank[i] < count[:, None, None, None], end[i], begin[i]) for i, count in chunks)
-        scores = torch.cat([_scores(forward_func, images, task) for images in changed])
+        scores = torch.cat([_scores(forward_func, form.as_taken(some), task) for some in changed])
     size = len(inputs), len(counts), -1
     return scores.view(size), probabilities(scores, task).view(size)
 
@@ -98,17 +109,19 @@ def before_and_after(
     """The probability of the target class for each image, and for its explained part: N each."""
     check_choice("masking", masking, get_args(Masking))
     check_model(forward_func)
-    maps, size = check_maps(inputs, maps), inputs.shape[-2:]
+    maps = check_maps(inputs, maps)
     with untouched(forward_func):
-        images = inputs.detach().clone()
+        form = model_form(forward_func, inputs)
+        images = form.standard(inputs.detach().clone())
+        size = images.shape[2:]
         if masking == "multiply":
             part = images * heat(maps, size).to(images.dtype)
         else:
             maps = upsample(maps, size)
             kept = (_rank(maps) < maps[0].numel() // 2) & (maps > 0)
             part = torch.where(kept, images, blur(images))
-        scores = _scores(forward_func, images, task)
-        before, after = probabilities(scores, task), probabilities(_scores(forward_func, part, task), task)
+        scores, of_part = (_scores(forward_func, form.as_taken(some), task) for some in (images, part))
+        before, after = probabilities(scores, task), probabilities(of_part, task)
         classes = _classes(target, scores)[:, None]
     return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
 
