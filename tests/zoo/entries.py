@@ -1,5 +1,7 @@
 """The networks of the zoo: every classifier of torchvision, and timm's and Hugging Face's families."""
 
+from dataclasses import replace
+
 import timm
 import torchvision
 
@@ -42,12 +44,14 @@ LOOPS = {
 
 
 def entries() -> list[Entry]:
-    """All networks, library by library."""
-    return [
+    """All networks, library by library. The first of each family is also shown images that are not square."""
+    everything = [
         *map(timm_entry, TIMM),
         *map(torchvision_entry, torchvision.models.list_models(module=torchvision.models)),
         *(Entry("transformers", name.partition(",")[0], name, make) for name, make in CLASSIFIERS.items()),
     ]
+    first = {(entry.library, entry.family): entry for entry in reversed(everything)}
+    return [replace(entry, oblong=first[entry.library, entry.family] is entry) for entry in everything]
 
 
 def named(name: str) -> Entry:

@@ -16,12 +16,14 @@ class Entry:
         family: the architecture that it belongs to.
         name: its name in the library.
         make: builds it; the weights are random.
+        oblong: whether it is also shown images that are not square.
     """
 
     library: str
     family: str
     name: str
     make: Callable[[], nn.Module]
+    oblong: bool = True
 
     def network(self) -> nn.Module:
         """The network with its seeded weights, ready to be explained."""

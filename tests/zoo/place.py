@@ -12,7 +12,7 @@ from tests.zoo.final import final_features
 from tests.zoo.grad_cam import Explained
 from tests.zoo.grid import Grid, UnreadableError, distance, read
 from tests.zoo.pictures import pictures, takes
-from tests.zoo.runs import entered, gradients, scores, seen
+from tests.zoo.runs import ended_after, entered, gradients, scores, seen
 
 
 def not_local(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
@@ -93,56 +93,44 @@ def _parent(model: nn.Module, layer: nn.Module) -> nn.Module:
 
 
 def too_early(model: nn.Module, layer: nn.Module, images: Tensor, found: Explained) -> str | None:
-    """Nothing behind the layer may mix positions but the head: compare with the final features of the network.
+    """Nothing behind the layer may mix positions but the head.
 
-    The final features have the same positions, and at one position they depend on the activation at this one alone. If
-    the head reads a class token only, the score has no gradient at their positions; then the block of the layer must be
-    the last one.
+    Wrong is a later output whose positions the score reads, and which mixes positions of the layer: it has fewer of
+    them, or one of its positions depends on others of the layer. Behind the norm before the last attention of a network
+    with a class token there is none, since the score reads no positions behind that attention.
     """
-    sides = images.shape[2:]
-    h, w = found.grid.size
-    with torch.enable_grad(), final_features(model) as features, seen(layer) as kept:
-        model(images[:1].clone().requires_grad_())
-    try:
-        final = read(features[-1], sides)
-    except (IndexError, UnreadableError):
-        return _shallow(model, layer, images)
-    if final.size != found.grid.size:
-        return f"the final features have {final.size[0]}×{final.size[1]} positions"
-    generator = torch.Generator().manual_seed(0)
-    at_one_position = final.maps(features[-1])[0, :, h // 2, w // 2]
-    (gradient,) = gradients((at_one_position * torch.randn(at_one_position.shape, generator=generator)).sum(), kept)
-    reached = found.grid.maps(gradient).clone()
-    reached[:, :, h // 2, w // 2] = 0
-    return _not_last(model, layer, images, final) if reached.any() else None
-
-
-def _not_last(model: nn.Module, layer: nn.Module, images: Tensor, final: Grid) -> str | None:
-    """Whether positions are read behind the block of a layer that is not position by position before the head."""
-    parent, sides = _parent(model, layer), images.shape[2:]
-    with torch.enable_grad(), final_features(model) as last, seen(parent) as block:
+    sides, size = images.shape[2:], found.grid.size
+    with torch.enable_grad(), final_features(model) as features, ended_after(model, layer) as ended:
         score = scores(model, images[:1].clone().requires_grad_())[:, 1].sum()
-        at_last, at_block = gradients(score, [last[-1], block[-1]])
-    if final.maps(at_last).any():
-        return "positions are mixed behind the layer"
+    final = readable(features[-1], sides) if features else None
+    if final and final.size != size:
+        return f"the final features have {final.size[0]}×{final.size[1]} positions"
+    (_, activation), *later = ended
+    read_later = gradients(score, [tensor for _, tensor in later])
+    for (name, tensor), gradient in reversed([*zip(later, read_later, strict=True)]):
+        grid = readable(tensor, sides)
+        # Weights of an attention look like a larger map.
+        if grid is None or grid.size > size or not grid.maps(gradient).any():
+            continue
+        if _mixed(activation, found.grid, tensor, grid):
+            return f"positions are mixed behind the layer, in {name}"
+    return None
+
+
+def readable(tensor: Tensor, sides: tuple[int, int]) -> Grid | None:
+    """Where the positions are; None if there are none."""
     try:
-        late = read(at_block, sides).maps(at_block).any()
-    except UnreadableError:  # the block gives its class token alone
-        late = False
-    return "positions are read behind the block of the layer" if late else None
+        return read(tensor, sides)
+    except UnreadableError:
+        return None
 
 
-def _shallow(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
-    """For networks that do not name their final features: at least 60 % of the innermost modules ran before."""
-    order: list[nn.Module] = []
-    handles = [
-        module.register_forward_hook(lambda module, args, output: order.append(module))
-        for module in model.modules()
-        if module is layer or not next(module.children(), None)
-    ]
-    with torch.no_grad():
-        model(images[:1])
-    for handle in handles:
-        handle.remove()
-    share = (order.index(layer) + 1) / len(order)
-    return None if share >= 0.6 else f"the layer ends after {share:.0%} of the modules"
+def _mixed(activation: Tensor, grid: Grid, later: Tensor, later_grid: Grid) -> bool:
+    """Whether one position of a later output depends on others of an earlier activation."""
+    (h, w), (row, column) = later_grid.size, (grid.size[0] // 2, grid.size[1] // 2)
+    one = later_grid.maps(later)[0, :, h // 2, w // 2]
+    weights = torch.randn(one.shape, generator=torch.Generator().manual_seed(0))
+    (gradient,) = gradients((one * weights).sum(), [activation])
+    reached = grid.maps(gradient).abs().sum((0, 1))
+    reached[row, column] = 0
+    return bool(reached.any())

@@ -66,6 +66,29 @@ def entered(module: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
+@contextmanager
+def ended_after(model: nn.Module, layer: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
+    """Collect the name and the output of the layer, and of each module that ends later, in their order."""
+    kept: list[tuple[str, Tensor]] = []
+
+    def watch(name: str, module: nn.Module) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            tensor = first_tensor(output)
+            if tensor is None or not (kept or module is layer):
+                return None
+            kept.append((name, tensor))
+            return put_first(output, tensor.clone())
+
+        return module.register_forward_hook(hook)
+
+    handles = [watch(name, module) for name, module in model.named_modules() if name]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def scores(model: nn.Module, images: Tensor) -> Tensor:
     """N×classes, also of networks that return a record, a dictionary or a tuple."""
     output = model(images)

@@ -65,8 +65,8 @@ def _judge(entry: Entry, model: nn.Module, side: int) -> Verdict:
     h, w = found.grid.size
     prefix = f"({found.grid.prefix} + {h}·{w})" if found.grid.prefix else f"{h}·{w}"
     shape = f"{found.activation.shape[1]} × {prefix}, {found.grid.kind}"
-    oblong = oblong_sides(model, side)
-    if oblong and not problem:
+    oblong = oblong_sides(model, side) if entry.oblong and not problem else None
+    if oblong:
         shown += f", {oblong[0]}×{oblong[1]}"
         problem = wrong_if_oblong(entry.network(), name, pictures(2, oblong, seed=1))
     return Verdict(entry, "wrong" if problem else "right", name, shape, h * w, shown, problem or "")
