@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-import torch
 from torch import Tensor
 
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, token_grid
-from captum_cams.engine.response import CONTRAST, contrast
+from captum_cams.engine.response import CONTRAST, changes, contrast
 
 _PREFIXES = range(17)  # DINOv2 and its relatives have at most 16 registers behind the class token
 _SIMILAR = 0.85  # a reading with a longer prefix must have more contrast than this, or the shorter prefix counts
@@ -55,15 +54,14 @@ def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
     """Tell which of the readings is right, or None if none is.
 
     Args:
-        values: the output of the layer for the images of :func:`halves`.
+        values: the output of the layer for the images of :func:`corners`.
         image: the size of the image.
     """
-    values = values.detach()
-    change = (values[1:] - values[:1]).abs()
-    first, last = (change.sum(axis, keepdim=True, dtype=torch.float32) for axis in (1, -1))  # whichever has channels
+    shape = tuple(values.shape)
+    first, last = (changes(values, axis) for axis in (1, values.ndim - 1))
     found = [
-        (reading, contrast(reading.to_map(first if reading.layout is None else last)[:, 0]))
-        for reading in readings(tuple(values.shape), image)
+        (reading, max(contrast(reading.to_map(change)[:, 0]) for change in (last if reading.layout else first)))
+        for reading in readings(shape, image)
     ]
     best = max((value for _, value in found), default=0.0)
     if not best > CONTRAST:

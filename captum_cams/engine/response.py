@@ -1,4 +1,6 @@
-"""Prove where the positions of a layer lie: change one half of an image, and look which positions change most."""
+"""Prove where the positions of a layer lie: change one corner of an image, and look which positions change most."""
+
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -8,18 +10,20 @@ from captum_cams.engine.generators import generator_of
 CONTRAST = 0.03
 """The least contrast that proves positions; axes without positions stay below 0.01 (``tests/engine/test_response.py``)."""
 
+_SAMPLED = 1024  # positions from which the common change is read
 
-def halves(image: Tensor) -> Tensor:
-    """Make the images of one proof: the image itself, and for each axis of its plane two copies with a changed half.
+
+def corners(image: Tensor) -> Tensor:
+    """Make the images of one proof: the image itself, and for each of its corners a copy in which it is changed.
 
     Args:
         image: 1×C×H×W (or 1×C×T, 1×C×D×H×W).
 
     Returns:
-        5×C×H×W (or 3×C×T, 7×C×D×H×W): the image, then with another upper half, lower half, left half, right half. The
-        changed pixels are uniform noise between the smallest and the largest value of the image.
+        5×C×H×W (or 3×C×T, 9×C×D×H×W): the image, then with another upper left quadrant, upper right, lower left, lower
+        right. The changed pixels are uniform noise between the smallest and the largest value of the image.
     """
-    low, high = (float(value) for value in image.aminmax()) if not image.is_complex() else (0.0, 1.0)
+    low, high = (float(value) for value in image.aminmax())
     if low == high:  # a constant image has no spread of its own
         low, high = (low - 1, high + 1) if image.is_floating_point() else (0.0, 255.0)
     noise = torch.rand(image.shape, generator=generator_of(0))
@@ -27,33 +31,55 @@ def halves(image: Tensor) -> Tensor:
         changed = (low + (high - low) * noise).to(image)
     else:
         changed = (low + (high + 1 - low) * noise).floor().clamp(max=high).to(image)
+    # Less than half of the positions must change, so that the others show what all have in common.
+    sides = [side // 2 if image.ndim > 3 else side // 3 for side in image.shape[2:]]
     rows = [image]
-    for axis in range(2, image.ndim):
-        side = image.shape[axis]
-        for start in (0, side - side // 2):
-            row = image.clone()
-            row.narrow(axis, start, side // 2).copy_(changed.narrow(axis, start, side // 2))
-            rows.append(row)
+    for ends in product((False, True), repeat=len(sides)):
+        corner = [slice(full - side, full) if last else slice(side)
+                  for full, side, last in zip(image.shape[2:], sides, ends, strict=True)]
+        row = image.clone()
+        row[:, :, *corner] = changed[:, :, *corner]
+        rows.append(row)
     return torch.cat(rows)
+
+
+def changes(values: Tensor, channels: int) -> Tensor:
+    """Measure by how much each position of a layer changes with each corner.
+
+    Args:
+        values: the output of the layer for the images of :func:`corners`, R×….
+        channels: the axis of the channels.
+
+    Returns:
+        Twice (R − 1)×… with 1 instead of the channels: the change of each position as its sum over the channels, and
+        the same beyond the change that the positions have in common, which comes from attention or pooling.
+    """
+    values = values.detach()
+    change = (values[1:] - values[:1]).movedim(channels, -1)
+    flat = change.flatten(1, -2)
+    common = flat[:, :: max(1, flat.shape[1] // _SAMPLED)].median(1, keepdim=True).values
+    both = torch.stack((flat.abs(), (flat - common).abs())).sum(-1, dtype=torch.float32)
+    return both.unflatten(2, change.shape[1:-1]).unsqueeze(channels + 1)
 
 
 def contrast(change: Tensor) -> float:
     """Measure how well the positions of a map are those of the image.
 
     Args:
-        change: by how much the map differs from that of the first image of :func:`halves`, for each of the others: as
-            many times h×w.
+        change: for each corner, how much each position changes with it: 4×h×w (2×t, 8×d×h×w).
 
     Returns:
-        For each axis: the share of the change in the first half of the image in all change, its mean in the first half
-        of the map minus its mean in the second; the least of the axes. 1 if each half of the map sees its own half of
-        the image alone, about 0 if the axis has nothing to do with the image. Axes of length 1 do not count; 0 if all
-        have this length.
+        For each axis: the share that the corners in the first half of the image have in the change; its mean in the
+        first half of the map minus its mean in the second; the least of the axes. 1 if each corner of the map sees its
+        own corner of the image alone, about 0 if the axis has nothing to do with the image. Axes of length 1 do not
+        count; 0 if all have this length.
     """
     found = []
+    cells = change.unflatten(0, [2] * (change.ndim - 1))
+    both = change.sum(0)
     for axis, side in enumerate(change.shape[1:]):
         if side > 1:
-            first, both = change[2 * axis], change[2 * axis] + change[2 * axis + 1]
+            first = cells.select(axis, 0).flatten(0, change.ndim - 3).sum(0) if change.ndim > 2 else cells[0]
             share = torch.where(both > 0, first / both, 0.5).movedim(axis, 0).flatten(1).mean(1)
             found.append(float(share[: side // 2].mean() - share[side - side // 2 :].mean()))
     return min(found, default=0.0)

@@ -12,7 +12,7 @@ from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
 from captum_cams.engine.positions import Reading, proven
-from captum_cams.engine.response import halves
+from captum_cams.engine.response import corners
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.trace import running, the_tensor, with_tensor
 
@@ -84,7 +84,7 @@ def survey(call: Call, network: nn.Module) -> Survey:
         call: the user's call; its first sample is used.
         network: the network, whose modules are watched.
     """
-    images, found, clock, size = halves(call.inputs[0][:1]), Survey(), count(), tuple(call.inputs[0].shape[2:])
+    images, found, clock, size = corners(call.inputs[0][:1]), Survey(), count(), tuple(call.inputs[0].shape[2:])
     names = {module: name for name, module in network.named_modules()}
     last: dict[nn.Module, Candidate] = {}
     entered: list[int] = []
@@ -102,6 +102,9 @@ def survey(call: Call, network: nn.Module) -> Survey:
             found.weighted.append((start, end, module))
         last.pop(module, None)  # the last call counts, as in Captum
         tensor = the_tensor(output)
+        if tensor is not None and _is_zero(module) and args and isinstance(args[0], Tensor):
+            tensor = _as_after_training(module, args[0], tensor)
+            output = with_tensor(output, tensor)
         if tensor is not None and names.get(module) and _may_hold_positions(tensor, len(images), len(size)):
             reading = proven(tensor, size)
             if not tensor.requires_grad and bool((tensor[1:] != tensor[:1]).any()):
@@ -130,6 +133,20 @@ def survey(call: Call, network: nn.Module) -> Survey:
 def _may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
     shape = tensor.shape
     return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
+
+
+def _is_zero(module: nn.Module) -> bool:
+    """Whether a layer begins with a weight of zeros, as many heads and last norms of blocks do before training."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, nn.Parameter) and weight.is_floating_point() and not bool(weight.any())
+
+
+def _as_after_training(module: nn.Module, given: Tensor, output: Tensor) -> Tensor:
+    """Let what a layer reads show in its output, although its weight is zero."""
+    if isinstance(module, nn.Linear):
+        weight = torch.randn(module.weight.shape, generator=generator_of(1)).to(module.weight)
+        return output + nn.functional.linear(given, weight / module.in_features**0.5)
+    return output + given if output.shape == given.shape else output
 
 
 def _returns_its_input(module: nn.Module, args: tuple[Any, ...], output: Any) -> bool:
