@@ -1,8 +1,9 @@
-"""Whether a layer is the right place to explain, by experiments on the network: nothing is read from names.
+"""Whether a layer is the right place to explain, by experiments on the network.
 
 Each check returns what is wrong in words, or None.
 """
 
+import re
 from itertools import permutations
 
 import torch
@@ -90,6 +91,16 @@ def _parent(model: nn.Module, layer: nn.Module) -> nn.Module:
     """The module that holds the layer."""
     name = next(name for name, module in model.named_modules() if module is layer)
     return model.get_submodule(name.rpartition(".")[0])
+
+
+def inside_attention(model: nn.Module, layer: nn.Module) -> str | None:
+    """No module around the layer may be an attention, as its class is named; a block that has one may."""
+    path = next(name for name, module in model.named_modules() if module is layer).split(".")
+    for depth in range(1, len(path)):
+        kind = type(model.get_submodule(".".join(path[:depth]))).__name__
+        if re.search(r"Att(entio)?n", kind) and not re.search(r"Block|Layer|Stage", kind):
+            return f"the layer is inside of {kind}"
+    return None
 
 
 def too_early(model: nn.Module, layer: nn.Module, images: Tensor, found: Explained) -> str | None:

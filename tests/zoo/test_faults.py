@@ -57,6 +57,29 @@ class Biased(nn.Module):
         return self.head((features + self.bias(torch.ones_like(features[:, :1]))).relu().mean((2, 3)))
 
 
+class Attention(nn.Module):
+    """Pools tokens by one query."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values, self.scores = nn.Linear(32, 32), nn.Linear(32, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        values = self.values(tokens)
+        return (self.scores(values).softmax(1) * values).sum(1, keepdim=True)
+
+
+class Attentive(Pooled):
+    """The same, whose tokens are pooled by an attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = Attention()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.pool(self.forward_features(images)).mean(1))
+
+
 def vit() -> nn.Module:
     model = VisionTransformer(56, 8, 3, 4, 32, 64, num_classes=10)
     nn.init.normal_(model.heads.head.weight)  # torchvision gives it zeros
@@ -75,7 +98,8 @@ PLANTED = {
     "patch embedding before a mean": (Pooled, "embed", 56, "mixed behind"),
     "an early block before a mean": (Pooled, "blocks.0", 56, "mixed behind"),
     "inside of a residual branch": (Pooled, "blocks.2.linear2", 56, "by a way around"),
-    "inside of an attention": (swin, "features.5.1.attn", 112, "by a way around"),
+    "an attention": (swin, "features.5.1.attn", 112, "by a way around"),
+    "inside of an attention": (Attentive, "pool.values", 56, "inside of Attention"),
     "an early stage": (swin, "features.3", 112, "final features have 7×7"),
     "tokens out of order": (Shuffled, "norm", 56, "are seen in"),
     "a learnt map": (Biased, "bias", 56, "by a way around"),

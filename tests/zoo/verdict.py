@@ -95,7 +95,8 @@ def problems(model: nn.Module, layer: nn.Module, images: Tensor, found: Explaine
     if found.grid.prefix and isinstance(prefix, int) and prefix != found.grid.prefix:
         return f"{found.grid.prefix} prefix tokens, but the network has {prefix}"
     return (
-        place.without_gradient(found)
+        place.inside_attention(model, layer)
+        or place.without_gradient(found)
         or place.bypassed(model, layer, images)
         or place.too_early(model, layer, images, found)
         or place.not_local(model, layer, images)
