@@ -27,10 +27,11 @@ def fd_cam(model: nn.Module, layer: nn.Module, image: Tensor, index: int) -> Ten
     found = grad_cam(model, layer, image, [index])
     score = switched_score(model, layer, image, index)
     rows = found.activation[0].flatten(1)
-    cosines = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=2, eps=0)
+    lengths = rows.norm(dim=1)
+    cosines = (rows @ rows.T / lengths / lengths[:, None]).nan_to_num()  # 0 with a channel of zeros
     groups = cosines > torch.quantile(cosines, 0.95, dim=1, keepdim=True)
     whole = score(torch.ones(len(rows), dtype=torch.bool))
-    change = torch.tensor([((whole - score(~group)) + score(group)) / 2 for group in groups])
+    change = torch.tensor([((whole - score(~group)) + score(group)) / 2 for group in groups]).to(rows)
     weights = scaled(found.gradient.mean((2, 3))[0]) * scaled(change).exp() - 0.5
     return (weights[None, :, None, None] * found.activation).sum(1, keepdim=True)
 
