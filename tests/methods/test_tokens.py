@@ -8,7 +8,7 @@ from captum_cams.registry import lookup
 from tests.support.explainers import EVERY, explainer
 from tests.support.formulas import FORMULAS, gradient, run
 from tests.support.networks import images
-from tests.support.transformers import TRANSFORMERS, ClassToken, Explained, Fused, written_out
+from tests.support.token_networks import TRANSFORMERS, ClassToken, Explained, Fused, written_out
 
 # How relevance passes attention has tests of its own, in tests/relevance.
 RELEVANCE = (cc.OutputRelevance, cc.LRPCAM, cc.FGCAM)
