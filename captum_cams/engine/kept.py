@@ -1,12 +1,13 @@
 """Restore the state of modules that a run may change."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_cams.engine.torch_internals import buffers_of, version_of
+from captum_cams.engine.torch_internals import buffers_of, drop_later_hooks, hook_ids, version_of
 
 _OF_TORCH = frozenset(vars(nn.Module()))
 """The attributes that torch itself sets in every module, such as parameters and hooks."""
@@ -15,9 +16,10 @@ _OF_TORCH = frozenset(vars(nn.Module()))
 class Kept:
     """Switches modules to eval mode, and on exit restores the state that a run may have changed.
 
-    It restores the ``training`` flags. In modules that do not belong to torch.nn, it also restores buffers and
-    attributes, with the contents of tensors, lists, dicts and sets. It does not look into other objects. Modules of
-    torch.nn change nothing else in eval mode.
+    It restores the ``training`` flags, and removes hooks that the run itself has set, as the first run of a model of
+    Hugging Face does. In modules that do not belong to torch.nn, it also restores buffers and attributes, with the
+    contents of tensors, lists, dicts and sets. It does not look into other objects. Modules of torch.nn change nothing
+    else in eval mode.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,8 @@ class Kept:
             if module in self._seen:
                 continue
             self._seen.add(module)
+            if not isinstance(module, torch.jit.ScriptModule):
+                self._undo.append(partial(drop_later_hooks, module, hook_ids(module)))
             if not type(module).__module__.startswith("torch.nn."):
                 self._keep_contents(module)
             if getattr(module, "training", False):

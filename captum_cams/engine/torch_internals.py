@@ -17,7 +17,9 @@ __all__ = [
     "buffers_of",
     "compiled_function",
     "compiled_module",
+    "drop_later_hooks",
     "graph_node",
+    "hook_ids",
     "hooked",
     "hooks_of",
     "is_compiled",
@@ -69,6 +71,24 @@ def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor | None]) 
 def hooks_of(module: nn.Module) -> dict[str, list[Callable[..., Any]]]:
     """Return the hooks that can change a run of the module, by kind."""
     return {kind: [*vars(module)[kind].values()] for kind in ("_forward_pre_hooks", "_forward_hooks")}
+
+
+_HOOKS = (
+    *("_forward_pre_hooks", "_forward_hooks"),
+    *("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+)
+
+
+def hook_ids(module: nn.Module) -> frozenset[int]:
+    """Return the identifiers of the hooks that run with the module."""
+    return frozenset((*module._forward_pre_hooks, *module._forward_hooks))
+
+
+def drop_later_hooks(module: nn.Module, ids: frozenset[int]) -> None:
+    """Remove the hooks that the module did not have when :func:`hook_ids` was called."""
+    for later in hook_ids(module) - ids:
+        for kind in _HOOKS:
+            vars(module)[kind].pop(later, None)
 
 
 @contextmanager

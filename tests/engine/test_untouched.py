@@ -106,3 +106,32 @@ def test_a_buffer_that_was_resized_has_its_size_again():
     with untouched(model):
         child.seen.resize_(5).fill_(1)
     assert torch.equal(child.seen, torch.arange(3.0))
+
+
+class Recording(Net):
+    """Sets its hooks in its first run, as the models of Hugging Face do."""
+
+    installed = False
+
+    def forward(self, images):
+        if not self.installed:
+            self.installed, self.recorded = True, []
+            self[2].register_forward_hook(
+                lambda module, args, kwargs, output: self.recorded.append(1), with_kwargs=True
+            )
+            self[3].register_forward_pre_hook(lambda module, args: None)
+        self.recorded = []
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_hooks_that_the_first_run_sets_are_removed(as_function):
+    model = seeded(Recording)
+    user = model[2].register_forward_hook(lambda module, args, output: None)
+    explain = cc.GradCAM((lambda given: model(given)) if as_function else model, model[2])
+    explain.attribute(images(2), 1)
+    assert [*model[2]._forward_hooks] == [user.id]
+    assert not model[2]._forward_hooks_with_kwargs
+    assert not model[3]._forward_pre_hooks
+    model(images(2))
+    assert len(model.recorded) == 1
