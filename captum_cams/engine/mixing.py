@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.generators import generator_of
-from captum_cams.engine.positions import Reading, readings
+from captum_cams.engine.positions import Reading
 from captum_cams.engine.response import contrast, regions
 from captum_cams.engine.survey import Candidate, Output, Survey
 
@@ -38,7 +38,7 @@ def following(seen: Survey, later: Output, place: Candidate) -> Reading | None:
     they do not.
     """
     best: tuple[float, Reading] | None = None
-    for reading in readings(later.shape, seen.image):
+    for reading in later.contrasts:
         if not _alike(reading, place.reading):
             continue
         found = _contrast_of_step(seen, later, reading, place)
@@ -48,24 +48,25 @@ def following(seen: Survey, later: Output, place: Candidate) -> Reading | None:
 
 
 def _alike(reading: Reading, before: Reading) -> bool:
-    """Whether the map is not larger, and the axes are the same, or those of another number of axes."""
+    """Whether the map is not larger, and has no axis that proves nothing."""
     smaller = all(side <= full for side, full in zip(reading.size, before.size, strict=True))
     return smaller and 1 not in reading.size
 
 
 def _contrast_of_step(seen: Survey, later: Output, reading: Reading, place: Candidate) -> float:
-    weights = torch.randn(later.shape, generator=generator_of(0))
     steps = []
     for corner in regions(reading.size):
-        kept = torch.zeros_like(weights)
-        reading.to_map(kept)[(..., *corner)] = 1
-        gradient = seen.pulled_back([later.edge], [_like(seen, weights * kept)], place)
+        kept = torch.zeros(later.shape)
+        on_map = reading.to_map(kept)
+        weights = torch.randn(on_map.shape[1], generator=generator_of(0))
+        on_map[(..., *corner)] = weights.view(-1, *[1] * len(reading.size))
+        gradient = seen.pulled_back([later.edge], [_like(seen, kept)], place)
         if gradient is None:
             return 0.0
         steps.append(place.reading.to_map(gradient))
     change = torch.stack(steps).float()  # corners×N×K×h×w
-    common = change.flatten(3).median(3).values.view(*change.shape[:3], *[1] * len(reading.size))
-    return max(contrast(part.abs().sum((1, 2))) for part in (change, change - common))
+    # What all corners depend on alike, such as the values of an attention, tells nothing.
+    return max(contrast(part.abs().sum((1, 2))) for part in (change, change - change.mean(0)))
 
 
 def _like(seen: Survey, weights: Tensor) -> Tensor:
