@@ -10,6 +10,7 @@ from captum_cams.engine.layout import CHANNELS_LAST, Layout, token_grid
 from captum_cams.engine.response import changes, contrast
 
 _PREFIXES = range(17)  # DINOv2 and its relatives have at most 16 registers behind the class token
+_SHORT = 2  # the class token and the distillation token; more are registers
 _SUFFIXES = (1, 2)
 _CONTRAST = 0.03  # the least contrast that proves positions; axes without positions seldom reach it
 _SIMILAR = 0.85  # a reading with a longer prefix must have more contrast than this, or the shorter prefix counts
@@ -48,15 +49,22 @@ def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> Iterator[Reading
             if _in_scale(size, image):
                 yield Reading(word, size, layout)
     elif len(shape) == 3:
-        tokens = axes.replace("×", "·")
-        for prefix in _PREFIXES:
-            word = f"N×({prefix}+{tokens})×K" if prefix else f"N×({tokens})×K"
-            for size in _grids(shape[1] - prefix, image):
-                if prefix <= prod(size):
-                    yield Reading(word, size, token_grid(prefix, size))
-        for suffix in _SUFFIXES:
-            for size in _grids(shape[1] - suffix, image):
-                yield Reading(f"N×({tokens}+{suffix})×K", size, token_grid(0, size, suffix))
+        yield from _token_readings(shape[1], axes.replace("×", "·"), image)
+
+
+def _token_readings(count: int, axes: str, image: tuple[int, ...]) -> Iterator[Reading]:
+    short = False
+    for prefix in _PREFIXES:
+        if short and prefix > _SHORT:
+            break  # among so many prefixes, one fits any number of tokens
+        word = f"N×({prefix}+{axes})×K" if prefix else f"N×({axes})×K"
+        for size in _grids(count - prefix, image):
+            if prefix <= prod(size):
+                short = True
+                yield Reading(word, size, token_grid(prefix, size))
+    for suffix in _SUFFIXES:
+        for size in _grids(count - suffix, image):
+            yield Reading(f"N×({axes}+{suffix})×K", size, token_grid(0, size, suffix))
 
 
 def may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:

@@ -62,7 +62,9 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
     found.check(first)
     others = [found.named(c) for c in reversed(found.seen.candidates) if c.end < first.end and found.on_the_trunk(c)]
     for candidate in chosen.values():
-        log.info("layer %s is explained; places before it are %s", found.named(candidate), ", ".join(others[:3]) or "none")
+        log.info(
+            "layer %s is explained; places before it are %s", found.named(candidate), ", ".join(others[:3]) or "none"
+        )
         remember_layout(call, candidate.module, False, candidate.reading.layout)
     return [Place(candidate.module, False, candidate.reading.layout) for candidate in chosen.values()]
 
@@ -235,8 +237,19 @@ class Search:
 
     def nothing(self) -> CAMError:
         """The error if no place can be explained."""
-        known = [self.named(c) for c in self.seen.candidates if _feature(c) and prod(c.reading.size) > 1][-5:]
+        passed = [c for c in self.seen.candidates if self.on_the_trunk(c)]
+        if passed:
+            weights = self.seen.weighted[-1][2]
+            zero = all(not parameter.any() for parameter in weights.parameters(recurse=False))
+            why = "all weights of the last layer are zero" if zero else "its gradient is zero there"
+            return CAMError(
+                f"layer=None needs a score with a gradient at {self.named(passed[-1])}, through which all scores pass, "
+                f"got none: {why}; pass another target, or layer= as a module or a dotted name"
+            )
+        known = [self.named(c) for c in self.seen.candidates if _feature(c)][-5:]
         listed = f"; places with positions off that way are {', '.join(known)}" if known else ""
+        if known and not self.trunk:
+            listed += "; the scores are cut off from the images, as detach() does"
         return CAMError(
             "layer=None needs a layer with positions (N×K×h×w, N×h×w×K or tokens) before the classifier, through which "
             f"all scores pass, got none{listed}; pass layer= as a module or a dotted name"

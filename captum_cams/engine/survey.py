@@ -15,6 +15,7 @@ from captum_cams.engine.positions import Reading, contrasts, is_proven, likely, 
 from captum_cams.engine.response import corners
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.trace import running, the_tensor, with_tensor
+from captum_cams.errors import CAMError
 
 # Modules that compute no features: they return their input, or resize it for the classifier.
 _NOT_FEATURES = (
@@ -80,9 +81,7 @@ class Survey:
         for output in outputs:
             alike = [other.contrasts for other in outputs if other.shape[:2] == output.shape[:2]]
             reading = likely(alike if len(output.shape) == 3 else [output.contrasts])
-            if reading in output.contrasts and is_proven(
-                reading, output.contrasts[reading], output.shape, self.image
-            ):
+            if reading in output.contrasts and is_proven(reading, output.contrasts[reading], output.shape, self.image):
                 self.candidates.append(output.read(reading))
             else:
                 self.unread.append(output)
@@ -159,10 +158,22 @@ def survey(call: Call, network: nn.Module) -> Survey:
         images.requires_grad_()
         found.sources.add(get_gradient_edge(images).node)
     with torch.enable_grad(), running(call.modules, enter, leave):
-        found.output = call.rows(images, [0] * len(images)).output()
+        found.output = _run(call, images)
     found.image = size
     found.read(sorted(last.values(), key=lambda output: output.end))
     return found
+
+
+def _run(call: Call, images: Tensor) -> Tensor:
+    try:
+        return call.rows(images, [0] * len(images)).output()
+    except (RuntimeError, CAMError) as error:
+        with torch.no_grad():
+            call.rows(images[:1].detach(), [0]).output()  # raises the error itself if one image does not fit either
+        raise CAMError(
+            f"layer=None needs a model that takes {len(images)} images at once, got one that takes another batch size "
+            "only; pass layer= as a module or a dotted name"
+        ) from error
 
 
 def _is_zero(module: nn.Module) -> bool:
