@@ -21,10 +21,9 @@ def mixes(seen: Survey, later: Output, place: Candidate) -> bool:
         return False  # a vector for each sample: positions were pooled, which only a head does
     weights = torch.randn(later.shape, generator=generator_of(0))
     for axis, side in enumerate(later.shape):
-        chosen = (
-            torch.zeros(side).index_fill_(0, torch.tensor(side // 2), 1).view(-1, *[1] * (len(later.shape) - axis - 1))
-        )
-        gradient = seen.pulled_back([later.edge], [_like(seen, weights * chosen)], place)
+        middle = torch.zeros_like(weights)
+        middle.select(axis, side // 2).copy_(weights.select(axis, side // 2))
+        gradient = seen.pulled_back([later.edge], [_like(seen, middle)], place)
         if gradient is None:
             return False
         live = place.reading.to_map(gradient).abs().sum((0, 1)) > 0

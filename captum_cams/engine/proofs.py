@@ -79,14 +79,16 @@ def _reading(call: Call, layer: nn.Module, at_input: bool) -> Reading | None:
             kept.clear()
     fits = len(values) == len(images) and all(value is not None and len(value) == 1 for value in values)
     whole = torch.cat(values) if fits else None
-    return proven(whole, size) if whole is not None and may_hold_positions(whole, len(images), len(size)) else None
+    if whole is None or not may_hold_positions(whole, len(images), len(size)):
+        return None
+    return proven(whole, size, by_shape=not isinstance(layer, _MAYBE_WEIGHTS))
 
 
 def _unproven(call: Call, layer: nn.Module, shape: tuple[int, ...]) -> CAMError:
     name = describe(call.network, layer)
     return CAMError(
         f"layer {name} must hold positions of the image, as N×K×h×w or N×h×w×K, got {'×'.join(map(str, shape))}, whose "
-        "axes do not answer to changed corners of the image (such as weights of an attention, a bias, or a network that "
-        "takes one batch size only); pass another layer, layer=None, or say with reshape= how the output becomes "
+        "axes do not answer to changed corners of the image (such as weights of an attention, a bias, or a network "
+        "that takes one batch size only); pass another layer, layer=None, or say with reshape= how the output becomes "
         "N×K×h×w: reshape=lambda output: output if it is one already"
     )

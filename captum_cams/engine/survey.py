@@ -144,10 +144,10 @@ def survey(call: Call, network: nn.Module) -> Survey:
             output = with_tensor(output, tensor)
         elif names.get(module):  # tokens with another axis first, and recurrent networks: to be noticed, not explained
             tensor, values = next((leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)), None), {}
-        if tensor is not None and tensor.ndim > 2 and tensor.requires_grad and names.get(module):
-            if not _returns_its_input(module, args, returned):
-                edge = get_gradient_edge(tensor)
-                last[module] = Output(names[module], module, tuple(tensor.shape), edge, start, end, values)
+        watched = names.get(module) and not _returns_its_input(module, args, returned)
+        if tensor is not None and tensor.ndim > 2 and tensor.requires_grad and watched:
+            edge = get_gradient_edge(tensor)
+            last[module] = Output(names[module], module, tuple(tensor.shape), edge, start, end, values)
         found.spans[names.get(module, "")] = start, end
         found.parts[names.get(module, "")] = [
             leaf.grad_fn for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None
