@@ -109,28 +109,24 @@ def likely(found: Iterable[Mapping[Reading, float]]) -> Reading | None:
     return max((reading for reading in total if reading.size == chosen.size), key=lambda reading: total[reading])
 
 
-def is_proven(
-    reading: Reading, value: float, shape: tuple[int, ...], image: tuple[int, ...], by_shape: bool = True
-) -> bool:
-    """Tell whether a contrast proves a reading of an output of this shape; ``by_shape`` says if the shape may help."""
+def is_proven(reading: Reading, value: float, shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Tell whether a contrast proves a reading of an output of this shape."""
     if 1 in reading.size:  # an axis that proves nothing
         return value > 3 * _CONTRAST
     # Where the shape says it too, a trace is enough: each position of a deep network sees nearly the whole image.
-    helped = by_shape and reading.layout is None and plain(shape, image)
-    return value > (_CONTRAST / 20 if helped else _CONTRAST)
+    return value > (_CONTRAST / 20 if reading.layout is None and plain(shape, image) else _CONTRAST)
 
 
-def proven(values: Tensor, image: tuple[int, ...], by_shape: bool = True) -> Reading | None:
+def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
     """Tell which of the readings is right, or None if none is.
 
     Args:
         values: the output of the layer for the images of :func:`corners`.
         image: the size of the image.
-        by_shape: whether the shape of a map N×K×h×w counts as a part of the proof.
     """
     found = contrasts(values, image)
     reading = likely([found])
-    fits = reading is not None and is_proven(reading, found[reading], tuple(values.shape), image, by_shape)
+    fits = reading is not None and is_proven(reading, found[reading], tuple(values.shape), image)
     return reading if fits else None
 
 

@@ -81,7 +81,10 @@ def _reading(call: Call, layer: nn.Module, at_input: bool) -> Reading | None:
     whole = torch.cat(values) if fits else None
     if whole is None or not may_hold_positions(whole, len(images), len(size)):
         return None
-    return proven(whole, size, by_shape=not isinstance(layer, _MAYBE_WEIGHTS))
+    weights = isinstance(layer, _MAYBE_WEIGHTS) and bool((whole >= 0).all())
+    if weights and torch.allclose(whole.sum(-1), torch.ones(()).to(whole), atol=1e-2):
+        return None  # each row sums to 1, as only weights of an attention do
+    return proven(whole, size)
 
 
 def _unproven(call: Call, layer: nn.Module, shape: tuple[int, ...]) -> CAMError:
