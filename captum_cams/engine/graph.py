@@ -48,6 +48,12 @@ def reached(roots: Iterable[Node]) -> set[Node]:
     return found
 
 
+def joins(roots: Iterable[Node], source: Node) -> bool:
+    """Tell whether two values that both come from a node meet again on the way to the roots."""
+    order = {*_ordered([*roots], {source})}
+    return any(len(order.intersection(_inputs(node))) > 1 for node in order - {source})
+
+
 def _inputs(node: Node) -> list[Node]:
     return [child for child, _ in node.next_functions if child is not None]
 

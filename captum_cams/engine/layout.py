@@ -79,12 +79,13 @@ def tokens(prefix: int = 1, height: int | None = None) -> Layout:
     return Layout(to_map, partial(_to_tokens, prefix))
 
 
-def token_grid(prefix: int, size: tuple[int, ...]) -> Layout:
-    """Make the layout of tokens N×(prefix + h·w)×K on a grid of a known size, of one to three dimensions.
+def token_grid(prefix: int, size: tuple[int, ...], suffix: int = 0) -> Layout:
+    """Make the layout of tokens N×(prefix + h·w + suffix)×K on a grid of a known size, of one to three dimensions.
 
     Args:
         prefix: the number of tokens before the grid.
         size: the size of the grid.
+        suffix: the number of tokens after the grid.
 
     Raises:
         CAMError: when the layout is used, if the output is not such tokens.
@@ -92,19 +93,21 @@ def token_grid(prefix: int, size: tuple[int, ...]) -> Layout:
     count = prod(size)
 
     def to_map(output: Tensor) -> Tensor:
-        if output.ndim != 3 or output.shape[1] != prefix + count:
+        if output.ndim != 3 or output.shape[1] != prefix + count + suffix:
             raise CAMError(
-                f"tokens must be N×({prefix} + {count})×K, got {shape_of(output)}; pass reshape=tokens(prefix, height)"
+                f"tokens must be N×({prefix} + {count} + {suffix})×K, got {shape_of(output)}; "
+                "pass reshape=tokens(prefix, height)"
             )
-        return output[:, prefix:].transpose(1, 2).unflatten(2, size)
+        return output[:, prefix : prefix + count].transpose(1, 2).unflatten(2, size)
 
     return Layout(to_map, partial(_to_tokens, prefix))
 
 
 def _to_tokens(prefix: int, maps: Tensor, original: Tensor) -> Tensor:
-    """Put maps back in place of the grid; the tokens before it are those of the layer's own output."""
-    kept = original[:, :prefix].expand(len(maps), -1, -1)
-    return torch.cat((kept, maps.to(kept.dtype).flatten(2).transpose(1, 2)), 1)
+    """Put maps back in place of the grid; the tokens around it are those of the layer's own output."""
+    kept = original.expand(len(maps), -1, -1)
+    grid = maps.to(kept.dtype).flatten(2).transpose(1, 2)
+    return torch.cat((kept[:, :prefix], grid, kept[:, prefix + grid.shape[1] :]), 1)
 
 
 CHANNELS_LAST = Layout(lambda output: output.movedim(-1, 1), lambda maps, original: maps.movedim(1, -1))

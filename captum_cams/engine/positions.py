@@ -1,8 +1,8 @@
 """Read from a layer's output where its positions are: N×K×h×w, N×h×w×K, or tokens N×(prefix + h·w)×K."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf, prod
 
 from torch import Tensor
 
@@ -10,8 +10,11 @@ from captum_cams.engine.layout import CHANNELS_LAST, Layout, token_grid
 from captum_cams.engine.response import changes, contrast
 
 _PREFIXES = range(17)  # DINOv2 and its relatives have at most 16 registers behind the class token
+_SHORT = 2  # the class token and the distillation token; more are registers
+_SUFFIXES = (1, 2)
 _CONTRAST = 0.03  # the least contrast that proves positions; axes without positions seldom reach it
 _SIMILAR = 0.85  # a reading with a longer prefix must have more contrast than this, or the shorter prefix counts
+_OBLONG = 2  # the largest proportion of the strides of two axes
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Reading:
 
     word: str
     size: tuple[int, ...]
-    layout: Layout | None = None
+    layout: Layout | None = field(default=None, compare=False)
 
     def to_map(self, values: Tensor) -> Tensor:
         """Arrange the values of the layer as a map N×K×h×w."""
@@ -43,21 +46,75 @@ def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> Iterator[Reading
     axes = ("t", "h×w", "d×h×w")[len(image) - 1]
     if len(shape) == len(image) + 2:
         for word, size, layout in ((f"N×K×{axes}", shape[2:], None), (f"N×{axes}×K", shape[1:-1], CHANNELS_LAST)):
-            if all(side <= full for side, full in zip(size, image, strict=True)):
+            if _in_scale(size, image):
                 yield Reading(word, size, layout)
     elif len(shape) == 3:
-        for prefix in _PREFIXES:
-            for size in _grids(shape[1] - prefix, image):
-                tokens = axes.replace("×", "·")
-                yield Reading(
-                    f"N×({prefix}+{tokens})×K" if prefix else f"N×({tokens})×K", size, token_grid(prefix, size)
-                )
+        yield from _token_readings(shape[1], axes.replace("×", "·"), image)
+
+
+def _token_readings(count: int, axes: str, image: tuple[int, ...]) -> Iterator[Reading]:
+    short = False
+    for prefix in _PREFIXES:
+        if short and prefix > _SHORT:
+            break  # among so many prefixes, one fits any number of tokens
+        word = f"N×({prefix}+{axes})×K" if prefix else f"N×({axes})×K"
+        for size in _grids(count - prefix, image):
+            if prefix <= prod(size):
+                short = True
+                yield Reading(word, size, token_grid(prefix, size))
+    for suffix in _SUFFIXES:
+        for size in _grids(count - suffix, image):
+            yield Reading(f"N×({axes}+{suffix})×K", size, token_grid(0, size, suffix))
 
 
 def may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
     """Tell whether a tensor may hold positions at all: numbers with the samples first, and at most one axis more."""
     shape = tensor.shape
     return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
+
+
+def contrasts(values: Tensor, image: tuple[int, ...]) -> dict[Reading, float]:
+    """Measure how well each reading fits.
+
+    Args:
+        values: the output of the layer for the images of :func:`corners`.
+        image: the size of the image.
+    """
+    found = [*readings(tuple(values.shape), image)]
+    if not found:
+        return {}
+    first, last = (changes(values, axis) for axis in (1, values.ndim - 1))
+    return {
+        reading: max(contrast(reading.to_map(change)[:, 0]) for change in (last if reading.layout else first))
+        for reading in found
+    }
+
+
+def likely(found: Iterable[Mapping[Reading, float]]) -> Reading | None:
+    """Tell which reading fits outputs of one shape best; they are tokens of one network, or one output alone.
+
+    Args:
+        found: for each output, the contrast of each reading.
+    """
+    total: dict[Reading, float] = {}
+    for values in found:
+        for reading, value in values.items():
+            total[reading] = total.get(reading, 0.0) + max(value, 0.0)
+    best = max(total.values(), default=0.0)
+    # If the grid fits, so does the grid without its first row: the shorter prefix is the right one.
+    chosen = next((reading for reading, value in total.items() if value >= _SIMILAR * best), None)
+    if chosen is None:
+        return None
+    # A shift by one token hardly lowers the contrast, so tokens before and after a grid of one size are compared.
+    return max((reading for reading in total if reading.size == chosen.size), key=lambda reading: total[reading])
+
+
+def is_proven(reading: Reading, value: float, shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Tell whether a contrast proves a reading of an output of this shape."""
+    if 1 in reading.size:  # an axis that proves nothing
+        return value > 3 * _CONTRAST
+    # Where the shape says it too, a trace is enough: each position of a deep network sees nearly the whole image.
+    return value > (_CONTRAST / 20 if reading.layout is None and plain(shape, image) else _CONTRAST)
 
 
 def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
@@ -67,25 +124,10 @@ def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
         values: the output of the layer for the images of :func:`corners`.
         image: the size of the image.
     """
-    shape = tuple(values.shape)
-    first, last = (changes(values, axis) for axis in (1, values.ndim - 1))
-    found = [
-        (reading, max(contrast(reading.to_map(change)[:, 0]) for change in (last if reading.layout else first)))
-        for reading in readings(shape, image)
-    ]
-    best = max((value for _, value in found), default=0.0)
-    # If the grid fits, so does the grid without its first row: the shorter prefix is the right one.
-    reading = next((reading for reading, value in found if value >= _SIMILAR * best), None)
-    if reading is None or not best > _least(reading, shape, image):
-        return None
-    return reading
-
-
-def _least(reading: Reading, shape: tuple[int, ...], image: tuple[int, ...]) -> float:
-    if 1 in reading.size:  # an axis that proves nothing
-        return 3 * _CONTRAST
-    # Where the shape says it too, a trace is enough: each position of a deep network sees nearly the whole image.
-    return _CONTRAST / 20 if reading.layout is None and plain(shape, image) else _CONTRAST
+    found = contrasts(values, image)
+    reading = likely([found])
+    fits = reading is not None and is_proven(reading, found[reading], tuple(values.shape), image)
+    return reading if fits else None
 
 
 def plain(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
@@ -117,8 +159,25 @@ def _grids(count: int, image: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def _in_proportion(size: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    if not _in_scale(size, image):
+        return False
     if all(full % side == 0 for side, full in zip(size, image, strict=True)):
         return True  # the patches may be oblong
+    if len({*image}) == 1:
+        return len({*size}) == 1
     least = max(full / (side + 1) for side, full in zip(size, image, strict=True))
     most = min(full / (side - 1) if side > 1 else inf for side, full in zip(size, image, strict=True))
     return least < most
+
+
+def _in_scale(size: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Whether height and width shrink by about the same factor; depth or time may shrink by any."""
+    if any(side > full for side, full in zip(size, image, strict=True)):
+        return False
+    plane, full = size[-2:], image[-2:]
+    if len(plane) < 2 or max(plane) == min(plane) == 1:
+        return True
+    strides = sorted(whole / side for side, whole in zip(plane, full, strict=True))
+    if 1 in plane:  # only the rounding of a really oblong image leaves one position on one axis alone
+        return max(full) >= _OBLONG * min(full) and strides[1] <= _OBLONG * strides[0]
+    return strides[1] <= _OBLONG * strides[0]

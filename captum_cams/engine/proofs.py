@@ -5,16 +5,21 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from captum_cams.engine.call import Call
+from captum_cams.engine.layers import describe
 from captum_cams.engine.layout import CHANNELS_LAST, Layout
 from captum_cams.engine.positions import Reading, may_hold_positions, plain, proven
 from captum_cams.engine.response import corners
 from captum_cams.engine.trace import replaced, the_tensor
+from captum_cams.errors import CAMError
 
 _layouts: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Layout | None]] = WeakKeyDictionary()
 """For each layer that was proven: its side and the size of the images (None for every size), and the layout."""
+
+_MAYBE_WEIGHTS = (nn.Identity, nn.Dropout, nn.Softmax)
+"""What returns the weights of an attention, N×heads×T×T; T may be in proportion to the image by chance."""
 
 
 def known_layout(call: Call, layer: nn.Module, at_input: bool) -> Layout | None:
@@ -37,7 +42,7 @@ def _key(call: Call, layer: nn.Module, at_input: bool) -> tuple[Any, ...]:
 def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...]) -> Layout | None:
     """Find the layout of a given layer.
 
-    An output whose shape alone says N×K×h×w needs no proof. Otherwise the network runs once on the first image and its
+    An output whose shape alone says N×K×h×w needs no proof. Otherwise the network runs on the first image and its
     changed copies, in the first call only.
 
     Args:
@@ -47,25 +52,46 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
         shape: the shape of its output or input.
 
     Returns:
-        The layout; None if the output is a map already, or no layout could be proven.
+        The layout; None if the output is a map already, or it has another number of axes than maps and tokens.
+
+    Raises:
+        CAMError: if the axes are as many as those of a map, and it is not proven which are the positions.
     """
     size = tuple(call.inputs[0].shape[2:])
-    if not size or plain(shape, size):
+    if not size or len(shape) < 3 or (plain(shape, size) and not isinstance(layer, _MAYBE_WEIGHTS)):
         return None
     if _key(call, layer, at_input) not in _layouts.get(layer, {}):
-        images, found = corners(call.inputs[0][:1]), list[Reading | None]()
-
-        def look(given: Any) -> None:
-            tensor = the_tensor(given)
-            fits = tensor is not None and may_hold_positions(tensor, len(images), len(size))
-            found.append(proven(tensor, size) if tensor is not None and fits else None)
-
-        with (
-            torch.no_grad(),
-            replaced(layer, at_input, look),
-            suppress(RuntimeError),
-        ):  # it may take one batch size only
-            call.rows(images, [0] * len(images)).output()
-        reading = found[-1] if found else None
+        reading = _reading(call, layer, at_input)
+        if reading is None and len(shape) == len(size) + 2:
+            raise _unproven(call, layer, shape)
         remember_layout(call, layer, at_input, None if reading is None else reading.layout)
     return known_layout(call, layer, at_input)
+
+
+def _reading(call: Call, layer: nn.Module, at_input: bool) -> Reading | None:
+    images, size, kept = corners(call.inputs[0][:1]), tuple(call.inputs[0].shape[2:]), list[Tensor]()
+    values: list[Tensor] = []
+    with torch.no_grad(), replaced(layer, at_input, lambda given: kept.append(the_tensor(given))):
+        for n in range(len(images)):  # one after another: a network may take one batch size only
+            with suppress(RuntimeError):
+                call.rows(images[n : n + 1], [0]).output()
+            values += kept[-1:]
+            kept.clear()
+    fits = len(values) == len(images) and all(value is not None and len(value) == 1 for value in values)
+    whole = torch.cat(values) if fits else None
+    if whole is None or not may_hold_positions(whole, len(images), len(size)):
+        return None
+    weights = isinstance(layer, _MAYBE_WEIGHTS) and bool((whole >= 0).all())
+    if weights and torch.allclose(whole.sum(-1), torch.ones(()).to(whole), atol=1e-2):
+        return None  # each row sums to 1, as only weights of an attention do
+    return proven(whole, size)
+
+
+def _unproven(call: Call, layer: nn.Module, shape: tuple[int, ...]) -> CAMError:
+    name = describe(call.network, layer)
+    return CAMError(
+        f"layer {name} must hold positions of the image, as N×K×h×w or N×h×w×K, got {'×'.join(map(str, shape))}, whose "
+        "axes do not answer to changed corners of the image (such as weights of an attention, a bias, or a network "
+        "that takes one batch size only); pass another layer, layer=None, or say with reshape= how the output becomes "
+        "N×K×h×w: reshape=lambda output: output if it is one already"
+    )

@@ -28,18 +28,20 @@ def corners(image: Tensor) -> Tensor:
         changed = (low + (high - low) * noise).to(image)
     else:
         changed = (low + (high + 1 - low) * noise).floor().clamp(max=high).to(image)
-    # Less than half of the positions must change, so that the others show what all have in common.
-    sides = [side // 2 if image.ndim > 3 else side // 3 for side in image.shape[2:]]
     rows = [image]
-    for ends in product((False, True), repeat=len(sides)):
-        row, part = image.clone(), changed
-        view = row
-        for axis, (side, last) in enumerate(zip(sides, ends, strict=True), 2):
-            start = image.shape[axis] - side if last else 0
-            view, part = view.narrow(axis, start, side), part.narrow(axis, start, side)
-        view.copy_(part)
+    for corner in regions(image.shape[2:]):
+        row = image.clone()
+        row[(..., *corner)] = changed[(..., *corner)]
         rows.append(row)
     return torch.cat(rows)
+
+
+def regions(sides: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """The corners of an image or a map: 2 of T, 4 of H×W, 8 of D×H×W."""
+    # Less than half of the positions must change, so that the others show what all have in common.
+    lengths = [side // 2 if len(sides) > 1 else side // 3 for side in sides]
+    ends = [(slice(0, length), slice(side - length, side)) for side, length in zip(sides, lengths, strict=True)]
+    return [*product(*ends)]
 
 
 def changes(values: Tensor, channels: int) -> Tensor:

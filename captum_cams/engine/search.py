@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.call import Call
-from captum_cams.engine.graph import passages, reached
+from captum_cams.engine.graph import joins, passages, reached
 from captum_cams.engine.layers import Place
+from captum_cams.engine.mixing import following, mixes
 from captum_cams.engine.proofs import remember_layout
-from captum_cams.engine.survey import Candidate, Survey, survey
+from captum_cams.engine.survey import Candidate, Output, Survey, survey
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.untouched import unwrap
 from captum_cams.errors import CAMError
@@ -57,8 +58,13 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
                 break
     if not chosen:
         raise found.nothing()
+    first = next(iter(chosen.values()))
+    found.check(first)
+    others = [found.named(c) for c in reversed(found.seen.candidates) if c.end < first.end and found.on_the_trunk(c)]
     for candidate in chosen.values():
-        log.info("layer %s is explained", found.named(candidate))
+        log.info(
+            "layer %s is explained; places before it are %s", found.named(candidate), ", ".join(others[:3]) or "none"
+        )
         remember_layout(call, candidate.module, False, candidate.reading.layout)
     return [Place(candidate.module, False, candidate.reading.layout) for candidate in chosen.values()]
 
@@ -84,6 +90,43 @@ class Search:
     def __init__(self, seen: Survey) -> None:
         self.seen = seen
         self.trunk = seen.passages()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Read later outputs on the trunk by those before them, since a weak contrast is no reason to go back."""
+        place = next((c for c in reversed(self.seen.candidates) if self.on_the_trunk(c)), None)
+        for output in list(self.seen.unread):
+            if place is not None and output.end > place.end and output.edge.node in self.trunk:
+                reading = following(self.seen, output, place)
+                if reading is not None and _feature(output.read(reading)):
+                    place = output.read(reading)
+                    self.seen.unread.remove(output)
+                    self.seen.candidates.append(place)
+        self.seen.candidates.sort(key=lambda candidate: candidate.end)
+
+    def check(self, place: Candidate) -> None:
+        """Check that nothing behind a place holds other positions of which the scores are made.
+
+        Raises:
+            CAMError: if something does; it lists where.
+        """
+        if _dense(self.seen.raw) or place.edge.node not in self.trunk:
+            return
+        later = [c for c in self.seen.candidates if c.end > place.end and _feature(c) and not self._holds_scores(c)]
+        unread = [c for c in self.seen.unread if c.end > place.end and c.edge.node in self.trunk]
+        found: list[Output] = [c for c in unread if mixes(self.seen, c, place)]
+        for candidate in later:
+            if candidate.edge.node not in self.trunk and self._answers(candidate):
+                other = candidate.reading.size != place.reading.size
+                if place.edge.node in reached([candidate.edge.node]) and (other or mixes(self.seen, candidate, place)):
+                    found.append(candidate)
+        if found:
+            listed = ", ".join(map(self.named, sorted(found, key=lambda c: -c.end)[:5]))
+            raise CAMError(
+                "layer=None needs the last layer with positions of the image, got several that could be it: all scores "
+                f"pass through {self.named(place)}, but positions are mixed behind it, in {listed}; pass layer= as a "
+                "module or a dotted name (a name needs reshape= if its axes are none of N×K×h×w, N×h×w×K and tokens)"
+            )
 
     def places(self) -> Iterator[Candidate]:
         """The places that can be explained, the best first."""
@@ -92,7 +135,7 @@ class Search:
     def _deepest(self) -> Iterator[Candidate]:
         silent = False
         for candidate in reversed(self.seen.candidates):
-            if not self.on_the_trunk(candidate):
+            if not self.on_the_trunk(candidate) or self._inside_attention(candidate):
                 continue
             if not self._answers(candidate):
                 silent = True
@@ -101,6 +144,19 @@ class Search:
                 yield from self._narrower(candidate)
             silent = False
             yield candidate
+
+    def _inside_attention(self, candidate: Candidate) -> bool:
+        """Whether a module that returns no positions joins what it makes of a place, such as keys and values."""
+        for name, (start, end) in self.seen.spans.items():
+            inside = start < candidate.start and candidate.end < end
+            before = [c for c in self.seen.candidates if c.end <= start and self.on_the_trunk(c)] if inside else []
+            if not before or before[-1].reading.size != candidate.reading.size:
+                continue
+            returns_positions = any(c.name == name for c in self.seen.candidates)
+            joined = joins(self.seen.parts[name], candidate.edge.node)
+            if joined and not returns_positions and not mixes(self.seen, candidate, before[-1]):
+                return True
+        return False
 
     def on_the_trunk(self, candidate: Candidate) -> bool:
         """Whether all scores pass through a candidate, and features are there instead of maps of the classes."""
@@ -175,14 +231,25 @@ class Search:
         behind = reached(self.seen.roots) - reached([candidate.edge.node])
         return any(hasattr(node, "variable") for node in behind)
 
-    def named(self, candidate: Candidate) -> str:
+    def named(self, candidate: Output) -> str:
         """The name of a candidate with the shape of its output for one sample."""
         return f"{candidate.name} ({'×'.join(map(str, candidate.shape[1:]))})"
 
     def nothing(self) -> CAMError:
         """The error if no place can be explained."""
-        known = [self.named(c) for c in self.seen.candidates if _feature(c) and prod(c.reading.size) > 1][-5:]
+        passed = [c for c in self.seen.candidates if self.on_the_trunk(c)]
+        if passed:
+            weights = self.seen.weighted[-1][2]
+            zero = all(not parameter.any() for parameter in weights.parameters(recurse=False))
+            why = "all weights of the last layer are zero" if zero else "its gradient is zero there"
+            return CAMError(
+                f"layer=None needs a score with a gradient at {self.named(passed[-1])}, through which all scores pass, "
+                f"got none: {why}; pass another target, or layer= as a module or a dotted name"
+            )
+        known = [self.named(c) for c in self.seen.candidates if _feature(c)][-5:]
         listed = f"; places with positions off that way are {', '.join(known)}" if known else ""
+        if known and not self.trunk:
+            listed += "; the scores are cut off from the images, as detach() does"
         return CAMError(
             "layer=None needs a layer with positions (N×K×h×w, N×h×w×K or tokens) before the classifier, through which "
             f"all scores pass, got none{listed}; pass layer= as a module or a dotted name"

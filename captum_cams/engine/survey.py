@@ -1,6 +1,6 @@
 """One run of a network on one image and changed copies of it, which shows where the network holds positions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
-from captum_cams.engine.positions import Reading, may_hold_positions, proven
+from captum_cams.engine.positions import Reading, contrasts, is_proven, likely, may_hold_positions
 from captum_cams.engine.response import corners
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.trace import running, the_tensor, with_tensor
+from captum_cams.errors import CAMError
 
 # Modules that compute no features: they return their input, or resize it for the classifier.
 _NOT_FEATURES = (
@@ -26,18 +27,30 @@ _NOT_FEATURES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """The output of a module that holds positions of the image."""
+class Output:
+    """The output of a module with an axis more than the scores, which may hold positions."""
 
     name: str
     module: nn.Module
     shape: tuple[int, ...]
-    reading: Reading
     edge: GradientEdge
     """Where the output is in the autograd graph."""
     start: int
     end: int
     """When the module began and ended, in the order of the run."""
+    contrasts: dict[Reading, float]
+    """How well each reading fits."""
+
+    def read(self, reading: Reading) -> "Candidate":
+        """The same output as a place with positions."""
+        return Candidate(**{entry.name: getattr(self, entry.name) for entry in fields(Output)}, reading=reading)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(Output):
+    """The output of a module that holds positions of the image."""
+
+    reading: Reading
 
 
 @dataclass(eq=False)
@@ -46,16 +59,32 @@ class Survey:
 
     candidates: list[Candidate] = field(default_factory=list)
     """In the order in which they ended."""
+    unread: list[Output] = field(default_factory=list)
+    """The outputs in which no positions are proven, in the same order."""
+    image: tuple[int, ...] = ()
+    """The size of the images."""
     weighted: list[tuple[int, int, nn.Module]] = field(default_factory=list)
     """Start, end and module of each call of a module with parameters of its own."""
     sources: set[Node] = field(default_factory=set)
     """Where the images enter the graph."""
     parts: dict[str, list[Node]] = field(default_factory=dict)
     """For each module, the tensors that it returned."""
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For each module, when it began and ended."""
     raw: Any = None
     """The output of the network itself, before the task or the target read it."""
     output: Tensor = field(default_factory=lambda: torch.zeros(0))
     """The scores."""
+
+    def read(self, outputs: list[Output]) -> None:
+        """Sort out the outputs in which positions are proven. Tokens of one number are read in one way."""
+        for output in outputs:
+            alike = [other.contrasts for other in outputs if other.shape[:2] == output.shape[:2]]
+            reading = likely(alike if len(output.shape) == 3 else [output.contrasts])
+            if reading in output.contrasts and is_proven(reading, output.contrasts[reading], output.shape, self.image):
+                self.candidates.append(output.read(reading))
+            else:
+                self.unread.append(output)
 
     def passages(self) -> dict[Node, int]:
         """The nodes through which everything passes between the images and the scores, numbered from the scores."""
@@ -66,12 +95,12 @@ class Survey:
         """Where the scores are in the graph; empty if they do not depend on anything."""
         return [self.output.grad_fn] if self.output.grad_fn is not None else []
 
-    def gradient(self, candidate: Candidate) -> Tensor | None:
+    def gradient(self, candidate: Output) -> Tensor | None:
         """The gradient of a random combination of all scores at a candidate, as a map; None if there is none."""
         weights = torch.randn(self.output.shape, generator=generator_of(0)).to(self.output)
         return self.pulled_back([self.output], [weights], candidate)
 
-    def pulled_back(self, outputs: list[Any], weights: list[Tensor], candidate: Candidate) -> Tensor | None:
+    def pulled_back(self, outputs: list[Any], weights: list[Tensor], candidate: Output) -> Tensor | None:
         """The derivative of weighted outputs with respect to a candidate, as its values; None if there is none."""
         (found,) = torch.autograd.grad(outputs, [candidate.edge], weights, retain_graph=True, allow_unused=True)
         return found
@@ -86,7 +115,7 @@ def survey(call: Call, network: nn.Module) -> Survey:
     """
     images, found, clock, size = corners(call.inputs[0][:1]), Survey(), count(), tuple(call.inputs[0].shape[2:])
     names = {module: name for name, module in network.named_modules()}
-    last: dict[nn.Module, Candidate] = {}
+    last: dict[nn.Module, Output] = {}
     entered: list[int] = []
 
     def enter(module: nn.Module) -> None:
@@ -101,33 +130,50 @@ def survey(call: Call, network: nn.Module) -> Survey:
         if any(True for _ in module.parameters(recurse=False)):
             found.weighted.append((start, end, module))
         last.pop(module, None)  # the last call counts, as in Captum
-        tensor = the_tensor(output)
+        tensor, returned, values = the_tensor(output), output, dict[Reading, float]()
         if tensor is not None and _is_zero(module) and args and isinstance(args[0], Tensor):
             tensor = _as_after_training(module, args[0], tensor)
             output = with_tensor(output, tensor)
         if tensor is not None and names.get(module) and may_hold_positions(tensor, len(images), len(size)):
-            reading = proven(tensor, size)
+            values = contrasts(tensor, size)
             if not tensor.requires_grad and bool((tensor[1:] != tensor[:1]).any()):
                 tensor = tensor.detach().requires_grad_()  # the graph of the image was cut before, or never began
                 found.sources.add(get_gradient_edge(tensor).node)
             # A copy, because what comes later may write to the tensor, and the module may have returned its input.
             tensor = tensor.clone()
-            edge = get_gradient_edge(tensor) if tensor.requires_grad else None
-            if reading is not None and edge is not None and not _returns_its_input(module, args, output):
-                last[module] = Candidate(names[module], module, tuple(tensor.shape), reading, edge, start, end)
             output = with_tensor(output, tensor)
+        elif names.get(module):  # tokens with another axis first, and recurrent networks: to be noticed, not explained
+            tensor, values = next((leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)), None), {}
+        watched = names.get(module) and not _returns_its_input(module, args, returned)
+        if tensor is not None and tensor.ndim > 2 and tensor.requires_grad and watched:
+            edge = get_gradient_edge(tensor)
+            last[module] = Output(names[module], module, tuple(tensor.shape), edge, start, end, values)
+        found.spans[names.get(module, "")] = start, end
         found.parts[names.get(module, "")] = [
             leaf.grad_fn for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None
         ]
-        return output if tensor is not None else None
+        return None if output is returned else output
 
     if images.is_floating_point():
         images.requires_grad_()
         found.sources.add(get_gradient_edge(images).node)
     with torch.enable_grad(), running(call.modules, enter, leave):
-        found.output = call.rows(images, [0] * len(images)).output()
-    found.candidates = sorted(last.values(), key=lambda candidate: candidate.end)
+        found.output = _run(call, images)
+    found.image = size
+    found.read(sorted(last.values(), key=lambda output: output.end))
     return found
+
+
+def _run(call: Call, images: Tensor) -> Tensor:
+    try:
+        return call.rows(images, [0] * len(images)).output()
+    except (RuntimeError, CAMError) as error:
+        with torch.no_grad():
+            call.rows(images[:1].detach(), [0]).output()  # raises the error itself if one image does not fit either
+        raise CAMError(
+            f"layer=None needs a model that takes {len(images)} images at once, got one that takes another batch size "
+            "only; pass layer= as a module or a dotted name"
+        ) from error
 
 
 def _is_zero(module: nn.Module) -> bool:

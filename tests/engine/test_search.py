@@ -159,3 +159,36 @@ def test_an_encoder_is_explained_behind_its_last_stage():
     cam = cc.GradCAM(model)
     cam.attribute(images(1), lambda output: output[:, 1].mean((1, 2)))
     assert cam.layer is model.bottom
+
+
+def test_scores_that_read_several_stages_are_an_error_that_lists_them():
+    class Stages(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 2, 2)
+            self.heads = nn.ModuleList(nn.Linear(8, 5) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            high = self.first(x).relu()
+            low = self.second(high).relu()
+            return self.heads[0](high.mean((2, 3))) + self.heads[1](low.mean((2, 3)))
+
+    with pytest.raises(
+        cc.CAMError, match=r"pass through first \(8×10×10\), but .* mixed behind it, in second \(8×5×5\)"
+    ):
+        cc.GradCAM(seeded(Stages)).attribute(images(1))
+
+
+def test_weights_of_an_attention_are_no_map():
+    class Attended(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.weights, self.head = nn.Conv2d(3, 8, 8, 8), nn.Softmax(-1), nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patch(x).flatten(2).mT[:, None]
+            return self.head((self.weights(tokens @ tokens.mT) @ tokens).mean((1, 2)))
+
+    x = nn.functional.interpolate(images(1), (32, 32))
+    with pytest.raises(cc.CAMError, match=r"weights \(Softmax\) must hold positions .* got 1×1×16×16"):
+        cc.GradCAM(seeded(Attended), "weights").attribute(x)
