@@ -112,6 +112,18 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         """Whether the map always has the size of the image."""
         return False
 
+    def find(self, call: Call) -> None:
+        """Search for the layer if none was given and the method needs one; most calls have nothing to search.
+
+        A wrapper that shows its base changed images calls this first, so that the search sees the image itself.
+
+        Args:
+            call: the user's call.
+
+        Raises:
+            CAMError: there is no such layer, or ``reshape`` was given without a layer.
+        """
+
     @abstractmethod
     def explain(self, call: Call) -> Tensor:
         """Compute the contributions to the map; every method and every wrapper writes this in its own way.

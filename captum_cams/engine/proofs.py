@@ -34,7 +34,7 @@ def _key(call: Call, layer: nn.Module, at_input: bool) -> tuple[Any, ...]:
     return general if general in _layouts.get(layer, {}) else (at_input, call.inputs[0].shape[2:])
 
 
-def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...]) -> Layout | None:
+def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...] | None) -> Layout | None:
     """Find the layout of a given layer.
 
     An output whose shape alone says N×K×h×w needs no proof. Otherwise the network runs once on the first image and its
@@ -44,13 +44,13 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
         call: the user's call.
         layer: the layer.
         at_input: whether its input is meant.
-        shape: the shape of its output or input.
+        shape: the shape of its output or input; None if it is not known.
 
     Returns:
         The layout; None if the output is a map already, or no layout could be proven.
     """
     size = tuple(call.inputs[0].shape[2:])
-    if not size or plain(shape, size):
+    if not size or (shape is not None and plain(shape, size)):
         return None
     if _key(call, layer, at_input) not in _layouts.get(layer, {}):
         images, found = corners(call.inputs[0][:1]), list[Reading | None]()
@@ -58,6 +58,7 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
         def look(given: Any) -> None:
             tensor = the_tensor(given)
             fits = tensor is not None and may_hold_positions(tensor, len(images), len(size))
+            fits = fits and tensor is not None and not plain(tuple(tensor.shape), size)
             found.append(proven(tensor, size) if tensor is not None and fits else None)
 
         with (

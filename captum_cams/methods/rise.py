@@ -78,12 +78,17 @@ class RISE(PerturbedCAM, SpatialCAM):
             raise CAMError(f"keep must be a probability between 0 and 1, got {keep}; the paper takes 0.5")
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
+    def find(self, call: Call) -> None:
+        if not self._at_network(call):
+            super().find(call)
+
     def place(self, call: Call) -> Place:
+        return Place(call.network, at_input=True) if self._at_network(call) else super().place(call)
+
+    def _at_network(self, call: Call) -> bool:
         floats = call.inputs[0].ndim in (3, 4, 5) and not call.form.is_integer
         alone = len(call.inputs) == 1 and not call.extra and floats
-        if self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module):
-            return Place(call.network, at_input=True)  # no layer takes part, so none has to be found
-        return super().place(call)
+        return self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module)
 
     def maps(self, seen: Seen) -> Tensor:
         images = seen.inputs[0]
