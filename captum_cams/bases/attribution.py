@@ -44,8 +44,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     threads of their own.
 
     Args:
-        forward_func: the model: a module, or any function of the inputs. A compiled or data-parallel model is explained
-            through the module inside it.
+        forward_func: the model: a module, a method of one, or any function of the inputs. A compiled or data-parallel
+            model is explained through the module inside it.
         layer: the layer to explain: a module, or its dotted name. With None, the first call runs the model once more,
             on five versions of the first image, takes the last layer with positions through which all scores pass, and
             names it in a log message; :func:`layers` lists all of them.
@@ -113,9 +113,9 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         return False
 
     def find(self, call: Call) -> None:
-        """Search for the layer if none was given and the method needs one; most calls have nothing to search.
+        """Find the layer and its layout, as far as the method needs them and they are neither given nor known.
 
-        A wrapper that shows its base changed images calls this first, so that the search sees the image itself.
+        A wrapper that shows its base changed images calls this first, so that both are found on the image itself.
 
         Args:
             call: the user's call.

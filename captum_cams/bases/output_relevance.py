@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
-from captum_cams.engine.arranged import arranged, settled
+from captum_cams.engine.arranged import arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place
 from captum_cams.engine.outputs import reading
@@ -90,7 +90,7 @@ class OutputRelevance(CAMAttribution):
         relevance = trail.back(self._start(call, wide(output.detach())), output)
         if place is None or call.inputs[0].ndim < 3:
             return relevance
-        return arranged(call, settled(call, place, tuple(relevance.shape)), relevance, "relevance")
+        return arranged_back(call, settled(call, place, tuple(relevance.shape)), relevance, "relevance")
 
     def _start(self, call: Call, output: Tensor) -> Tensor:
         """Check the scores and let the subclass choose the relevance of the output."""

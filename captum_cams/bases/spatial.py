@@ -74,19 +74,20 @@ class SpatialCAM(CAMAttribution):
         """
 
     def find(self, call: Call) -> None:
-        if self.layer is None:
-            if self.layout is not None:
-                kind = type(self).__name__
-                raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
-            self.layer = self.found_layer = find_layer(call).layer
+        settled(call, self.place(call))
 
     def place(self, call: Call) -> Place:
-        """The place to look at in the model; its layout may have to be found (see :func:`settled`)."""
-        images = call.inputs[0]
+        """The place to look at in the model; the first call searches for the layer if none was given.
+
+        If ``reshape`` was not given, :func:`settled` finds the layout.
+        """
+        kind, images = type(self).__name__, call.inputs[0]
         if not (self.any_dimension and images.ndim in (3, 5)):
-            check_plane(type(self).__name__, images)
-        self.find(call)
-        assert self.layer is not None
+            check_plane(kind, images)
+        if self.layer is None:
+            if self.layout is not None:
+                raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
+            self.layer = self.found_layer = find_layer(call).layer
         return Place(self.layer, call.at_input, self.layout)
 
     def explain(self, call: Call) -> Tensor:

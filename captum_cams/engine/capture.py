@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from captum_cams.engine.arranged import arranged, settled
+from captum_cams.engine.arranged import arranged, arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
-from captum_cams.engine.layout import Layout
 from captum_cams.engine.replay import Tail
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
@@ -169,7 +168,9 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         score = call.chosen(output)
         check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
         notice_probabilities(call.network, output, call.task)
-        gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
+        gradient = None
+        if needs.gradient:
+            gradient = wide(arranged_back(call, place, gradient_of(score, raw, f"layer {name}"), "gradients"))
         attention = None if tap is None else SelfAttention.of(tap, score, place.layout, activation, call.network)
 
     activation, output = activation.detach(), output.detach()
@@ -207,15 +208,3 @@ def _one_tensor(given: Any, name: str, at_input: bool) -> Tensor:
             "the network before quantisation"
         )
     return tensor
-
-
-def _gradient(score: Tensor, raw: Tensor, name: str, layout: Layout | None) -> Tensor:
-    gradient = gradient_of(score, raw, f"layer {name}")
-    check_finite(f"gradients at layer {name}", gradient)
-    on_map = gradient if layout is None else layout.to_map(gradient)
-    if gradient.any() and not on_map.any():
-        raise CAMError(
-            f"the score must depend on the map of layer {name}, got a gradient only at values that reshape= leaves out "
-            "(the class token); choose a layer before the last attention, such as the first norm of the last block"
-        )
-    return wide(on_map)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from captum_cams.bases.output_relevance import check_classes, chosen
 from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.cost import Cost
-from captum_cams.engine.arranged import arranged
+from captum_cams.engine.arranged import arranged_back
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.targets import wide
 from captum_cams.paper import Paper
@@ -70,4 +70,4 @@ class RelevanceCAM(WeightedCAM):
         with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=call.inputs) as trail:
             output = call.output()
         relevance = trail.back(start(wide(output.detach())), output)
-        return arranged(call, seen.place, relevance, "relevance").flatten(2).mean(2)
+        return arranged_back(call, seen.place, relevance, "relevance").flatten(2).mean(2)

@@ -10,7 +10,7 @@ from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.cost import Cost
-from captum_cams.engine.arranged import arranged, settled
+from captum_cams.engine.arranged import arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Seen, capture
 from captum_cams.engine.layers import Place, named_layer
@@ -97,7 +97,7 @@ class FGCAM(WrappedCAM):
         relevance = trail.back(self._components(seen), layout=start.layout)
         if not isinstance(end, Place):
             return relevance
-        return arranged(call, settled(call, end, tuple(relevance.shape)), relevance, "relevance")
+        return arranged_back(call, settled(call, end, tuple(relevance.shape)), relevance, "relevance")
 
     def _components(self, seen: Seen) -> Tensor:
         components = self.base.components(seen)
