@@ -79,16 +79,18 @@ class RISE(PerturbedCAM, SpatialCAM):
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
     def find(self, call: Call) -> None:
-        if not self._at_network(call):
+        if self._network(call) is None:
             super().find(call)
 
     def place(self, call: Call) -> Place:
-        return Place(call.network, at_input=True) if self._at_network(call) else super().place(call)
+        network = self._network(call)
+        return super().place(call) if network is None else Place(network, at_input=True)
 
-    def _at_network(self, call: Call) -> bool:
+    def _network(self, call: Call) -> nn.Module | None:
+        """The network if it can stand for the layer: no layer takes part, so none has to be found."""
         floats = call.inputs[0].ndim in (3, 4, 5) and not call.form.is_integer
-        alone = len(call.inputs) == 1 and not call.extra and floats
-        return self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module)
+        alone = self.layer is None and self.layout is None and len(call.inputs) == 1 and not call.extra and floats
+        return call.network if alone and isinstance(call.network, nn.Module) else None
 
     def maps(self, seen: Seen) -> Tensor:
         images = seen.inputs[0]
