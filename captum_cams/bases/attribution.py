@@ -44,8 +44,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     threads of their own.
 
     Args:
-        forward_func: the model: a module, or any function of the inputs. A compiled or data-parallel model is explained
-            through the module inside it.
+        forward_func: the model: a module, a method of one, or any function of the inputs. A compiled or data-parallel
+            model is explained through the module inside it.
         layer: the layer to explain: a module, or its dotted name. With None, the first call runs the model once more,
             on five versions of the first image, takes the last layer with positions through which all scores pass, and
             names it in a log message; :func:`layers` lists all of them.
@@ -111,6 +111,18 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     def at_input_size(self) -> bool:
         """Whether the map always has the size of the image."""
         return False
+
+    def find(self, call: Call) -> None:
+        """Find the layer and its layout, as far as the method needs them and they are neither given nor known.
+
+        A wrapper that shows its base changed images calls this first, so that both are found on the image itself.
+
+        Args:
+            call: the user's call.
+
+        Raises:
+            CAMError: there is no such layer, or ``reshape`` was given without a layer.
+        """
 
     @abstractmethod
     def explain(self, call: Call) -> Tensor:

@@ -23,7 +23,8 @@ class InputMaskCAM(PerturbedCAM, WeightedCAM):
 
     The activation of a channel is resized to the image and scaled to [0, 1]. The weight of the channel is the score of
     the masked image, with a softmax over the channels. Masks are made chunk by chunk, and equal masks are scored once.
-    The mask of a constant channel is zero. A score of a baseline would not change the softmax, so none is computed.
+    The layer only supplies the masks, so they show what it holds at positions that the head does not read, too. The
+    mask of a constant channel is zero. A score of a baseline would not change the softmax, so none is computed.
     A subclass writes :meth:`score_masks`.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.engine.arranged import arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place
 from captum_cams.engine.outputs import reading
@@ -82,11 +83,14 @@ class OutputRelevance(CAMAttribution):
         call = call.copied()  # the trail marks the inputs
         if call.task == "binary":  # relevance starts at the logit itself, not at the scores of its two sides
             call = replace(call, scorer=reading(call.network))
-        end = Place(self.layer, call.at_input, self.layout) if self.layer is not None else call.inputs[0]
+        place = None if self.layer is None else Place(self.layer, call.at_input, self.layout)
         propagation = Propagation(self.batch_norm, self.pixel_range)
-        with propagation.trail(call.network, end, inputs=call.inputs) as trail:
+        with propagation.trail(call.network, place or call.inputs[0], inputs=call.inputs) as trail:
             output = call.output()
-        return trail.back(self._start(call, wide(output.detach())), output)
+        relevance = trail.back(self._start(call, wide(output.detach())), output)
+        if place is None or call.inputs[0].ndim < 3:
+            return relevance
+        return arranged_back(call, settled(call, place, tuple(relevance.shape)), relevance, "relevance")
 
     def _start(self, call: Call, output: Tensor) -> Tensor:
         """Check the scores and let the subclass choose the relevance of the output."""

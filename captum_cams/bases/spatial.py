@@ -8,12 +8,13 @@ from torch import Tensor
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.plane import check_plane
+from captum_cams.engine.arranged import settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Needs, Seen, capture
 from captum_cams.engine.layers import Place, describe
+from captum_cams.engine.layout import CHANNELS_LAST
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.precision import full_precision
-from captum_cams.engine.proofs import known_layout
 from captum_cams.engine.resume import Pace
 from captum_cams.engine.search import find_layer
 from captum_cams.errors import CAMError
@@ -72,8 +73,14 @@ class SpatialCAM(CAMAttribution):
             The contributions N×K×h×w, or N×1×h×w if the map is not a sum over channels.
         """
 
+    def find(self, call: Call) -> None:
+        settled(call, self.place(call))
+
     def place(self, call: Call) -> Place:
-        """The place to look at in the model; the first call searches for the layer if none was given."""
+        """The place to look at in the model; the first call searches for the layer if none was given.
+
+        If ``reshape`` was not given, :func:`settled` finds the layout.
+        """
         kind, images = type(self).__name__, call.inputs[0]
         if not (self.any_dimension and images.ndim in (3, 5)):
             check_plane(kind, images)
@@ -81,17 +88,22 @@ class SpatialCAM(CAMAttribution):
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
             self.layer = self.found_layer = find_layer(call).layer
-        return Place(self.layer, call.at_input, self.layout or known_layout(call, self.layer, call.at_input))
+        return Place(self.layer, call.at_input, self.layout)
 
     def explain(self, call: Call) -> Tensor:
         place = self.place(call)
-        if self.needs_tokens and place.layout is None:
+        if self.needs_tokens:
+            place = settled(call, place)
+            self._check_tokens(call, place)
+        return self.components(capture(call, place, self.needs))
+
+    def _check_tokens(self, call: Call, place: Place) -> None:
+        if place.layout is None or place.layout is CHANNELS_LAST:
             raise CAMError(
                 f"{type(self).__name__} explains the tokens of a transformer, got layer "
                 f"{describe(call.network, place.layer)} without a layout of tokens; for a convolutional network use "
-                'Grad-CAM, for a transformer pass a layer that gives tokens, and reshape="tokens"'
+                'Grad-CAM, for a transformer pass a layer that gives tokens N×T×K, and reshape="tokens"'
             )
-        return self.components(capture(call, place, self.needs))
 
     def map_size(self, call: Call) -> torch.Size:
         if self.at_input_size:

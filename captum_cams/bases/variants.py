@@ -74,6 +74,7 @@ class VariantsCAM(WrappedCAM):
     def explain(self, call: Call) -> Tensor:
         check_plane(type(self).__name__, call.inputs[0])
         call.check_unmoved(type(self).__name__)
+        self.find(call)
         return self.combine(call.resolved())
 
     def chunks(self, count: int) -> Iterator[list[int]]:

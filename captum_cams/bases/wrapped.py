@@ -7,6 +7,7 @@ from torch import nn
 
 from captum_cams.bases.attribution import CAMAttribution, Reshape
 from captum_cams.cost import Cost
+from captum_cams.engine.call import Call
 from captum_cams.engine.layers import is_layer
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief
@@ -81,6 +82,9 @@ class WrappedCAM(CAMAttribution):
     @property
     def total_cost(self) -> Cost:
         return self.cost.over(self.base.total_cost)
+
+    def find(self, call: Call) -> None:
+        self.base.find(call)
 
     @property
     def given_layer(self) -> nn.Module | None:

@@ -1,18 +1,17 @@
 """Run the model once and record the layer's activation, the gradient of the score and the output."""
 
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from captum_cams.engine.arranged import arranged, arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
-from captum_cams.engine.layout import Layout
-from captum_cams.engine.proofs import proven_layout
 from captum_cams.engine.replay import Tail
 from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
@@ -21,7 +20,7 @@ from captum_cams.engine.self_attention import SelfAttention
 from captum_cams.engine.tap import tapped
 from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.trace import Classifier, replaced, the_tensor, watch
-from captum_cams.errors import CAMError, check_finite, shape_of
+from captum_cams.errors import CAMError, check_finite
 
 _Value = TypeVar("_Value")
 
@@ -163,14 +162,15 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
             output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)
-        if place.layout is None:
-            place = replace(place, layout=proven_layout(call, layer, at_input, tuple(raw.shape)))
-        activation = _as_map(raw, place.layout, name, call.inputs[0])
+        place = settled(call, place, tuple(raw.shape))
+        activation = arranged(call, place, raw, "activations")
         call = call.resolved(output)
         score = call.chosen(output)
         check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
         notice_probabilities(call.network, output, call.task)
-        gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
+        gradient = None
+        if needs.gradient:
+            gradient = wide(arranged_back(call, place, gradient_of(score, raw, f"layer {name}"), "gradients"))
         attention = None if tap is None else SelfAttention.of(tap, score, place.layout, activation, call.network)
 
     activation, output = activation.detach(), output.detach()
@@ -208,28 +208,3 @@ def _one_tensor(given: Any, name: str, at_input: bool) -> Tensor:
             "the network before quantisation"
         )
     return tensor
-
-
-def _as_map(raw: Tensor, layout: Layout | None, name: str, images: Tensor) -> Tensor:
-    activation = raw if layout is None else layout.to_map(raw)
-    if activation.ndim != images.ndim or activation.ndim < 3 or activation.shape[0] != images.shape[0]:
-        form = "×".join("NK" + "dhw"[-(images.ndim - 2) :]) if images.ndim in (4, 5) else "N×K×t"
-        raise CAMError(
-            f"layer {name} must give {form} with N = {images.shape[0]} for inputs {shape_of(images)}, got "
-            f'{shape_of(activation)}; choose a layer with a spatial map, or pass reshape= ("tokens" for ViT, '
-            '"channels_last" for Swin, or a function)'
-        )
-    check_finite(f"activations of layer {name}", activation.detach())
-    return activation
-
-
-def _gradient(score: Tensor, raw: Tensor, name: str, layout: Layout | None) -> Tensor:
-    gradient = gradient_of(score, raw, f"layer {name}")
-    check_finite(f"gradients at layer {name}", gradient)
-    on_map = gradient if layout is None else layout.to_map(gradient)
-    if gradient.any() and not on_map.any():
-        raise CAMError(
-            f"the score must depend on the map of layer {name}, got a gradient only at values that reshape= leaves out "
-            "(the class token); choose a layer before the last attention, such as the first norm of the last block"
-        )
-    return wide(on_map)

@@ -9,7 +9,7 @@ from torch import nn
 
 from captum_cams.engine.image_input import ImageInput
 from captum_cams.engine.layout import Layout
-from captum_cams.engine.untouched import unwrap
+from captum_cams.engine.untouched import module_of
 from captum_cams.errors import CAMError, brief, near
 
 
@@ -30,8 +30,8 @@ class Place:
 
 def describe(forward_func: Callable[..., Any], layer: nn.Module) -> str:
     """Name a layer for messages, such as ``layer4.1 (BasicBlock)``."""
-    model = unwrap(forward_func)
-    names = {module: name for name, module in model.named_modules()} if isinstance(model, nn.Module) else {}
+    model = module_of(forward_func)
+    names = {} if model is None else {module: name for name, module in model.named_modules()}
     kind = type(layer).__name__
     return f"{names[layer]} ({kind})" if names.get(layer) else kind
 
@@ -40,16 +40,16 @@ def dotted(forward_func: Callable[..., Any], value: Any) -> Any:
     """Replace a module of the model, or each module in a list, by its dotted name; return other values unchanged."""
     if isinstance(value, list):
         return [dotted(forward_func, entry) for entry in value]
-    model = unwrap(forward_func)
-    if not isinstance(value, nn.Module) or not isinstance(model, nn.Module):
+    model = module_of(forward_func)
+    if not isinstance(value, nn.Module) or model is None:
         return value
     return next((name for name, module in model.named_modules() if module is value), value)
 
 
 def is_layer(forward_func: Callable[..., Any], name: str) -> bool:
     """Tell whether a module of the model has this dotted name."""
-    model = unwrap(forward_func)
-    return isinstance(model, nn.Module) and any(name == known for known, _ in model.named_modules() if known)
+    model = module_of(forward_func)
+    return model is not None and any(name == known for known, _ in model.named_modules() if known)
 
 
 def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.Module:
@@ -65,8 +65,8 @@ def named_layer(forward_func: Callable[..., Any], layer: nn.Module | str) -> nn.
             f"layer must be one module or its dotted name, got a {type(layer).__name__} of {len(layer)}; pass the "
             "module itself, layer=model.layer4, or use MultiLayerCAM(model, layers=[…]) for several layers"
         )
-    model = unwrap(forward_func)
-    if not isinstance(model, nn.Module):
+    model = module_of(forward_func)
+    if model is None:
         raise CAMError(f"a layer by name needs a torch.nn.Module, got {brief(forward_func)}; pass the module")
     modules = {name: module for name, module in model.named_modules() if name}
     if isinstance(model, ImageInput):

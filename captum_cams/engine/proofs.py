@@ -39,7 +39,7 @@ def _key(call: Call, layer: nn.Module, at_input: bool) -> tuple[Any, ...]:
     return general if general in _layouts.get(layer, {}) else (at_input, call.inputs[0].shape[2:])
 
 
-def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...]) -> Layout | None:
+def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...] | None) -> Layout | None:
     """Find the layout of a given layer.
 
     An output whose shape alone says N×K×h×w needs no proof. Otherwise the network runs on the first image and its
@@ -49,7 +49,7 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
         call: the user's call.
         layer: the layer.
         at_input: whether its input is meant.
-        shape: the shape of its output or input.
+        shape: the shape of its output or input; None if it is not known.
 
     Returns:
         The layout; None if the output is a map already, or it has another number of axes than maps and tokens.
@@ -58,33 +58,44 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
         CAMError: if the axes are as many as those of a map, and it is not proven which are the positions.
     """
     size = tuple(call.inputs[0].shape[2:])
-    if not size or len(shape) < 3 or (plain(shape, size) and not isinstance(layer, _MAYBE_WEIGHTS)):
+    if not size or (shape is not None and _is_map(shape, size, layer)):
         return None
     if _key(call, layer, at_input) not in _layouts.get(layer, {}):
-        reading = _reading(call, layer, at_input)
-        if reading is None and len(shape) == len(size) + 2:
+        values = _values(call, layer, at_input)
+        reading = None if values is None else _reading(values, size, layer)
+        shape = shape if values is None else tuple(values.shape)
+        if reading is None and shape and len(shape) == len(size) + 2 and not _is_map(shape, size, layer):
             raise _unproven(call, layer, shape)
         remember_layout(call, layer, at_input, None if reading is None else reading.layout)
     return known_layout(call, layer, at_input)
 
 
-def _reading(call: Call, layer: nn.Module, at_input: bool) -> Reading | None:
-    images, size, kept = corners(call.inputs[0][:1]), tuple(call.inputs[0].shape[2:]), list[Tensor]()
-    values: list[Tensor] = []
+def _is_map(shape: tuple[int, ...], size: tuple[int, ...], layer: nn.Module) -> bool:
+    """Tell whether no layout is needed, because the shape says enough, or because there can be none."""
+    return len(shape) < 3 or (plain(shape, size) and not isinstance(layer, _MAYBE_WEIGHTS))
+
+
+def _values(call: Call, layer: nn.Module, at_input: bool) -> Tensor | None:
+    """What the layer gives for the first image and its changed copies; None unless it is one tensor for each."""
+    images, kept = corners(call.inputs[0][:1]), list[Tensor | None]()
+    values: list[Tensor | None] = []
     with torch.no_grad(), replaced(layer, at_input, lambda given: kept.append(the_tensor(given))):
         for n in range(len(images)):  # one after another: a network may take one batch size only
             with suppress(RuntimeError):
                 call.rows(images[n : n + 1], [0]).output()
             values += kept[-1:]
             kept.clear()
-    fits = len(values) == len(images) and all(value is not None and len(value) == 1 for value in values)
-    whole = torch.cat(values) if fits else None
-    if whole is None or not may_hold_positions(whole, len(images), len(size)):
+    single = [value for value in values if value is not None and len(value) == 1]
+    return torch.cat(single) if len(single) == len(images) else None
+
+
+def _reading(values: Tensor, size: tuple[int, ...], layer: nn.Module) -> Reading | None:
+    if not may_hold_positions(values, len(values), len(size)) or _is_map(tuple(values.shape), size, layer):
         return None
-    weights = isinstance(layer, _MAYBE_WEIGHTS) and bool((whole >= 0).all())
-    if weights and torch.allclose(whole.sum(-1), torch.ones(()).to(whole), atol=1e-2):
+    weights = isinstance(layer, _MAYBE_WEIGHTS) and bool((values >= 0).all())
+    if weights and torch.allclose(values.sum(-1), torch.ones(()).to(values), atol=1e-2):
         return None  # each row sums to 1, as only weights of an attention do
-    return proven(whole, size)
+    return proven(values, size)
 
 
 def _unproven(call: Call, layer: nn.Module, shape: tuple[int, ...]) -> CAMError:

@@ -20,27 +20,13 @@ from tqdm.auto import tqdm
 from captum_cams.engine.codes import separating_masks
 from captum_cams.engine.head import FirstLinear
 from captum_cams.engine.replay import PinnedTail, Tail, TailModule
+from captum_cams.engine.same_output import bound, check_read, same
 from captum_cams.engine.scores import Score
 from captum_cams.engine.targets import wide
 from captum_cams.engine.unique import unique_rows
 from captum_cams.errors import CAMError
 
 log = logging.getLogger("captum_cams")
-
-TOLERANCE = 1e-4
-"""The largest allowed error of a shortcut, relative to the spread of the sample's scores."""
-
-
-def _bound(values: Tensor, half: bool) -> float:
-    """Return how far apart equal scores may be, given the size and spread of ``values``."""
-    rounding = 0.02 if half else 32 * torch.finfo(torch.float32).eps
-    values = values[values.isfinite()]  # a model may set the logits of some classes to -inf
-    return float(TOLERANCE * (values.max() - values.min()) + rounding * values.abs().max()) if len(values) else 0.0
-
-
-def _same(values: Tensor, expected: Tensor, bound: float) -> bool:
-    """Tell whether all values are within the bound; Inf and NaN must be where they are expected."""
-    return bool(torch.isclose(values, expected, rtol=0, atol=bound, equal_nan=True).all())
 
 
 @dataclass(frozen=True)
@@ -114,6 +100,7 @@ class Resume:
         rows = torch.cat((torch.ones_like(masks[:1]), masks)).to(self._activation.dtype)
         for sample, activation in enumerate(self._activation):
             outputs, tail = self._outputs(rows, activation.mul, sample, tail)
+            check_read(self._tail, self._activation[sample], outputs, self._half)
             scores.append(self._call.score_of(outputs[1:], sample, score))
         return torch.stack(scores)
 
@@ -142,6 +129,7 @@ class Resume:
                 first, which = unique_rows(rows)
                 given = torch.cat((torch.ones_like(rows[:1]), rows[first])).to(self._activation.dtype)
                 outputs, tail = self._outputs(self._over_maps(given), self._activation[sample].mul, sample, tail)
+                check_read(self._tail, self._activation[sample], outputs, self._half)
                 each = self._call.score_of(outputs, sample, score)
                 each = torch.cat((each[:1], each[1:][which]))
             scores.append(each)
@@ -160,8 +148,11 @@ class Resume:
         Raises:
             CAMError: as in :meth:`__call__`.
         """
-        twice = self._activation[sample : sample + 1].expand(2, *self._activation.shape[1:])
-        return TailModule(self._outputs(twice, Tensor.clone, sample, self._tail)[1], sample)
+        activation = self._activation[sample]
+        on_and_off = self._over_maps(torch.tensor([[1], [0]]).to(activation))
+        outputs, tail = self._outputs(on_and_off, activation.mul, sample, self._tail)
+        check_read(self._tail, self._activation[sample], outputs, self._half)
+        return TailModule(tail, sample)
 
     def _outputs(
         self, rows: Tensor, values: Callable[[Tensor], Tensor], sample: int, tail: Tail
@@ -214,8 +205,8 @@ class Resume:
         expected, outputs = wide(self._output[sample]), wide(outputs)
         if outputs.shape[1:] != expected.shape:
             return False
-        bound = _bound(torch.cat((expected[None], outputs)), self._half) * (1 if self._half else slack)
-        return _same(outputs[0], expected, bound)
+        within = bound(torch.cat((expected[None], outputs)), self._half) * (1 if self._half else slack)
+        return same(outputs[0], expected, within)
 
     def _run(self, tail: Tail, values: Tensor, sample: int) -> Tensor:
         # State outside of modules has N rows. A run with another number of rows fails instead of using it unnoticed.
@@ -238,7 +229,7 @@ class Resume:
         outputs = torch.cat((products.sum(0, keepdim=True), numbers @ products)) + bias
         expected = wide(linear.output[sample])
         known = expected if column is None else expected[column : column + 1]
-        if not _same(outputs[0], known, _bound(expected, self._half)):
+        if not same(outputs[0], known, bound(expected, self._half)):
             return None
         if column is not None:
             return outputs[:, 0]
@@ -272,12 +263,12 @@ class Resume:
         if outputs is None:
             return False
         outputs = wide(outputs)
-        if not _same(outputs, outputs[0], _bound(outputs[0], self._half)):
+        if not same(outputs, outputs[0], bound(outputs[0], self._half)):
             return False
         sizes = [len(part) for part in rows.split(self._chunk)]
         source = wide(torch.cat([given[:size] for given, size in zip(pinned.sources, sizes, strict=True)]))
         known = wide(linear.source[sample])
-        if not _same(source[0], known, _bound(known, self._half)):
+        if not same(source[0], known, bound(known, self._half)):
             return False
         each = source.view(len(rows), rows.shape[1], -1)
         # The same arithmetic on the same numbers: differences are at most the rounding errors of the channel itself.

@@ -15,7 +15,7 @@ from captum_cams.engine.mixing import following, mixes
 from captum_cams.engine.proofs import remember_layout
 from captum_cams.engine.survey import Candidate, Output, Survey, survey
 from captum_cams.engine.torch_internals import tree_flatten
-from captum_cams.engine.untouched import unwrap
+from captum_cams.engine.untouched import module_of
 from captum_cams.errors import CAMError
 
 log = logging.getLogger("captum_cams")
@@ -75,8 +75,8 @@ def network_of(call: Call) -> nn.Module:
     Raises:
         CAMError: if it is not a module.
     """
-    model = unwrap(call.network)
-    if not isinstance(model, nn.Module):
+    model = module_of(call.network)
+    if model is None:
         raise CAMError(
             f"layer=None needs a torch.nn.Module to search, got {type(call.network).__name__}; "
             "pass the layer as a module: layer=model.layer4"

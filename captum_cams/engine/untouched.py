@@ -30,12 +30,18 @@ def unwrap(forward_func: Callable[..., Any]) -> Callable[..., Any]:
     return forward_func
 
 
-def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
-    """List all modules of the network, also if ``forward_func`` is a method of it; None for any other function."""
+def module_of(forward_func: Callable[..., Any]) -> nn.Module | None:
+    """Return the eager network, also if ``forward_func`` is a method of it; None for any other function."""
     model = unwrap(forward_func)
     if not isinstance(model, nn.Module):
-        model = getattr(model, "__self__", model)
-    return list(model.modules()) if isinstance(model, nn.Module) else None
+        model = unwrap(getattr(model, "__self__", model))
+    return model if isinstance(model, nn.Module) else None
+
+
+def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
+    """List all modules of the network, as :func:`module_of` finds it; None for any other function."""
+    model = module_of(forward_func)
+    return None if model is None else list(model.modules())
 
 
 @contextmanager

@@ -25,6 +25,9 @@ class AttentionRollout(SpatialCAM):
     of the network reads several tokens, as an average over the patches does, it is the mean of their rows, and if it
     reads all tokens by an attention of its own, the last factor is mean_heads(A) of that attention, without I.
 
+    Only softmax attention counts: what convolutions or other mixers between the blocks move from token to token is not
+    in the map.
+
     Args:
         head_fusion: what one matrix is made of all heads with: "mean" as in the paper, "max" or "min".
         **options: see :class:`CAMAttribution`.

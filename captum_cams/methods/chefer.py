@@ -21,6 +21,9 @@ class Chefer(SpatialCAM):
     R − I; without that, I would add the same constant everywhere. If the head reads all tokens by an attention of its
     own, the last step is R ← mean_heads(ReLU(∇A ∘ A)) R.
 
+    Only softmax attention counts: what convolutions or other mixers between the blocks move from token to token is not
+    in the map.
+
     Raises:
         CAMError: in a call, if the network has no attention, or not over one grid of tokens, as inside windows, or if
             no gradient of the score reaches it.

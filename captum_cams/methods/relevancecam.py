@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from captum_cams.bases.output_relevance import check_classes, chosen
 from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.cost import Cost
+from captum_cams.engine.arranged import arranged_back
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.targets import wide
 from captum_cams.paper import Paper
@@ -68,4 +69,5 @@ class RelevanceCAM(WeightedCAM):
         call = seen.call.copied()  # the trail marks the inputs
         with Propagation(self.batch_norm).trail(self.forward_func, seen.place, inputs=call.inputs) as trail:
             output = call.output()
-        return trail.back(start(wide(output.detach())), output).flatten(2).mean(2)
+        relevance = trail.back(start(wide(output.detach())), output)
+        return arranged_back(call, seen.place, relevance, "relevance").flatten(2).mean(2)

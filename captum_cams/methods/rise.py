@@ -78,12 +78,19 @@ class RISE(PerturbedCAM, SpatialCAM):
             raise CAMError(f"keep must be a probability between 0 and 1, got {keep}; the paper takes 0.5")
         self.masks, self.grid, self.keep, self.seed = masks, grid, keep, seed
 
+    def find(self, call: Call) -> None:
+        if self._network(call) is None:
+            super().find(call)
+
     def place(self, call: Call) -> Place:
+        network = self._network(call)
+        return super().place(call) if network is None else Place(network, at_input=True)
+
+    def _network(self, call: Call) -> nn.Module | None:
+        """The network if it can stand for the layer: no layer takes part, so none has to be found."""
         floats = call.inputs[0].ndim in (3, 4, 5) and not call.form.is_integer
-        alone = len(call.inputs) == 1 and not call.extra and floats
-        if self.layer is None and self.layout is None and alone and isinstance(call.network, nn.Module):
-            return Place(call.network, at_input=True)  # no layer takes part, so none has to be found
-        return super().place(call)
+        alone = self.layer is None and self.layout is None and len(call.inputs) == 1 and not call.extra and floats
+        return call.network if alone and isinstance(call.network, nn.Module) else None
 
     def maps(self, seen: Seen) -> Tensor:
         images = seen.inputs[0]

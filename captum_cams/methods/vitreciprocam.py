@@ -31,8 +31,8 @@ class ViTReciproCAM(PerturbedCAM, SpatialCAM):
         **options: see :class:`PerturbedCAM`.
 
     Raises:
-        CAMError: ``score`` is not one of its choices; in a call, if the layer gives no tokens, or ``reshape`` has no
-            inverse (see :class:`Layout`).
+        CAMError: ``score`` is not one of its choices; in a call, if the layer gives no tokens N×T×K, or ``reshape`` has
+            no inverse (see :class:`Layout`).
 
     Example::
 

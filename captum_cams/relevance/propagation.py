@@ -107,16 +107,17 @@ class Trail:
         self._leaf = None if isinstance(end, Place) else end
         self._top: Tensor | None = None
 
-    def back(self, relevance: Tensor, output: Tensor | None = None) -> Tensor:
+    def back(self, relevance: Tensor, output: Tensor | None = None, layout: Layout | None = None) -> Tensor:
         """Propagate relevance from the start of the trail to its end.
 
         Args:
             relevance: the relevance at the start, with the shape of the output, or of the map of the layer there.
-                Tokens that the layout leaves out of the map, such as the class token, get none.
             output: the model's output, if the trail starts there.
+            layout: how the layer at the start became that map. Tokens that are not in the map, such as the class
+                token, get no relevance.
 
         Returns:
-            The relevance at the end, with the shape of the map of the layer or of the input there.
+            The relevance at the end, with the shape of the values of the layer or of the input there.
 
         Raises:
             CAMError: if the start is not computed from the end, autograd cannot go back through the run, or the
@@ -125,13 +126,13 @@ class Trail:
         top = self._top if self._start else output
         if top is None or self._leaf is None or mark_of(top) is None or not top.requires_grad:
             raise self._unconnected()
-        if self._start and self._start.layout:
-            relevance = _from_map(relevance, top.detach(), self._start.layout)
+        if layout is not None:
+            relevance = _from_map(relevance, top.detach(), layout)
         exponent = _exponent(relevance)
         result = wide(_backward(top, self._leaf, relevance.ldexp(-exponent).to(top.dtype)))
         result = result.ldexp(exponent.reshape(-1, *[1] * (result.ndim - 1)))
         check_finite("relevance", result)
-        return self._end.layout.to_map(result) if self._end and self._end.layout else result
+        return result
 
     def plant(self, value: Tensor) -> Tensor:
         """Start the autograd graph at the layer where relevance ends."""

@@ -1,7 +1,6 @@
 """FG-CAM."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,10 +10,10 @@ from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.cost import Cost
+from captum_cams.engine.arranged import arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Seen, capture
 from captum_cams.engine.layers import Place, named_layer
-from captum_cams.engine.layout import Layout
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -31,8 +30,8 @@ class FGCAM(WrappedCAM):
 
     Args:
         base: an explainer or its name; any method with one map per channel.
-        to: the module at whose output the map is wanted, by name or itself, or "input". Its output is N×K×h×w, or has
-            the layout of the layer of the base.
+        to: the module at whose output the map is wanted, by name or itself, or "input". The layout of its output is
+            found in the first call.
         denoising: True keeps only the largest tenth of the singular values of I_L with centred rows, at least one
             ("FG-CAM with denoising").
         batch_norm: see :class:`Propagation`.
@@ -41,7 +40,7 @@ class FGCAM(WrappedCAM):
 
     Raises:
         CAMError: the base has no map per channel, or ``to`` is not found; in a call, if ``to`` is not before the layer
-            of the base or has another layout, or an operation between the two has no rule for relevance.
+            of the base or gives no map, or an operation between the two has no rule for relevance.
 
     Example::
 
@@ -88,17 +87,17 @@ class FGCAM(WrappedCAM):
 
     def explain(self, call: Call) -> Tensor:
         call = call.copied()  # since the trail marks the inputs
-        start = self.base.place(call)
+        start = settled(call, self.base.place(call))
         end = Place(self.to) if isinstance(self.to, nn.Module) else call.inputs[0]
         if isinstance(end, Place) and (end.layer, end.at_input) == (start.layer, start.at_input):
             return self._components(capture(call, start, self.base.needs))
         propagation = Propagation(self.batch_norm, self.pixel_range)
         with propagation.trail(call.network, end, start, call.inputs) as trail:
             seen = capture(call, start, self.base.needs)
-        relevance = trail.back(self._components(seen))
-        if self.at_input_size or start.layout is None:
+        relevance = trail.back(self._components(seen), layout=start.layout)
+        if not isinstance(end, Place):
             return relevance
-        return _as_map(relevance, start.layout, call.inputs[0])
+        return arranged_back(call, settled(call, end, tuple(relevance.shape)), relevance, "relevance")
 
     def _components(self, seen: Seen) -> Tensor:
         components = self.base.components(seen)
@@ -108,30 +107,6 @@ class FGCAM(WrappedCAM):
                 f"from {type(self.base).__name__}; use a method with weights for channels, such as Grad-CAM"
             )
         return denoise(components) if self.denoising else components
-
-
-def _as_map(relevance: Tensor, layout: Layout, images: Tensor) -> Tensor:
-    """Read relevance as it is or by the layout of the base, whichever has the proportions of the images.
-
-    Raises:
-        CAMError: if neither has them, or both have.
-    """
-    readings = [relevance]
-    with suppress(CAMError, RuntimeError, IndexError):  # what the layout cannot read
-        readings.append(layout.to_map(relevance))
-    height, width = images.shape[-2:]
-    fitting = [
-        reading
-        for reading in readings
-        if reading.ndim == images.ndim
-        and abs(reading.shape[-2] * width - reading.shape[-1] * height) <= max(height, width)  # to one position
-    ]
-    if len(fitting) != 1:
-        raise CAMError(
-            f"FG-CAM needs a layer to= with a map N×K×h×w or the layout of the layer of its base, got "
-            f"{shape_of(relevance)}; choose another to="
-        )
-    return fitting[0]
 
 
 def denoise(components: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from captum_cams.engine.call import Call
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.magnitude import product
 from captum_cams.engine.trace import running
-from captum_cams.engine.untouched import unwrap
+from captum_cams.engine.untouched import module_of
 from captum_cams.errors import CAMError, brief
 from captum_cams.images import upsample
 from captum_cams.paper import Paper
@@ -67,7 +67,7 @@ class GuidedCAM(WrappedCAM):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, base=base, **options)
-        if not isinstance(unwrap(forward_func), nn.Module):
+        if module_of(forward_func) is None:
             raise CAMError(
                 f"Guided CAM needs a torch.nn.Module, whose ReLU modules it hooks, got {brief(forward_func)}; "
                 "pass the module"

@@ -74,10 +74,15 @@ class MultiLayerCAM(WrappedCAM):
         self.fusion = fusion
         self.found_layers: list[nn.Module] | None = None
 
+    def find(self, call: Call) -> None:
+        if self.layers is None and self.found_layers is None:
+            if self.reshape is not None:
+                raise CAMError("MultiLayerCAM with reshape= needs its layers, got None; pass layers=[…]")
+            self.found_layers = [place.layer for place in find_layers(call, 3)]
+
     def explain(self, call: Call) -> Tensor:
-        layers = self.layers or self.found_layers
-        if layers is None:
-            layers = self.found_layers = [place.layer for place in find_layers(call, 3)]
+        self.find(call)
+        layers = self.layers or self.found_layers or []
         first, maps = self.base.layer, []
         try:  # no other thread sees the base with a changed layer, as explanations of one model wait for each other
             for layer in layers:
