@@ -18,7 +18,7 @@ from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
 from captum_cams.engine.scores import notice_probabilities
 from captum_cams.engine.self_attention import SelfAttention
-from captum_cams.engine.tap import tapped
+from captum_cams.engine.tap import Tap, tapped
 from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.trace import Classifier, replaced, the_tensor, watch
 from captum_cams.errors import CAMError, check_finite, shape_of
@@ -56,7 +56,8 @@ class Seen:
     _gradient: Tensor | None
     _classifier: Classifier | None
     _resume: Resume | None
-    _attention: SelfAttention | None = None
+    _tapped: tuple[Tap, Tensor] | None = None
+    """The tap of the run, and the score in the graph that begins with its attention."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -96,9 +97,19 @@ class Seen:
         """The attention of all blocks, over the tokens that make the map.
 
         Raises:
+            CAMError: if the method does not declare ``needs_attention = True``, or as :meth:`SelfAttention.of`.
+        """
+        tap, score = _declared(self._tapped, "attention")
+        return SelfAttention.of(tap, score, self.place.layout, self.activation, self.call.network)
+
+    @property
+    def tap(self) -> Tap:
+        """What :attr:`attention` is made from: all attention of the run, also if it is over windows.
+
+        Raises:
             CAMError: if the method does not declare ``needs_attention = True``.
         """
-        return _declared(self._attention, "attention")
+        return _declared(self._tapped, "attention")[0]
 
     def again(self, images: Tensor, samples: list[int]) -> "Seen":
         """Run the model on changed images and record activation and gradient.
@@ -171,7 +182,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
         notice_probabilities(call.network, output, call.task)
         gradient = _gradient(score, raw, name, place.layout) if needs.gradient else None
-        attention = None if tap is None else SelfAttention.of(tap, score, place.layout, activation, call.network)
+        tapped_score = None if tap is None else (tap, score)
 
     activation, output = activation.detach(), output.detach()
     rerun, resume = Rerun(call), None
@@ -179,7 +190,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         tail = Tail(rerun, recorder.head(), raw.detach(), place.layout)
         resume = Resume(tail, recorder.first_linear(), activation, output, needs.resume)
     score = wide(score.detach())
-    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, attention)
+    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, tapped_score)
 
 
 def _unreached(name: str, call: Call) -> CAMError:

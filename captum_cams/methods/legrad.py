@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.cost import Cost, named
 from captum_cams.engine.block_gradients import Pooling, block_gradients
-from captum_cams.engine.capture import Seen
+from captum_cams.engine.blocks import Blocks
+from captum_cams.engine.call import Call
+from captum_cams.engine.capture import Seen, capture
 from captum_cams.errors import check_choice
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -64,6 +66,11 @@ class LeGrad(SpatialCAM):
         check_choice("pooling", pooling, Pooling)
         self.pooling = pooling
 
+    def explain(self, call: Call) -> Tensor:
+        # The tokens are those of the blocks, so the layer itself may also give them as N×K×h×w.
+        return self.components(capture(call, self.place(call), self.needs))
+
     def maps(self, seen: Seen) -> Tensor:
-        relevance = [gradient.relu().mean((1, 2)) for gradient in block_gradients(seen, self.pooling)]
-        return seen.attention.on_map(torch.stack(relevance).mean(0))
+        blocks = Blocks.of(seen)
+        relevance = [gradient.relu().mean((1, 2)) for gradient in block_gradients(seen, blocks, self.pooling)]
+        return blocks.on_map(relevance).mean(1, keepdim=True)

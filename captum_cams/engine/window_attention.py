@@ -1,0 +1,86 @@
+"""Attention inside windows, put back in place: which token of its block each token of a window is."""
+
+import torch
+from torch import Tensor
+
+from captum_cams.engine.tap import Attention
+
+_ROUNDING = 0.01  # the gradient at other tokens is that of rounding, at least in float32 far below this share
+
+
+def window_places(attention: Attention, samples: int) -> Tensor | None:
+    """Find each token of the windows among the tokens of the block.
+
+    Cutting a map into windows, shifting and padding it move tokens and leave their values as they are. So each token
+    of a window has the values of one token of the first norm (or of the input) of its block, or is padding of zeros.
+
+    Args:
+        attention: R×heads×T×T, for R/N windows of each sample.
+        samples: N.
+
+    Returns:
+        N×(R·T/N), the place of each token of the windows among the M tokens of its block, and M for padding. None if
+        values do not tell it, or if the weights do not have the tokens in this order.
+    """
+    block, read = attention.block, attention.read
+    if block is None or read is None or len(read.tokens) % samples:
+        return None
+    windows = read.tokens.detach().reshape(samples, -1, read.tokens.shape[-1])
+    for source in (read.source, block.given):
+        if source is None or source.shape != block.tokens.shape or source.dtype != windows.dtype:
+            continue
+        found = [_matched(*pair) for pair in zip(windows, source.detach().flatten(1, -2), strict=True)]
+        places = [place for place in found if place is not None]
+        if len(places) == samples:
+            padding = torch.stack(places) == source.shape[1:-1].numel()
+            return torch.stack(places) if _in_order(attention, padding) else None
+    return None
+
+
+def in_place(values: Tensor, places: Tensor, count: int) -> Tensor:
+    """Put one value for each token of the windows, R×T, back in place, N×M; those of padding are left out.
+
+    Args:
+        values: the values.
+        places: as :func:`window_places` gives them.
+        count: M, the number of tokens of the block.
+    """
+    placed = values.new_zeros(len(places), count + 1)
+    return placed.scatter(1, places, values.reshape(places.shape))[:, :count]
+
+
+def _matched(rows: Tensor, source: Tensor) -> Tensor | None:
+    """Find each of the rows in the source, which must have no row twice; all that are left over must be zeros."""
+    count = len(source)
+    distinct, numbers = torch.unique(torch.cat((source, rows)), dim=0, return_inverse=True)
+    place = numbers.new_full((len(distinct),), count)
+    place[numbers[:count]] = torch.arange(count, device=place.device)
+    found = place[numbers[count:]]
+    each_once = torch.bincount(found, minlength=count + 1)[:count] == 1
+    return None if rows[found == count].any() or not each_once.all() else found
+
+
+def _in_order(attention: Attention, padding: Tensor) -> bool:
+    """Prove with the graph that weight [r, head, q, k] is that of tokens q and k of window r.
+
+    The quotient of two weights of a query depends on the query and on these two keys, and on no other token.
+    """
+    weights, read = attention.weights, attention.read
+    if read is None or weights.shape[-1] != weights.shape[-2]:
+        return False
+    real = ~padding.view(weights.shape[0], weights.shape[-1])
+    if weights.shape[-1] < 3 or not real.any(1).all():
+        return False
+    rows = torch.arange(len(weights), device=weights.device)
+    query = real.float().argmax(1)  # the first that is not padding
+    with torch.enable_grad():
+        of_query = weights[rows, 0, query]
+        keys = of_query.detach().topk(2).indices
+        first, second = of_query.gather(1, keys).log().unbind(1)
+        (gradient,) = torch.autograd.grad((first - second).sum(), read.tokens, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        return False
+    moved = gradient.flatten(1, -2).abs().amax(2)
+    known = torch.zeros_like(real).scatter(1, torch.cat((query[:, None], keys), 1), True)
+    least = moved.masked_fill(~(known & real), torch.inf).amin(1)
+    return bool((moved.masked_fill(known, 0).amax(1) < _ROUNDING * least).all())
