@@ -24,7 +24,7 @@ class Blocks:
     positions: Tensor
     """h×w, the token of a block at each position of the map."""
     windows: Sequence[Tensor]
-    """For each block, where the tokens of its windows are; see :func:`window_places`. Empty if there are no windows."""
+    """For each block, the places of the tokens of its windows, :func:`window_places`. Empty if there are no windows."""
 
     @classmethod
     def of(cls, seen: Seen) -> "Blocks":

@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from captum_cams.engine.tap import Attention
+from captum_cams.engine.targets import wide
 
 _ROUNDING = 0.01  # the gradient at other tokens is that of rounding, at least in float32 far below this share
 
@@ -19,21 +21,25 @@ def window_places(attention: Attention, samples: int) -> Tensor | None:
         samples: N.
 
     Returns:
-        N×(R·T/N), the place of each token of the windows among the M tokens of its block, and M for padding. None if
-        values do not tell it, or if the weights do not have the tokens in this order.
+        For each of the R·T/N tokens of the windows of a sample, its place among the M tokens of its block, and M for
+        padding. None if the values do not tell it, or if the weights do not have the tokens in this order.
     """
     block, read = attention.block, attention.read
     if block is None or read is None or len(read.tokens) % samples:
         return None
-    windows = read.tokens.detach().reshape(samples, -1, read.tokens.shape[-1])
+    windows = wide(read.tokens.detach()).reshape(samples, -1, read.tokens.shape[-1])
     for source in (read.source, block.given):
-        if source is None or source.shape != block.tokens.shape or source.dtype != windows.dtype:
+        if source is None or source.shape != block.tokens.shape:
             continue
-        found = [_matched(*pair) for pair in zip(windows, source.detach().flatten(1, -2), strict=True)]
-        places = [place for place in found if place is not None]
-        if len(places) == samples:
-            padding = torch.stack(places) == source.shape[1:-1].numel()
-            return torch.stack(places) if _in_order(attention, padding) else None
+        tokens = wide(source.detach()).flatten(1, -2)
+        found = (_matched(*pair) for pair in zip(windows, tokens, strict=True))
+        places = next((place for place in found if place is not None), None)
+        if places is None:
+            continue
+        # What holds for one sample must hold for all of them, also where some of their tokens are alike.
+        padded = functional.pad(tokens, (0, 0, 0, 1))
+        same = torch.equal(padded[:, places], windows)
+        return places if same and _in_order(attention, places < tokens.shape[1]) else None
     return None
 
 
@@ -45,8 +51,9 @@ def in_place(values: Tensor, places: Tensor, count: int) -> Tensor:
         places: as :func:`window_places` gives them.
         count: M, the number of tokens of the block.
     """
-    placed = values.new_zeros(len(places), count + 1)
-    return placed.scatter(1, places, values.reshape(places.shape))[:, :count]
+    values = values.reshape(-1, len(places))
+    placed = values.new_zeros(len(values), count + 1)
+    return placed.index_copy(1, places, values)[:, :count]
 
 
 def _matched(rows: Tensor, source: Tensor) -> Tensor | None:
@@ -60,15 +67,19 @@ def _matched(rows: Tensor, source: Tensor) -> Tensor | None:
     return None if rows[found == count].any() or not each_once.all() else found
 
 
-def _in_order(attention: Attention, padding: Tensor) -> bool:
+def _in_order(attention: Attention, real: Tensor) -> bool:
     """Prove with the graph that weight [r, head, q, k] is that of tokens q and k of window r.
 
     The quotient of two weights of a query depends on the query and on these two keys, and on no other token.
+
+    Args:
+        attention: the weights.
+        real: R·T/N, False for padding.
     """
     weights, read = attention.weights, attention.read
     if read is None or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] < 3:
         return False
-    real = ~padding.view(len(weights), -1)
+    real = real.repeat(len(weights) * weights.shape[-1] // len(real)).view(len(weights), -1)
     shown = weights[:, 0].detach()
     # In each window the query that tells most. Padding is the last choice: two keys of zeros tell nothing of the query.
     seen = shown > torch.finfo(shown.dtype).eps
