@@ -169,8 +169,10 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
         stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
-        tap = stack.enter_context(tapped(call.modules)) if needs.attention else None
-        with replaced(layer, at_input, keep), recorder.recording(call.modules) if needs.resume else nullcontext():
+        # Only this run is tapped: the proof of a layout runs the network once more.
+        tapping = tapped(call.modules) if needs.attention else nullcontext()
+        recording = recorder.recording(call.modules) if needs.resume else nullcontext()
+        with tapping as tap, replaced(layer, at_input, keep), recording:
             output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)

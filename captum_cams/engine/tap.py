@@ -251,8 +251,8 @@ def _in_windows(attention: Attention, given: Tensor | None, tokens: Tensor) -> b
 def tapped(modules: Modules) -> Iterator[Tap]:
     """Record the attention of these modules while the context is active.
 
-    Gradients are switched on from the first attention, or linear map of tokens, on; the caller's own context switches them off again. Other
-    threads that run the same modules are not recorded.
+    Gradients are switched on from the first attention or linear map of tokens on; the caller's own context switches
+    them off again. Other threads that run the same modules are not recorded.
 
     Args:
         modules: as in :func:`running`.
