@@ -81,7 +81,7 @@ def _in_order(attention: Attention, real: Tensor) -> bool:
         return False
     real = real.repeat(len(weights) * weights.shape[-1] // len(real)).view(len(weights), -1)
     shown = weights[:, 0].detach()
-    # In each window the query that tells most. Padding is the last choice: two keys of zeros tell nothing of the query.
+    # In each window the query that tells most, and its two keys; padding is the last choice.
     seen = shown > torch.finfo(shown.dtype).eps
     values, keys = torch.where(seen, shown + real[:, None], -1).topk(2)
     told, query = values[..., 1].masked_fill(~real, -1).max(1)
@@ -93,7 +93,10 @@ def _in_order(attention: Attention, real: Tensor) -> bool:
     if gradient is None or not len(rows):
         return False
     moved = gradient.flatten(1, -2).abs().amax(2)
-    known = torch.zeros_like(real)
-    known[rows[:, None], torch.cat((query[:, None], keys), 1)] = True
-    # Rounding alone moves padding far, where tokens of zeros are divided by their norm.
-    return bool(moved.masked_fill(known | ~real, 0).max() < _ROUNDING * moved[known & real].min())
+    both = torch.zeros_like(real)
+    both[rows[:, None], keys] = True
+    least = moved[both & real].min()
+    # The query may tell nothing, where two keys are alike. Rounding alone moves padding far, where tokens of zeros are
+    # divided by their norm.
+    both[rows, query] = True
+    return bool(moved.masked_fill(both | ~real, 0).max() < _ROUNDING * least)

@@ -24,14 +24,19 @@ class LeGrad(SpatialCAM):
     gives to the tokens of block l. The map is the mean over the L blocks of the mean over heads and queries of
     ReLU(∂s_l/∂A_l), where A_l is the attention of block l after the softmax. The values are not scaled to [0, 1].
 
+    The paper explains plain vision transformers. Where attention is over windows of the map, as in Swin, this class
+    goes further: the values inside each window are put back in place, without those of padding, and L counts the blocks
+    of the last stage alone, whose map is that of the layer. The mean over queries is over all T tokens of the window.
+
     Args:
         pooling: what the head reads of a block: "mean", the mean of all tokens, as in the authors' code and in
             TorchCAM, or "head", the tokens as they are, of which many networks read the class token alone.
         **options: see :class:`CAMAttribution`.
 
     Raises:
-        CAMError: ``pooling`` is not one of its choices; in a call, if the network has no attention, or not over one
-            grid of tokens, as inside windows, or its blocks are not found.
+        CAMError: ``pooling`` is not one of its choices; in a call, if the network has no attention, or neither over one
+            grid of tokens nor over windows of the map, if two tokens of all maps are alike, so that windows cannot be
+            put in place, or if the blocks are not found.
 
     Example::
 

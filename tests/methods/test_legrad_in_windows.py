@@ -3,14 +3,12 @@
 import pytest
 import timm
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
 
 import captum_cams as cc
 from tests.support.networks import seeded
-from tests.support.refusals import said
 
 SIZE = {"depths": [2, 2], "num_heads": [2, 4]}
 V2 = {"block": SwinTransformerBlockV2, "downsample_layer": PatchMergingV2}
@@ -40,9 +38,7 @@ def swin(window: int, **options) -> nn.Module:
 
 
 def timm_swin() -> nn.Module:
-    return lively(
-        lambda: timm.models.SwinTransformer(img_size=32, window_size=2, embed_dim=12, num_classes=5, **SIZE)
-    )
+    return lively(lambda: timm.models.SwinTransformer(img_size=32, window_size=2, embed_dim=12, num_classes=5, **SIZE))
 
 
 def windows_of(size: int, window: int, shift: int) -> dict[tuple[int, int], list[tuple[int, int, int, tuple]]]:
