@@ -17,7 +17,7 @@ from captum_cams.engine.rerun import Rerun
 from captum_cams.engine.resume import Pace, Resume
 from captum_cams.engine.scores import notice_probabilities
 from captum_cams.engine.self_attention import SelfAttention
-from captum_cams.engine.tap import tapped
+from captum_cams.engine.tap import Tap, tapped
 from captum_cams.engine.targets import Index, wide
 from captum_cams.engine.trace import Classifier, replaced, the_tensor, watch
 from captum_cams.errors import CAMError, check_finite
@@ -55,7 +55,8 @@ class Seen:
     _gradient: Tensor | None
     _classifier: Classifier | None
     _resume: Resume | None
-    _attention: SelfAttention | None = None
+    _tapped: tuple[Tap, Tensor] | None = None
+    """The tap of the run, and the score in the graph that begins with its attention."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -95,9 +96,19 @@ class Seen:
         """The attention of all blocks, over the tokens that make the map.
 
         Raises:
+            CAMError: if the method does not declare ``needs_attention = True``, or as :meth:`SelfAttention.of`.
+        """
+        tap, score = _declared(self._tapped, "attention")
+        return SelfAttention.of(tap, score, self.place.layout, self.activation, self.call.network)
+
+    @property
+    def tap(self) -> Tap:
+        """What :attr:`attention` is made from: all attention of the run, also if it is over windows.
+
+        Raises:
             CAMError: if the method does not declare ``needs_attention = True``.
         """
-        return _declared(self._attention, "attention")
+        return _declared(self._tapped, "attention")[0]
 
     def again(self, images: Tensor, samples: list[int]) -> "Seen":
         """Run the model on changed images and record activation and gradient.
@@ -157,8 +168,10 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
         stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
-        tap = stack.enter_context(tapped(call.modules)) if needs.attention else None
-        with replaced(layer, at_input, keep), recorder.recording(call.modules) if needs.resume else nullcontext():
+        # Only this run is tapped: the proof of a layout runs the network once more.
+        tapping = tapped(call.modules) if needs.attention else nullcontext()
+        recording = recorder.recording(call.modules) if needs.resume else nullcontext()
+        with tapping as tap, replaced(layer, at_input, keep), recording:
             output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)
@@ -171,7 +184,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         gradient = None
         if needs.gradient:
             gradient = wide(arranged_back(call, place, gradient_of(score, raw, f"layer {name}"), "gradients"))
-        attention = None if tap is None else SelfAttention.of(tap, score, place.layout, activation, call.network)
+        tapped_score = None if tap is None else (tap, score)
 
     activation, output = activation.detach(), output.detach()
     rerun, resume = Rerun(call), None
@@ -179,7 +192,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         tail = Tail(rerun, recorder.head(), raw.detach(), place.layout)
         resume = Resume(tail, recorder.first_linear(), activation, output, needs.resume)
     score = wide(score.detach())
-    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, attention)
+    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, tapped_score)
 
 
 def _unreached(name: str, call: Call) -> CAMError:

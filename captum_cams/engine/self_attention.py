@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ class SelfAttention:
                 "method of the layer, such as Grad-CAM"
             )
         count = square[0].weights.shape[-1]
-        positions = _positions(layout, count, activation)
+        positions = token_positions(layout, (count,), activation)
         blocks = recorded[:-1] if recorded[-1].weights.shape[-2] != count else recorded
         pooling = recorded[-1] if len(blocks) < len(recorded) else None
         for attention in recorded:
@@ -209,13 +210,25 @@ def _check_heads(attention: Attention, samples: int, network: Callable[..., Any]
     )
 
 
-def _positions(layout: Layout | None, count: int, activation: Tensor) -> Tensor:
-    """Which token is at each position of the map: the layout rearranges their numbers as it does their values."""
-    size = activation.shape[2:]
+def token_positions(layout: Layout | None, grid: Sequence[int], activation: Tensor) -> Tensor:
+    """Find which token is at each position of the map: the layout rearranges their numbers as it does their values.
+
+    Args:
+        layout: how tokens become the map of the layer.
+        grid: the axes of the tokens, T or h×w.
+        activation: N×K×h×w, the map of the layer.
+
+    Returns:
+        h×w, the number of the token at each position.
+
+    Raises:
+        CAMError: if the tokens are not those of the layer.
+    """
+    size, count = activation.shape[2:], prod(grid)
     remedy = "pass a layer that gives all tokens, such as the first norm of the last block, and reshape=tokens(prefix)"
     if layout is None:
         raise CAMError(f"attention methods need the layout of the tokens, got none; {remedy}")
-    numbers = torch.arange(count, dtype=torch.float64, device=activation.device).view(1, count, 1)
+    numbers = torch.arange(count, dtype=torch.float64, device=activation.device).view(1, *grid, 1)
     others = (numbers + 1).sqrt()
     try:
         placed, check = layout.to_map(numbers), layout.to_map(others)

@@ -4,7 +4,8 @@ from captum_cams import names
 from captum_cams.registry import lookup
 
 _LEGEND = """
-K: channels of the layer. P: positions of the layer. gradient: a backward pass. base: the method inside a wrapper.
+K: channels of the layer. P: positions of the layer. L: blocks of the transformer. gradient: a backward pass.
+base: the method inside a wrapper.
 behind the layer: only the part of the network after the layer runs. Other words are options of the method."""
 
 

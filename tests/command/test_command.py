@@ -58,9 +58,9 @@ def test_methods_prints_a_head_one_line_each_and_a_legend(capsys):
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["method", "paper", "forward", "passes", "per", "image"]
-    lines, legend = lines[1:-3], " ".join(lines[-3:])
+    lines, legend = lines[1:-4], " ".join(lines[-4:])
     assert [line.split()[0] for line in lines] == cc.names()
-    assert all(f"{word}:" in legend for word in ("K", "P", "gradient", "base", "behind the layer"))
+    assert all(f"{word}:" in legend for word in ("K", "P", "L", "gradient", "base", "behind the layer"))
     assert all(re.search(r"  .+ (19|20)\d\d  .+", line) for line in lines)
     assert "Selvaraju et al., ICCV 2017" in next(line for line in lines if line.startswith("gradcam "))
 

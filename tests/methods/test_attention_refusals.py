@@ -20,12 +20,74 @@ def refusal(name, model, layer=LAYER, reshape="tokens", x=None):
     return said(cc.create(name, model, layer, reshape=reshape).attribute, images(2) if x is None else x, 1)
 
 
-@every
+def swin(depths: list[int]) -> nn.Module:
+    return seeded(lambda: torchvision.models.SwinTransformer([4, 4], 12, depths, [2, 2], [4, 4], num_classes=5))
+
+
+@pytest.mark.parametrize("name", ["attentionrollout", "chefer"])
 def test_windows(name):
-    model = seeded(lambda: torchvision.models.SwinTransformer([4, 4], 12, [1, 1], [2, 2], [4, 4], num_classes=5))
-    text = refusal(name, model, "norm", "channels_last", torch.rand(2, 3, 32, 32))
+    text = refusal(name, swin([1, 1]), "norm", "channels_last", torch.rand(2, 3, 32, 32))
     assert "need weights N×heads×T×T with N = 2, got 8×2×16×16 in module features.1.0.attn" in text
     assert "use a method of the layer, such as Grad-CAM" in text
+
+
+def test_windows_that_legrad_cannot_put_in_place():
+    model, x = swin([2, 2]), torch.rand(2, 3, 32, 32)
+    assert "at least two blocks of one class" in refusal("legrad", swin([1, 1]), "norm", "channels_last", x)
+    assert "for a layer of 8×8 positions" in refusal("legrad", model, "features.1", "channels_last", x)
+
+    class Alike(nn.LayerNorm):
+        """All tokens of the second image have one value."""
+
+        def forward(self, input: Tensor) -> Tensor:
+            normed = super().forward(input)
+            return torch.cat((normed[:1], torch.ones_like(normed[1:])))
+
+    model.features[3][0].norm1.__class__ = Alike
+    # What the first image tells holds for the batch.
+    assert cc.LeGrad(model, "norm", reshape="channels_last").attribute(x, 1).any()
+    nn.init.zeros_(model.features[3][0].norm1.weight)
+    text = refusal("legrad", model, "norm", "channels_last", x)
+    assert "must read each token of the map once, unchanged, and no two alike" in text
+    assert "features.3.0.attn (ShiftedWindowAttention)" in text
+
+
+class Strips(nn.Module):
+    """Attention along columns, whose queries, keys and values were computed along rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.qkv = nn.LayerNorm(8), nn.Linear(8, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.qkv(self.norm(x).flatten(0, 1))
+        q, k, v = rows.view(*x.shape[:3], 24).transpose(1, 2).flatten(0, 1)[:, None].chunk(3, 3)
+        return x + ((q @ k.mT).softmax(-1) @ v).view(x.shape).transpose(1, 2)
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_windows_that_are_turned_behind_the_linear_map(turned):
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.fc = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 10)
+            self.blocks = nn.Sequential(Strips(), Strips())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.blocks(self.patches(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+    model = seeded(Network)
+    if not turned:
+        for block in model.blocks:
+            block.forward = lambda x, block=block: x + attended_rows(block, x)
+        assert cc.LeGrad(model, "blocks", reshape="channels_last").attribute(images(2), 1).any()
+    else:
+        assert "must read each token of the map once" in refusal("legrad", model, "blocks", "channels_last")
+
+
+def attended_rows(block: nn.Module, x: Tensor) -> Tensor:
+    q, k, v = block.qkv(block.norm(x).flatten(0, 1))[:, None].chunk(3, 3)
+    return ((q @ k.mT).softmax(-1) @ v).view(x.shape)
 
 
 class PooledKeys(nn.Module):
