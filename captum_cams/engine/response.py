@@ -1,6 +1,7 @@
 """Prove where the positions of a layer lie: change one corner of an image, and look which positions change most."""
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,8 @@ def corners(image: Tensor) -> Tensor:
     rows = [image]
     for corner in regions(image.shape[2:]):
         row = image.clone()
-        row[(..., *corner)] = changed[(..., *corner)]
+        place: Any = (..., *corner)
+        row[place] = changed[place]
         rows.append(row)
     return torch.cat(rows)
 
