@@ -69,17 +69,16 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
 
 
 def _reading(call: Call, layer: nn.Module, at_input: bool) -> Reading | None:
-    images, size, kept = corners(call.inputs[0][:1]), tuple(call.inputs[0].shape[2:]), list[Tensor]()
-    values: list[Tensor] = []
+    images, size, kept = corners(call.inputs[0][:1]), tuple(call.inputs[0].shape[2:]), list[Tensor | None]()
+    values: list[Tensor | None] = []
     with torch.no_grad(), replaced(layer, at_input, lambda given: kept.append(the_tensor(given))):
         for n in range(len(images)):  # one after another: a network may take one batch size only
             with suppress(RuntimeError):
                 call.rows(images[n : n + 1], [0]).output()
             values += kept[-1:]
             kept.clear()
-    fits = len(values) == len(images) and all(value is not None and len(value) == 1 for value in values)
-    whole = torch.cat(values) if fits else None
-    if whole is None or not may_hold_positions(whole, len(images), len(size)):
+    whole = torch.cat([value for value in values if value is not None and len(value) == 1] or [torch.zeros(0)])
+    if len(whole) < len(images) or not may_hold_positions(whole, len(images), len(size)):
         return None
     weights = isinstance(layer, _MAYBE_WEIGHTS) and bool((whole >= 0).all())
     if weights and torch.allclose(whole.sum(-1), torch.ones(()).to(whole), atol=1e-2):

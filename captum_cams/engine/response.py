@@ -31,7 +31,8 @@ def corners(image: Tensor) -> Tensor:
     rows = [image]
     for corner in regions(image.shape[2:]):
         row = image.clone()
-        row[(..., *corner)] = changed[(..., *corner)]
+        index = (..., *corner)
+        row[index] = changed[index]
         rows.append(row)
     return torch.cat(rows)
 
