@@ -1,7 +1,5 @@
 """Compare a later output with a place: whether it mixes the positions, and where its own positions are."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -62,8 +60,7 @@ def _contrast_of_step(seen: Survey, later: Output, reading: Reading, place: Cand
         kept = torch.zeros(later.shape)
         on_map = reading.to_map(kept)
         weights = torch.randn(on_map.shape[1], generator=generator_of(0))
-        where: Any = (..., *corner)
-        on_map[where] = weights.view(-1, *[1] * len(reading.size))
+        on_map[corner] = weights.view(-1, *[1] * len(reading.size))
         gradient = seen.pulled_back([later.edge], [_like(seen, kept)], place)
         if gradient is None:
             return 0.0
