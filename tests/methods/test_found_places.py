@@ -188,4 +188,9 @@ def test_a_method_of_a_model_is_searched_as_the_model(name):
 
 def test_the_layers_of_a_method_are_listed():
     model = NETS["torchvision ViT"].model()
-    assert cc.layers(model.forward, pictures()) == cc.layers(model, pictures())
+    # Not the depth: the class token is a weight of the model itself, which does not run as a module here.
+    listed, expected = (
+        [(row.name, row.shape, row.layout, row.chosen) for row in cc.layers(forward, pictures())]
+        for forward in (model.forward, model)
+    )
+    assert listed == expected
