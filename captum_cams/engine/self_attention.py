@@ -61,8 +61,8 @@ class SelfAttention:
         square = [attention for attention in recorded if attention.weights.shape[-1] == attention.weights.shape[-2]]
         if not square:
             raise CAMError(
-                f"attention methods need softmax attention among tokens, got none in {type(network).__name__}; use a "
-                "method of the layer, such as Grad-CAM"
+                f"attention methods need softmax attention among tokens, got none in {type(network).__name__}; for a "
+                "convolutional network use Grad-CAM or another method of the layer"
             )
         count = square[0].weights.shape[-1]
         positions = token_positions(layout, (count,), activation)
