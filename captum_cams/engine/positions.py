@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import inf, prod
 
 from torch import Tensor
 
 from captum_cams.engine.layout import CHANNELS_LAST, Layout, token_grid
-from captum_cams.engine.response import changes, contrast
+from captum_cams.engine.response import Change, contrast
 
 _PREFIXES = range(17)  # DINOv2 and its relatives have at most 16 registers behind the class token
 _SHORT = 2  # the class token and the distillation token; more are registers
@@ -36,7 +37,8 @@ class Reading:
         return values if self.layout is None else self.layout.to_map(values)
 
 
-def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> Iterator[Reading]:
+@lru_cache(1024)
+def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> tuple[Reading, ...]:
     """List all ways in which an output of this shape may hold positions of the image; a shorter prefix comes first.
 
     Args:
@@ -45,11 +47,9 @@ def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> Iterator[Reading
     """
     axes = ("t", "h×w", "d×h×w")[len(image) - 1]
     if len(shape) == len(image) + 2:
-        for word, size, layout in ((f"N×K×{axes}", shape[2:], None), (f"N×{axes}×K", shape[1:-1], CHANNELS_LAST)):
-            if _in_scale(size, image):
-                yield Reading(word, size, layout)
-    elif len(shape) == 3:
-        yield from _token_readings(shape[1], axes.replace("×", "·"), image)
+        both = ((f"N×K×{axes}", shape[2:], None), (f"N×{axes}×K", shape[1:-1], CHANNELS_LAST))
+        return tuple(Reading(word, size, layout) for word, size, layout in both if _in_scale(size, image))
+    return tuple(_token_readings(shape[1], axes.replace("×", "·"), image)) if len(shape) == 3 else ()
 
 
 def _token_readings(count: int, axes: str, image: tuple[int, ...]) -> Iterator[Reading]:
@@ -73,20 +73,17 @@ def may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
     return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
 
 
-def contrasts(values: Tensor, image: tuple[int, ...]) -> dict[Reading, float]:
+def contrasts(shape: tuple[int, ...], image: tuple[int, ...], change: Change) -> dict[Reading, float]:
     """Measure how well each reading fits.
 
     Args:
-        values: the output of the layer for the images of :func:`corners`.
+        shape: the shape of the output of the layer.
         image: the size of the image.
+        change: how the output changes with each corner of the image.
     """
-    found = [*readings(tuple(values.shape), image)]
-    if not found:
-        return {}
-    first, last = (changes(values, axis) for axis in (1, values.ndim - 1))
     return {
-        reading: max(contrast(reading.to_map(change)[:, 0]) for change in (last if reading.layout else first))
-        for reading in found
+        reading: max(contrast(reading.to_map(part)[:, 0]) for part in (change.last if reading.layout else change.first))
+        for reading in readings(shape, image)
     }
 
 
@@ -124,7 +121,7 @@ def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
         values: the output of the layer for the images of :func:`corners`.
         image: the size of the image.
     """
-    found = contrasts(values, image)
+    found = contrasts(tuple(values.shape), image, Change.of(values))
     reading = likely([found])
     fits = reading is not None and is_proven(reading, found[reading], tuple(values.shape), image)
     return reading if fits else None

@@ -63,7 +63,8 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
     if _key(call, layer, at_input) not in _layouts.get(layer, {}):
         values = _values(call, layer, at_input)
         reading = None if values is None else _reading(values, size, layer)
-        shape = shape if values is None else tuple(values.shape)
+        if shape is None and values is not None:
+            shape = (1, *values.shape[1:])
         if reading is None and shape and len(shape) == len(size) + 2 and not _is_map(shape, size, layer):
             raise _unproven(call, layer, shape)
         remember_layout(call, layer, at_input, None if reading is None else reading.layout)

@@ -1,5 +1,7 @@
 """Prove where the positions of a layer lie: change one corner of an image, and look which positions change most."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -45,23 +47,37 @@ def regions(sides: tuple[int, ...]) -> list[tuple[Any, ...]]:
     return [(..., *corner) for corner in product(*ends)]
 
 
-def changes(values: Tensor, channels: int) -> Tensor:
-    """Measure by how much each position of a layer changes with each corner.
+@dataclass(frozen=True, eq=False)
+class Change:
+    """By how much each position of a layer changes with each corner of the image.
 
-    Args:
-        values: the output of the layer for the images of :func:`corners`, R×….
-        channels: the axis of the channels.
-
-    Returns:
-        Twice (R − 1)×… with 1 instead of the channels: the change of each position as its sum over the channels, and
-        the same beyond the change that the positions have in common, which comes from attention or pooling.
+    There are two measures: the sum over the channels, and the same beyond the change that the positions have in common,
+    which comes from attention or pooling.
     """
-    values = values.detach()
-    change = (values[1:] - values[:1]).movedim(channels, -1)
-    flat = change.flatten(1, -2)
+
+    first: Tensor
+    """2×R×1×… for R corners, if the first axis after the samples holds the channels."""
+    last: Tensor
+    """2×R×…×1, if the last axis holds the channels."""
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Change":
+        """Measure the change in the output of a layer for the images of :func:`corners`, (1 + R)×…."""
+        change = values.detach()[1:] - values.detach()[:1]
+        return cls(_summed(change, 1), _summed(change, change.ndim - 1))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Change"]) -> "Change":
+        """Join what was measured for single corners."""
+        return cls(torch.cat([part.first for part in parts], 1), torch.cat([part.last for part in parts], 1))
+
+
+def _summed(change: Tensor, channels: int) -> Tensor:
+    moved = change.movedim(channels, -1)
+    flat = moved.flatten(1, -2)
     common = flat[:, :: max(1, flat.shape[1] // _SAMPLED)].median(1, keepdim=True).values
     both = torch.stack((flat.abs(), (flat - common).abs())).sum(-1, dtype=torch.float32)
-    return both.unflatten(2, change.shape[1:-1]).unsqueeze(channels + 1)
+    return both.unflatten(2, moved.shape[1:-1]).unsqueeze(channels + 1)
 
 
 def contrast(change: Tensor) -> float:

@@ -12,10 +12,9 @@ from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
 from captum_cams.engine.positions import Reading, contrasts, is_proven, likely, may_hold_positions
-from captum_cams.engine.response import corners
+from captum_cams.engine.response import Change, corners, regions
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.trace import running, the_tensor, with_tensor
-from captum_cams.errors import CAMError
 
 # Modules that compute no features: they return their input, or resize it for the classifier.
 _NOT_FEATURES = (
@@ -107,13 +106,17 @@ class Survey:
 
 
 def survey(call: Call, network: nn.Module) -> Survey:
-    """Run a network once on the first image of a call and on its changed copies, with gradients.
+    """Run a network on the first image of a call and on its changed copies, and once more on the image with gradients.
+
+    The runs are one after another, so a network may take one image at a time.
 
     Args:
         call: the user's call; its first sample is used.
         network: the network, whose modules are watched.
     """
-    images, found, clock, size = corners(call.inputs[0][:1]), Survey(), count(), tuple(call.inputs[0].shape[2:])
+    image, size = call.inputs[0][:1], tuple(call.inputs[0].shape[2:])
+    answers = _answers(call, network, image, len(size))
+    found, clock = Survey(image=size), count()
     names = {module: name for name, module in network.named_modules()}
     last: dict[nn.Module, Output] = {}
     entered: list[int] = []
@@ -130,20 +133,21 @@ def survey(call: Call, network: nn.Module) -> Survey:
         if any(True for _ in module.parameters(recurse=False)):
             found.weighted.append((start, end, module))
         last.pop(module, None)  # the last call counts, as in Captum
-        tensor, returned, values = the_tensor(output), output, dict[Reading, float]()
-        if tensor is not None and _is_zero(module) and args and isinstance(args[0], Tensor):
-            tensor = _as_after_training(module, args[0], tensor)
-            output = with_tensor(output, tensor)
-        if tensor is not None and names.get(module) and may_hold_positions(tensor, len(images), len(size)):
-            values = contrasts(tensor, size)
-            if not tensor.requires_grad and bool((tensor[1:] != tensor[:1]).any()):
+        returned, output = output, _as_after_training(module, args, output)
+        tensor, values = the_tensor(output), dict[Reading, float]()
+        if tensor is not None and names.get(module) and may_hold_positions(tensor, 1, len(size)):
+            change = answers.get(module)
+            if change is not None and change.first.shape[1] == len(regions(size)):
+                values = contrasts(tuple(tensor.shape), size, change)
+            answered = change is not None and bool(change.first.any())
+            if answered and not (tensor.requires_grad and found.sources):
                 tensor = tensor.detach().requires_grad_()  # the graph of the image was cut before, or never began
                 found.sources.add(get_gradient_edge(tensor).node)
             # A copy, because what comes later may write to the tensor, and the module may have returned its input.
             tensor = tensor.clone()
             output = with_tensor(output, tensor)
         elif names.get(module):  # tokens with another axis first, and recurrent networks: to be noticed, not explained
-            tensor, values = next((leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)), None), {}
+            tensor = next((leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)), None)
         watched = names.get(module) and not _returns_its_input(module, args, returned)
         if tensor is not None and tensor.ndim > 2 and tensor.requires_grad and watched:
             edge = get_gradient_edge(tensor)
@@ -154,26 +158,40 @@ def survey(call: Call, network: nn.Module) -> Survey:
         ]
         return None if output is returned else output
 
-    if images.is_floating_point():
-        images.requires_grad_()
-        found.sources.add(get_gradient_edge(images).node)
+    leaf = image.clone()
+    if leaf.is_floating_point() and not call.form.is_integer:
+        found.sources.add(get_gradient_edge(leaf.requires_grad_()).node)
     with torch.enable_grad(), running(call.modules, enter, leave):
-        found.output = _run(call, images)
-    found.image = size
+        found.output = call.rows(leaf, [0]).output()
     found.read(sorted(last.values(), key=lambda output: output.end))
     return found
 
 
-def _run(call: Call, images: Tensor) -> Tensor:
-    try:
-        return call.rows(images, [0] * len(images)).output()
-    except (RuntimeError, CAMError) as error:
-        with torch.no_grad():
-            call.rows(images[:1].detach(), [0]).output()  # raises the error itself if one image does not fit either
-        raise CAMError(
-            f"layer=None needs a model that takes {len(images)} images at once, got one that takes another batch size "
-            "only; pass layer= as a module or a dotted name"
-        ) from error
+def _answers(call: Call, network: nn.Module, image: Tensor, axes: int) -> dict[nn.Module, Change]:
+    """How the last output of each module changes with each corner of the image."""
+    before: dict[nn.Module, Tensor] = {}
+    now: dict[nn.Module, Tensor] = {}
+    changes: dict[nn.Module, list[Change]] = {}
+
+    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        returned, output = output, _as_after_training(module, args, output)
+        tensor = the_tensor(output)
+        now.pop(module, None)
+        if tensor is not None and may_hold_positions(tensor, 1, axes):
+            now[module] = tensor.detach().clone()  # later functions may write to it
+        return None if output is returned else output
+
+    with torch.no_grad(), running(network.modules(), leave=leave):
+        for row in corners(image).split(1):
+            now.clear()
+            call.rows(row, [0]).output()
+            if not before:
+                before.update(now)
+                continue
+            for module, tensor in now.items():
+                if module in before and before[module].shape == tensor.shape:
+                    changes.setdefault(module, []).append(Change.of(torch.cat((before[module], tensor))))
+    return {module: Change.joined(parts) for module, parts in changes.items()}
 
 
 def _is_zero(module: nn.Module) -> bool:
@@ -182,12 +200,15 @@ def _is_zero(module: nn.Module) -> bool:
     return isinstance(weight, nn.Parameter) and weight.is_floating_point() and not bool(weight.any())
 
 
-def _as_after_training(module: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-    """Let what a layer reads show in its output, although its weight is zero."""
+def _as_after_training(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """Let what a layer reads show in its output, if its weight is zero."""
+    tensor, given = the_tensor(output), args[0] if args else None
+    if tensor is None or not isinstance(given, Tensor) or not _is_zero(module):
+        return output
     if isinstance(module, nn.Linear):
         weight = torch.randn(module.weight.shape, generator=generator_of(1)).to(module.weight)
-        return output + nn.functional.linear(given, weight / module.in_features**0.5)
-    return output + given if output.shape == given.shape else output
+        return with_tensor(output, tensor + nn.functional.linear(given, weight / module.in_features**0.5))
+    return with_tensor(output, tensor + given) if tensor.shape == given.shape else output
 
 
 def _returns_its_input(module: nn.Module, args: tuple[Any, ...], output: Any) -> bool:
