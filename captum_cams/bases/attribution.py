@@ -46,13 +46,13 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     Args:
         forward_func: the model: a module, a method of one, or any function of the inputs. A compiled or data-parallel
             model is explained through the module inside it.
-        layer: the layer to explain: a module, or its dotted name. With None, the first call runs the model once more,
-            on five versions of the first image, takes the last layer with positions through which all scores pass, and
-            names it in a log message; :func:`layers` lists all of them.
+        layer: the layer to explain: a module, or its dotted name. With None, the first call runs the model six times
+            more on the first image and changed copies of it, takes the last layer with positions through which all
+            scores pass, and names it in a log message; :func:`layers` lists all of them.
         device_ids: accepted because Captum has this argument; not needed.
         reshape: how the output of the layer becomes a map N×K×h×w: "tokens" for ViT, "channels_last" for Swin, a
-            function, or a :class:`Layout`. With None, the first call finds it for N×h×w×K and for tokens, by one run
-            on versions of the first image.
+            function, or a :class:`Layout`. With None, the first call finds it for N×h×w×K and for tokens, by runs
+            on changed copies of the first image.
         task: what the output of the model means: "multiclass", "multilabel", "binary", "regression", or a function that
             makes scores from the output; see :data:`captum_cams.engine.scores.Task`.
 

@@ -42,14 +42,14 @@ def readings(shape: tuple[int, ...], image: tuple[int, ...]) -> tuple[Reading, .
     """List all ways in which an output of this shape may hold positions of the image; a shorter prefix comes first.
 
     Args:
-        shape: the shape of the output, with the samples first.
+        shape: the shape of the output for one sample.
         image: the size of the image, H×W (T, or D×H×W).
     """
     axes = ("t", "h×w", "d×h×w")[len(image) - 1]
-    if len(shape) == len(image) + 2:
-        both = ((f"N×K×{axes}", shape[2:], None), (f"N×{axes}×K", shape[1:-1], CHANNELS_LAST))
+    if len(shape) == len(image) + 1:
+        both = ((f"N×K×{axes}", shape[1:], None), (f"N×{axes}×K", shape[:-1], CHANNELS_LAST))
         return tuple(Reading(word, size, layout) for word, size, layout in both if _in_scale(size, image))
-    return tuple(_token_readings(shape[1], axes.replace("×", "·"), image)) if len(shape) == 3 else ()
+    return tuple(_token_readings(shape[0], axes.replace("×", "·"), image)) if len(shape) == 2 else ()
 
 
 def _token_readings(count: int, axes: str, image: tuple[int, ...]) -> Iterator[Reading]:
@@ -73,6 +73,17 @@ def may_hold_positions(tensor: Tensor, rows: int, axes: int) -> bool:
     return tensor.is_floating_point() and 3 <= tensor.ndim <= axes + 2 and shape[0] == rows and tensor.numel() > 0
 
 
+def change_of(values: Tensor, image: tuple[int, ...]) -> Change:
+    """Measure how an output changes with the corners of the image, as far as its readings need it.
+
+    Args:
+        values: the output for the images of :func:`corners`.
+        image: the size of the image.
+    """
+    layouts = [reading.layout for reading in readings(tuple(values.shape[1:]), image)]
+    return Change.of(values, None in layouts, any(layout is not None for layout in layouts))
+
+
 def contrasts(shape: tuple[int, ...], image: tuple[int, ...], change: Change) -> dict[Reading, float]:
     """Measure how well each reading fits.
 
@@ -81,10 +92,12 @@ def contrasts(shape: tuple[int, ...], image: tuple[int, ...], change: Change) ->
         image: the size of the image.
         change: how the output changes with each corner of the image.
     """
-    return {
-        reading: max(contrast(reading.to_map(part)[:, 0]) for part in (change.last if reading.layout else change.first))
-        for reading in readings(shape, image)
-    }
+    found = {}
+    for reading in readings(tuple(shape[1:]), image):
+        parts = change.first if reading.layout is None else change.last
+        if parts is not None:
+            found[reading] = max(contrast(reading.to_map(part)[:, 0]) for part in parts)
+    return found
 
 
 def likely(found: Iterable[Mapping[Reading, float]]) -> Reading | None:
@@ -121,7 +134,7 @@ def proven(values: Tensor, image: tuple[int, ...]) -> Reading | None:
         values: the output of the layer for the images of :func:`corners`.
         image: the size of the image.
     """
-    found = contrasts(tuple(values.shape), image, Change.of(values))
+    found = contrasts(tuple(values.shape), image, change_of(values, image))
     reading = likely([found])
     fits = reading is not None and is_proven(reading, found[reading], tuple(values.shape), image)
     return reading if fits else None

@@ -42,7 +42,7 @@ def _key(call: Call, layer: nn.Module, at_input: bool) -> tuple[Any, ...]:
 def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int, ...] | None) -> Layout | None:
     """Find the layout of a given layer.
 
-    An output whose shape alone says N×K×h×w needs no proof. Otherwise the network runs on the first image and its
+    An output whose shape alone says N×K×h×w needs no proof. Otherwise the network runs on the first image and on its
     changed copies, in the first call only.
 
     Args:
@@ -63,9 +63,10 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
     if _key(call, layer, at_input) not in _layouts.get(layer, {}):
         values = _values(call, layer, at_input)
         reading = None if values is None else _reading(values, size, layer)
+        numbers = values is None or values.is_floating_point()  # others get an error of their own in the run
         if shape is None and values is not None:
             shape = (1, *values.shape[1:])
-        if reading is None and shape and len(shape) == len(size) + 2 and not _is_map(shape, size, layer):
+        if reading is None and numbers and shape and len(shape) == len(size) + 2 and not _is_map(shape, size, layer):
             raise _unproven(call, layer, shape)
         remember_layout(call, layer, at_input, None if reading is None else reading.layout)
     return known_layout(call, layer, at_input)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_cams.engine.generators import generator_of
 
-_SAMPLED = 1024  # positions from which the common change is read
+_SAMPLED = 64  # the largest number of positions from which the common change is read
 
 
 def corners(image: Tensor) -> Tensor:
@@ -55,28 +55,46 @@ class Change:
     which comes from attention or pooling.
     """
 
-    first: Tensor
-    """2×R×1×… for R corners, if the first axis after the samples holds the channels."""
-    last: Tensor
-    """2×R×…×1, if the last axis holds the channels."""
+    answers: bool
+    """Whether the layer changes at all."""
+    first: Tensor | None
+    """2×R×1×… for R corners, if the first axis after the samples may hold the channels."""
+    last: Tensor | None
+    """2×R×…×1, if the last axis may hold the channels."""
 
     @classmethod
-    def of(cls, values: Tensor) -> "Change":
-        """Measure the change in the output of a layer for the images of :func:`corners`, (1 + R)×…."""
+    def of(cls, values: Tensor, first: bool, last: bool) -> "Change":
+        """Measure the change in the output of a layer for the images of :func:`corners`, (1 + R)×….
+
+        Args:
+            values: the output.
+            first: whether the first axis after the samples may hold the channels.
+            last: whether the last axis may hold them.
+        """
         change = values.detach()[1:] - values.detach()[:1]
-        return cls(_summed(change, 1), _summed(change, change.ndim - 1))
+        return cls(
+            bool(change.any()),
+            _summed(change, 1) if first else None,
+            _summed(change, change.ndim - 1) if last else None,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence["Change"]) -> "Change":
         """Join what was measured for single corners."""
-        return cls(torch.cat([part.first for part in parts], 1), torch.cat([part.last for part in parts], 1))
+        first, last = [part.first for part in parts], [part.last for part in parts]
+        return cls(any(part.answers for part in parts), _joined(first), _joined(last))
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known, 1) if known else None
 
 
 def _summed(change: Tensor, channels: int) -> Tensor:
     moved = change.movedim(channels, -1)
     flat = moved.flatten(1, -2)
-    common = flat[:, :: max(1, flat.shape[1] // _SAMPLED)].median(1, keepdim=True).values
-    both = torch.stack((flat.abs(), (flat - common).abs())).sum(-1, dtype=torch.float32)
+    common = flat[:, :: -(-flat.shape[1] // _SAMPLED)].median(1, keepdim=True).values
+    both = torch.stack([part.abs().sum(-1, dtype=torch.float32) for part in (flat, flat - common)])
     return both.unflatten(2, moved.shape[1:-1]).unsqueeze(channels + 1)
 
 
@@ -98,6 +116,6 @@ def contrast(change: Tensor) -> float:
     for axis, side in enumerate(change.shape[1:]):
         if side > 1:
             first = cells.select(axis, 0).flatten(0, change.ndim - 3).sum(0) if change.ndim > 2 else cells[0]
-            share = torch.where(both > 0, first / both, 0.5).movedim(axis, 0).flatten(1).mean(1)
+            share = torch.where(both > 0, first / both, 0.5).movedim(axis, 0).reshape(side, -1).mean(1)
             found.append(float(share[: side // 2].mean() - share[side - side // 2 :].mean()))
     return min(found, default=0.0)

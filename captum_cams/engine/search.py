@@ -16,7 +16,7 @@ from captum_cams.engine.proofs import remember_layout
 from captum_cams.engine.survey import Candidate, Output, Survey, survey
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.untouched import module_of
-from captum_cams.errors import CAMError
+from captum_cams.errors import CAMError, check_finite
 
 log = logging.getLogger("captum_cams")
 
@@ -27,9 +27,9 @@ _ENCODERS = ("backbone", "encoder", "base_model")
 def find_layer(call: Call) -> Place:
     """Find the deepest place that holds positions of the image, and through which all scores pass.
 
-    The network runs once on five images: the first image of the call, and copies in which one half is changed. That
-    proves the layout: the positions are those that answer to the changed half. The autograd graph of the same run
-    tells which places all scores pass through, and where their gradient is not zero.
+    The network runs on the first image of the call, and on copies of it with one changed corner each. That proves the
+    layout: the positions are those that answer to the corner. The autograd graph of one run tells which places all
+    scores pass through, and where their gradient is not zero.
 
     Args:
         call: the user's call.
@@ -49,7 +49,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
     Raises:
         CAMError: as in :func:`find_layer`.
     """
-    found = Search(survey(call, network_of(call)))
+    found = Search(_surveyed(call))
     chosen: dict[tuple[int, ...], Candidate] = {}
     for candidate in found.places():
         if candidate.reading.size not in chosen:
@@ -57,6 +57,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
             if len(chosen) == sizes:
                 break
     if not chosen:
+        check_finite(f"scores of the model ({type(call.network).__name__})", call.output().detach())
         raise found.nothing()
     first = next(iter(chosen.values()))
     found.check(first)
@@ -67,6 +68,14 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
         )
         remember_layout(call, candidate.module, False, candidate.reading.layout)
     return [Place(candidate.module, False, candidate.reading.layout) for candidate in chosen.values()]
+
+
+def _surveyed(call: Call) -> Survey:
+    try:
+        return survey(call, network_of(call))
+    except CAMError:
+        call.output()  # an error of the whole batch says it better than one of its first image
+        raise
 
 
 def network_of(call: Call) -> nn.Module:

@@ -11,8 +11,8 @@ from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
-from captum_cams.engine.positions import Reading, contrasts, is_proven, likely, may_hold_positions
-from captum_cams.engine.response import Change, corners, regions
+from captum_cams.engine.positions import Reading, change_of, contrasts, is_proven, likely, may_hold_positions
+from captum_cams.engine.response import Change, corners
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.trace import running, the_tensor, with_tensor
 
@@ -115,7 +115,8 @@ def survey(call: Call, network: nn.Module) -> Survey:
         network: the network, whose modules are watched.
     """
     image, size = call.inputs[0][:1], tuple(call.inputs[0].shape[2:])
-    answers = _answers(call, network, image, len(size))
+    zeros = {module for module in network.modules() if _is_zero(module)}
+    answers = _answers(call, network, zeros)
     found, clock = Survey(image=size), count()
     names = {module: name for name, module in network.named_modules()}
     last: dict[nn.Module, Output] = {}
@@ -133,14 +134,13 @@ def survey(call: Call, network: nn.Module) -> Survey:
         if any(True for _ in module.parameters(recurse=False)):
             found.weighted.append((start, end, module))
         last.pop(module, None)  # the last call counts, as in Captum
-        returned, output = output, _as_after_training(module, args, output)
+        returned, output = output, _as_after_training(module, args, output) if module in zeros else output
         tensor, values = the_tensor(output), dict[Reading, float]()
         if tensor is not None and names.get(module) and may_hold_positions(tensor, 1, len(size)):
             change = answers.get(module)
-            if change is not None and change.first.shape[1] == len(regions(size)):
+            if change is not None:
                 values = contrasts(tuple(tensor.shape), size, change)
-            answered = change is not None and bool(change.first.any())
-            if answered and not (tensor.requires_grad and found.sources):
+            if change is not None and change.answers and not (tensor.requires_grad and found.sources):
                 tensor = tensor.detach().requires_grad_()  # the graph of the image was cut before, or never began
                 found.sources.add(get_gradient_edge(tensor).node)
             # A copy, because what comes later may write to the tensor, and the module may have returned its input.
@@ -167,22 +167,23 @@ def survey(call: Call, network: nn.Module) -> Survey:
     return found
 
 
-def _answers(call: Call, network: nn.Module, image: Tensor, axes: int) -> dict[nn.Module, Change]:
+def _answers(call: Call, network: nn.Module, zeros: set[nn.Module]) -> dict[nn.Module, Change]:
     """How the last output of each module changes with each corner of the image."""
+    size, rows = tuple(call.inputs[0].shape[2:]), corners(call.inputs[0][:1]).split(1)
     before: dict[nn.Module, Tensor] = {}
     now: dict[nn.Module, Tensor] = {}
     changes: dict[nn.Module, list[Change]] = {}
 
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        returned, output = output, _as_after_training(module, args, output)
+        returned, output = output, _as_after_training(module, args, output) if module in zeros else output
         tensor = the_tensor(output)
         now.pop(module, None)
-        if tensor is not None and may_hold_positions(tensor, 1, axes):
+        if tensor is not None and may_hold_positions(tensor, 1, len(size)):
             now[module] = tensor.detach().clone()  # later functions may write to it
         return None if output is returned else output
 
     with torch.no_grad(), running(network.modules(), leave=leave):
-        for row in corners(image).split(1):
+        for row in rows:
             now.clear()
             call.rows(row, [0]).output()
             if not before:
@@ -190,8 +191,8 @@ def _answers(call: Call, network: nn.Module, image: Tensor, axes: int) -> dict[n
                 continue
             for module, tensor in now.items():
                 if module in before and before[module].shape == tensor.shape:
-                    changes.setdefault(module, []).append(Change.of(torch.cat((before[module], tensor))))
-    return {module: Change.joined(parts) for module, parts in changes.items()}
+                    changes.setdefault(module, []).append(change_of(torch.cat((before[module], tensor)), size))
+    return {module: Change.joined(parts) for module, parts in changes.items() if len(parts) == len(rows) - 1}
 
 
 def _is_zero(module: nn.Module) -> bool:
@@ -203,7 +204,7 @@ def _is_zero(module: nn.Module) -> bool:
 def _as_after_training(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     """Let what a layer reads show in its output, if its weight is zero."""
     tensor, given = the_tensor(output), args[0] if args else None
-    if tensor is None or not isinstance(given, Tensor) or not _is_zero(module):
+    if tensor is None or not isinstance(given, Tensor):
         return output
     if isinstance(module, nn.Linear):
         weight = torch.randn(module.weight.shape, generator=generator_of(1)).to(module.weight)

@@ -47,7 +47,7 @@ class LayerTable(tuple[LayerRow, ...]):
 def layers(model: Callable[..., Any], inputs: Any, additional_forward_args: Any = None) -> LayerTable:
     """List the layers at which a model can be explained, and the one that ``layer=None`` takes.
 
-    The model runs once, on the first image and on copies of it with one changed quadrant each.
+    The model runs on the first image, and on copies of it with one changed corner each.
 
     Args:
         model: the model, a module.
