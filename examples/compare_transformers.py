@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200, help="number of images to explain (default: %(default)s)")
     parser.add_argument("--train", type=int, default=6000, help="number of images to train on (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=20, help="for the transformer; the other network takes a third")
+    parser.add_argument("--epochs", type=int, default=12, help="for the transformer; the other network takes a third")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=Path("docs"), help="folder for table and picture")
     args = parser.parse_args()
 
