@@ -1,4 +1,4 @@
-"""Judge the networks of the zoo one after another, and write the table of the docs if all of them were judged."""
+"""Judge the networks of the zoo one after another, and write the table of the docs on request."""
 
 import argparse
 import gc
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         verdicts.append(judge(entry))
         gc.collect()
         print(f"{number}/{len(chosen)} {line(verdicts[-1])} ({time.monotonic() - start:.0f} s)", flush=True)
-    if len(verdicts) == len(entries()) and not options.names:
+    if options.page and not options.names:
         PAGE.write_text(page(verdicts))
         print(f"{PAGE} is written")
     return int(any(verdict.kind == "wrong" for verdict in verdicts))
@@ -48,6 +48,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="networks of the list, or others of timm; none: the whole list")
     parser.add_argument("--seed", type=int, help="shuffle the networks, so that a part of them is a sample")
     parser.add_argument("--minutes", type=float, help="begin no further network after this time")
+    parser.add_argument("--page", action="store_true", help="write docs/zoo.md with the networks that were judged")
     return parser.parse_args(arguments)
 
 

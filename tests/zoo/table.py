@@ -2,11 +2,12 @@
 
 from collections import Counter
 
+from tests.zoo.entries import entries
 from tests.zoo.verdict import Verdict
 
 HEAD = """# The zoo: which layer is explained if none is given
 
-Written by `python -m tests.zoo`, which takes the packages of `pip install -e ".[zoo]"`; no number is typed by hand. All
+Written by `python -m tests.zoo --page`, which takes the packages of `pip install -e ".[zoo]"`; no number is typed by hand. All
 networks have random weights, and no layer is named: `create("gradcam", model)`.
 
 - **right**: the map equals Grad-CAM by a hook and a gradient in plain torch, to 1e-5 of its largest value, and
@@ -20,7 +21,8 @@ networks have random weights, and no layer is named: `create("gradcam", model)`.
 
 def page(verdicts: list[Verdict]) -> str:
     """The whole page, in Markdown."""
-    lines = [HEAD, "| library | networks | families | right | teaches | wrong |", "|---|---|---|---|---|---|"]
+    judged = f"{len(verdicts)} of the {len(entries())} networks of the list were judged for this page.\n"
+    lines = [HEAD, judged, "| library | networks | families | right | teaches | wrong |", "|---|---|---|---|---|---|"]
     for library in dict.fromkeys(verdict.entry.library for verdict in verdicts):
         lines.append(summary(library, [verdict for verdict in verdicts if verdict.entry.library == library]))
     lines += [summary("all", verdicts), ""]
