@@ -7,8 +7,8 @@ from tests.zoo.verdict import Verdict
 
 HEAD = """# The zoo: which layer is explained if none is given
 
-Written by `python -m tests.zoo --page`, which takes the packages of `pip install -e ".[zoo]"`; no number is typed by hand. All
-networks have random weights, and no layer is named: `create("gradcam", model)`.
+Written by `python -m tests.zoo --page`, which takes the packages of `pip install -e ".[zoo]"`; no number is typed by
+hand. All networks have random weights, and no layer is named: `create("gradcam", model)`.
 
 - **right**: the map equals Grad-CAM by a hook and a gradient in plain torch, to 1e-5 of its largest value, and
   experiments prove the place: changes of the image are seen where they are; no positions reach the score by a way
