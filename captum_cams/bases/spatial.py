@@ -98,7 +98,8 @@ class SpatialCAM(CAMAttribution):
         return self.components(capture(call, place, self.needs))
 
     def _check_tokens(self, call: Call, place: Place) -> None:
-        if place.layout is None or place.layout is CHANNELS_LAST:
+        # Methods that read attention say themselves what they need of maps N×h×w×K.
+        if place.layout is None or (place.layout is CHANNELS_LAST and not self.needs_attention):
             raise CAMError(
                 f"{type(self).__name__} explains the tokens of a transformer, got layer "
                 f"{describe(call.network, place.layer)} without a layout of tokens; for a convolutional network use "

@@ -26,11 +26,13 @@ class Reading:
         word: the axes, such as ``N×(1+h·w)×K``.
         size: the size of the map, h×w.
         layout: the conversion; None if the output already is a map.
+        prefix: the number of tokens before the positions.
     """
 
     word: str
     size: tuple[int, ...]
     layout: Layout | None = field(default=None, compare=False)
+    prefix: int = 0
 
     def to_map(self, values: Tensor) -> Tensor:
         """Arrange the values of the layer as a map N×K×h×w."""
@@ -61,7 +63,7 @@ def _token_readings(count: int, axes: str, image: tuple[int, ...]) -> Iterator[R
         for size in _grids(count - prefix, image):
             if prefix <= prod(size):
                 short = True
-                yield Reading(word, size, token_grid(prefix, size))
+                yield Reading(word, size, token_grid(prefix, size), prefix)
     for suffix in _SUFFIXES:
         for size in _grids(count - suffix, image):
             yield Reading(f"N×({axes}+{suffix})×K", size, token_grid(0, size, suffix))

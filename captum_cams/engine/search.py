@@ -23,6 +23,9 @@ log = logging.getLogger("captum_cams")
 _ENCODERS = ("backbone", "encoder", "base_model")
 """What networks with dense outputs or boxes call the part that makes their features."""
 
+_READ = 0.1
+"""The least share of the tokens that the scores must read, if they also read the tokens before them."""
+
 
 def find_layer(call: Call) -> Place:
     """Find the deepest place that holds positions of the image, and through which all scores pass.
@@ -71,6 +74,8 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
 
 
 def _surveyed(call: Call) -> Survey:
+    if call.task is None:
+        call.output()  # a function is tried once, and must be tried on the whole batch
     try:
         return survey(call, network_of(call))
     except CAMError:
@@ -203,7 +208,11 @@ class Search:
     def _answers(self, candidate: Candidate) -> bool:
         """Whether the scores have a gradient at the positions, not only at the tokens before them."""
         gradient = self.seen.gradient(candidate)
-        return gradient is not None and bool(candidate.reading.to_map(gradient).any())
+        if gradient is None:
+            return False
+        share = float((candidate.reading.to_map(gradient).abs().sum(1) > 0).float().mean())
+        # Beside the class token, a head may read the largest score of all other tokens.
+        return share > (_READ if candidate.reading.prefix else 0)
 
     def _narrower(self, before: Candidate) -> Iterator[Candidate]:
         """A later place through which the whole gradient at the positions of ``before`` passes, such as a norm."""

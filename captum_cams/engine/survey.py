@@ -13,7 +13,7 @@ from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
 from captum_cams.engine.positions import Reading, change_of, contrasts, is_proven, likely, may_hold_positions
 from captum_cams.engine.response import Change, corners
-from captum_cams.engine.torch_internals import tree_flatten
+from captum_cams.engine.torch_internals import tree_flatten, version_of
 from captum_cams.engine.trace import running, the_tensor, with_tensor
 
 # Modules that compute no features: they return their input, or resize it for the classifier.
@@ -213,5 +213,6 @@ def _as_after_training(module: nn.Module, args: tuple[Any, ...], output: Any) ->
 
 
 def _returns_its_input(module: nn.Module, args: tuple[Any, ...], output: Any) -> bool:
-    same = any(output is given for given in args) and not getattr(module, "inplace", False)
-    return same or isinstance(module, _NOT_FEATURES)
+    same = any(output is given for given in args)
+    # What a module gets is a fresh copy: if it has written to it, it returns something new in the same tensor.
+    return (same and isinstance(output, Tensor) and version_of(output) == 0) or isinstance(module, _NOT_FEATURES)

@@ -34,7 +34,8 @@ class Attention:
     @property
     def windowed(self) -> bool:
         """Whether the tokens of its block are not the tokens among which it was computed, but those of windows."""
-        if self.block is None or self.read is None:
+        queries, keys = self.weights.shape[-2:]
+        if self.block is None or self.read is None or queries != keys:  # queries of its own pool the tokens
             return False
         return self.block.tokens.shape[:2] != (self.weights.shape[0], self.weights.shape[-1])
 

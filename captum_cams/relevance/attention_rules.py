@@ -50,7 +50,10 @@ class AttentionRules(MapRules):
             raise NoRuleError("what it adds depends on the input")
         output = None if product.bias is None and all(map(_whole, factors)) else _output(operation)
         pairs = [(x, self.reading(x, [strength_of(x, signed=True)])) for x in factors]
-        result = shared(pairs, product.function, output, lambda z: self._stabiliser.divisor(2 * z))
+        whole = None if product.bias is None else wide(output)  # a bias absorbs its share, as in a sum
+        result = shared(
+            pairs, product.function, output, lambda z: self._stabiliser.divisor(2 * (z if whole is None else whole))
+        )
         # A product of two maps gives scores, and the product of such weights with the values does not.
         return mark(result, Mark(scores=known_mark(product.left).scores == known_mark(product.right).scores))
 

@@ -157,7 +157,9 @@ class MapRules:
 
     def sum(self, operation: FunctionCall) -> Any:
         """The terms of a sum share relevance in proportion to their values, and pixels to their weights."""
-        if len(operation.marked) == 1 and not self._signed:
+        # Scores before a softmax count with their bias, and may be near zero without it.
+        absorbs = self._signed or known_mark(operation.marked[0]).scores
+        if len(operation.marked) == 1 and not absorbs:
             return self.passed(operation, operation.marked[0], _plus_constant(operation))
         left, right = operation.args[0], operation.argument(1, "other")
         scale = operation.argument(2, "alpha", 1)

@@ -30,8 +30,9 @@ class Propagation:
     product of two maps goes to each factor, the softmax of scores has a rule of its own (eq. 13), and LayerNorm,
     RMSNorm and unit length pass relevance unchanged. A softmax of anything else than such products is a gate.
 
-    Constants are added without a share: position embeddings, position biases and masks leave relevance unchanged. The
-    class token is a constant up to the first block, so that what the first layers send to it is lost.
+    Constants are added without a share: position embeddings leave relevance unchanged. Only the scores of attention
+    count with their position biases and masks, which absorb their share. The class token is a constant up to the first
+    block, so that what the first layers send to it is lost.
 
     Sums, z⁺, norms, rearrangements and products of two maps (up to ε = 1e-6) conserve relevance; where an output has no
     positive contribution, it is lost. The softmax does not conserve it: its scores get Σ_i x_i (R_i − s_i Σ_j R_j).

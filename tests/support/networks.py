@@ -105,20 +105,24 @@ class FunctionalReLU(nn.Module):
         return self.fc2(F.dropout(F.relu(self.fc1(x)), training=self.training))
 
 
+class AddInPlace(nn.Module):
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x += skip
+        return F.relu_(x)
+
+
 class InPlaceReLU(nn.Module):
     """In-place activations as modules and as functions, right behind convolutions and additions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(inplace=True))
-        self.conv, self.bn = nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8)
+        self.conv, self.bn, self.add = nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), AddInPlace()
         self.fc = nn.Linear(8, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         skip = self.stem(x)
-        x = self.bn(self.conv(skip))
-        x += skip
-        return self.fc(F.relu_(x).mean((2, 3)))
+        return self.fc(self.add(self.bn(self.conv(skip)), skip).mean((2, 3)))
 
 
 def seeded(build, seed: int = 0) -> nn.Module:

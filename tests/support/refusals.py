@@ -6,7 +6,7 @@ import captum_cams as cc
 from tests.support.explainers import EVERY
 from tests.support.networks import NETWORKS
 
-NOT_LINEAR = ("plain", "batch norm", "dense", "functional ReLU", "in-place ReLU")  # the head, right behind the layer
+NOT_LINEAR = ("plain", "batch norm", "dense", "functional ReLU")  # the head, right behind the layer
 RELU_AS_FUNCTION = ("residual", "dense", "functional ReLU", "in-place ReLU")
 REFUSED = {("cam", net): "use Grad-CAM" for net in NOT_LINEAR} | {
     (name, net): "replace it by nn.ReLU" for name in EVERY if name.startswith("guidedcam") for net in RELU_AS_FUNCTION

@@ -54,10 +54,11 @@ def read(tensor: Tensor, sides: tuple[int, int], most: int = MOST_PREFIX) -> Gri
         found += [Grid("channels first", 0, shape[2:])] * similar(shape[2:], sides)
         found += [Grid("channels last", 0, shape[1:3])] * similar(shape[1:3], sides)
     if len(shape) == 3:
-        for kind, tokens in (("tokens", shape[1]), ("tokens last", shape[2])):
+        for kind, tokens, channels in (("tokens", shape[1], shape[2]), ("tokens last", shape[2], shape[1])):
             size = largest(tokens, sides)
             prefix = tokens - size[0] * size[1]
-            found += [Grid(kind, prefix, size)] * (prefix <= most and min(size) > 1)
+            # One token alone, such as the class token, has as many values as channels, and no positions.
+            found += [Grid(kind, prefix, size)] * (prefix <= most and min(size) > 1 and channels > 1)
         # The number of channels is often nearly a square, 128 or 256 or 96: then the image is a multiple of
         # one grid; if of both, the channels are last, as every Linear and LayerNorm has them.
         if len(found) == 2:

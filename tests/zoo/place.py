@@ -68,9 +68,14 @@ def _quarter(quarter: tuple[int, int], height: int, width: int) -> tuple[slice, 
     return slice(None), rows, columns
 
 
-def without_gradient(found: Explained) -> str | None:
-    """The score must depend on the values at more than half of the positions."""
-    share = float((found.gradient.abs().sum(1) > 0).double().mean())
+def without_gradient(model: nn.Module, layer: nn.Module, images: Tensor) -> str | None:
+    """All scores together must depend on the values at more than half of the positions."""
+    with torch.enable_grad(), seen(layer) as kept:
+        output = scores(model, images[:1].clone().requires_grad_())
+        (gradient,) = gradients(
+            (output * torch.randn(output.shape, generator=torch.Generator().manual_seed(0))).sum(), kept[-1:]
+        )
+    share = float((read(gradient, images.shape[2:]).maps(gradient).abs().sum(1) > 0).double().mean())
     return None if share > 0.5 else f"the gradient is zero at {1 - share:.0%} of the positions"
 
 
@@ -115,7 +120,7 @@ def too_early(model: nn.Module, layer: nn.Module, images: Tensor, found: Explain
 
     Wrong is a later output whose positions the score reads, and which mixes positions of the layer: it has fewer of
     them, or one of its positions depends on others of the layer. Behind the norm before the last attention of a network
-    with a class token there is none, since the score reads no positions behind that attention.
+    with a class token there is none but inside of that attention, since the score reads no positions behind it.
     """
     sides, size = images.shape[2:], found.grid.size
     with torch.enable_grad(), final_features(model) as features, ended_after(model, layer) as ended:
@@ -129,6 +134,8 @@ def too_early(model: nn.Module, layer: nn.Module, images: Tensor, found: Explain
         grid = readable(tensor, sides)
         # Weights of an attention look like a larger map.
         if grid is None or grid.size > size or not grid.maps(gradient).any():
+            continue
+        if found.grid.prefix and inside_attention(model, model.get_submodule(name)):
             continue
         if _mixed(activation, found.grid, tensor, grid):
             return f"positions are mixed behind the layer, in {name}"
