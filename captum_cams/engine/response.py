@@ -42,7 +42,7 @@ def corners(image: Tensor) -> Tensor:
 def regions(sides: tuple[int, ...]) -> list[tuple[Any, ...]]:
     """The corners of an image or a map, as indices of its last axes: 2 of T, 4 of H×W, 8 of D×H×W."""
     # Less than half of the positions must change, so that the others show what all have in common.
-    lengths = [side // 2 if len(sides) > 1 else side // 3 for side in sides]
+    lengths = [max(1, side // 2 if len(sides) > 1 else side // 3) for side in sides]
     ends = [(slice(0, length), slice(side - length, side)) for side, length in zip(sides, lengths, strict=True)]
     return [(..., *corner) for corner in product(*ends)]
 

@@ -70,8 +70,9 @@ def test_output_not_classes_for_an_int_target(model):
 
 
 def test_output_no_tensor(model):
-    text = message(lambda: cc.GradCAM(lambda x: {"logits": model(x)}, model.layer4).attribute(images()))
-    assert "got dict; wrap it in a module" in text
+    text = message(lambda: cc.GradCAM(lambda x: {"one": model(x), "two": model(x)}, model.layer4).attribute(images()))
+    assert "got dict with" in text
+    assert "wrap it in a module" in text
 
 
 @pytest.mark.parametrize("target", [10, -11, -1, [0, 1, 10], torch.tensor([1, 2, 99])])
@@ -170,7 +171,7 @@ def test_a_function_needs_a_layer(model):
 
 def test_no_map_at_all():
     net = nn.Sequential(nn.Flatten(), nn.Linear(4800, 10))
-    assert "needs a layer with a spatial map" in message(lambda: cc.GradCAM(net).attribute(images()))
+    assert "needs a layer with positions" in message(lambda: cc.GradCAM(net).attribute(images()))
 
 
 def test_a_score_that_does_not_depend_on_the_layer():

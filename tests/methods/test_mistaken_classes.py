@@ -51,7 +51,6 @@ ORDER = {
     "fgcam over a wrapper": (lambda m: cc.create("fgcam(jittercam(gradcam))", m), "map per channel"),
     "fgcam over groups": (lambda m: cc.FGCAM(m, base=cc.GroupCAM(m)), "map per channel"),
     "fgcam over relevance": (lambda m: cc.FGCAM(m, base="lrp"), "map per channel"),
-    "fgcam over tokens": (lambda m: cc.FGCAM(m, base=cc.GradCAM(m, "layer4", reshape="tokens")), "reshape="),
     "jittercam over pixels": (lambda m: cc.create("jittercam(rise)", m), "smaller than the image"),
     "jittercam over fgcam": (lambda m: cc.create("jittercam(fgcam(gradcam))", m), "smaller than the image"),
     "jittercam over lrp": (lambda m: cc.create("jittercam(lrp)", m), "smaller than the image"),

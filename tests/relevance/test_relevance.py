@@ -186,7 +186,7 @@ def masked(x: Tensor) -> Tensor:
     ("operation", "word"),
     [
         (lambda x: x.exp(), "exp"),
-        (lambda x: x.sigmoid() * x.flip(2).sigmoid(), "mul"),
+        (lambda x: x.sigmoid() * x.flip(1).sigmoid(), "mul"),
         (lambda x: x.sigmoid() @ x.transpose(2, 3).sigmoid() @ x, "matmul"),
         (lambda x: 1 / (x + 9), "rdiv"),
         (lambda x: F.conv2d(x, x[:1, :1, :3, :3].expand(4, 4, 3, 3)), "its weight depends on the input"),
