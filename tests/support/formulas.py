@@ -150,7 +150,7 @@ def groupcam(a, g, model, x, c, groups=6, **_):
     total = torch.zeros_like(a[0])
     for part in np.array_split(np.arange(len(a)), groups):
         r = sum(g[k].mean() * a[k] for k in part).clamp(min=0)
-        large = F.interpolate(r[None, None], x.shape[-2:], mode="bilinear")[0, 0]
+        large = F.interpolate(r[None, None].to(x.dtype), x.shape[-2:], mode="bilinear")[0, 0]
         spread = large.max() - large.min()
         m = (large - large.min()) / spread if spread > 0 else torch.zeros_like(large)
         total += max(0, probability(x * m + blurred * (1 - m)) - probability(blurred)) * r
