@@ -50,7 +50,8 @@ class AttentionRules(MapRules):
             raise NoRuleError("what it adds depends on the input")
         output = None if product.bias is None and all(map(_whole, factors)) else _output(operation)
         pairs = [(x, self.reading(x, [strength_of(x, signed=True)])) for x in factors]
-        whole = None if product.bias is None else wide(output)  # a bias absorbs its share, as in a sum
+        # A bias absorbs its share, as in a sum.
+        whole = None if product.bias is None or output is None else wide(output)
         result = shared(
             pairs, product.function, output, lambda z: self._stabiliser.divisor(2 * (z if whole is None else whole))
         )
