@@ -1,27 +1,28 @@
 """Choose the place to explain: the deepest one through which all scores pass, and which still holds positions."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from captum_cams.engine.call import Call
 from captum_cams.engine.graph import joins, passages, reached
 from captum_cams.engine.layers import Place
 from captum_cams.engine.mixing import following, mixes
 from captum_cams.engine.proofs import remember_layout
-from captum_cams.engine.survey import Candidate, Output, Survey, survey
-from captum_cams.engine.torch_internals import tree_flatten
+from captum_cams.engine.survey import Candidate, Output, Survey, is_dense, survey
 from captum_cams.engine.untouched import module_of
 from captum_cams.errors import CAMError, check_finite
 
 log = logging.getLogger("captum_cams")
+_Output = TypeVar("_Output", bound=Output)
 
-_ENCODERS = ("backbone", "encoder", "base_model")
-"""What networks with dense outputs or boxes call the part that makes their features."""
+_ENCODERS = ("backbone", "encoder")
+"""What networks with dense outputs or boxes call the part that makes their features; Hugging Face has its own word."""
 
 _READ = 0.1
 """The least share of the tokens that the scores must read, if they also read the tokens before them."""
@@ -52,7 +53,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
     Raises:
         CAMError: as in :func:`find_layer`.
     """
-    found = Search(_surveyed(call))
+    found = Search(_surveyed(call), network_of(call))
     chosen: dict[tuple[int, ...], Candidate] = {}
     for candidate in found.places():
         if candidate.reading.size not in chosen:
@@ -101,16 +102,18 @@ def network_of(call: Call) -> nn.Module:
 class Search:
     """The choice among the candidates of one run."""
 
-    def __init__(self, seen: Survey) -> None:
-        self.seen = seen
+    def __init__(self, seen: Survey, network: nn.Module) -> None:
+        self.seen, self.network = seen, network
         self.trunk = seen.passages()
         self._follow()
 
     def _follow(self) -> None:
-        """Read later outputs on the trunk by those before them, since a weak contrast is no reason to go back."""
-        place = next((c for c in reversed(self.seen.candidates) if self.on_the_trunk(c)), None)
+        """Read later outputs on the way by those before them, since a weak contrast is no reason to go back."""
+        way = self._way()
+        features = [c for c in self.seen.candidates if c.edge.node in way and _feature(c) and not self._holds_scores(c)]
+        place = features[-1] if features else None
         for output in list(self.seen.unread):
-            if place is not None and output.end > place.end and output.edge.node in self.trunk:
+            if place is not None and output.end > place.end and output.edge.node in way:
                 reading = following(self.seen, output, place)
                 if reading is not None and _feature(output.read(reading)):
                     place = output.read(reading)
@@ -118,18 +121,27 @@ class Search:
                     self.seen.candidates.append(place)
         self.seen.candidates.sort(key=lambda candidate: candidate.end)
 
+    def _way(self) -> dict[Node, int]:
+        """What all scores pass through; in a network with dense outputs, what the last output of the encoder does."""
+        if not is_dense(self.seen.raw):
+            return self.trunk
+        inside = self._inside(sorted([*self.seen.candidates, *self.seen.unread], key=lambda output: output.end))
+        inside = [output for output in inside if output.name != self.encoder]  # which may return several maps
+        return passages([inside[-1].edge.node], self.seen.sources) if inside else self.trunk
+
     def check(self, place: Candidate) -> None:
         """Check that nothing behind a place holds other positions of which the scores are made.
 
         Raises:
             CAMError: if something does; it lists where.
         """
-        if _dense(self.seen.raw) or place.edge.node not in self.trunk:
+        dense, way = is_dense(self.seen.raw), self._way()
+        if not dense and place.edge.node not in self.trunk:
             return
         later = [c for c in self.seen.candidates if c.end > place.end and _feature(c) and not self._holds_scores(c)]
-        unread = [c for c in self.seen.unread if c.end > place.end and c.edge.node in self.trunk]
+        unread = [c for c in self.seen.unread if c.end > place.end and c.edge.node in way]
         found: list[Output] = [c for c in unread if mixes(self.seen, c, place)]
-        for candidate in later:
+        for candidate in [] if dense else later:  # a decoder may mix positions
             if candidate.edge.node not in self.trunk and self._answers(candidate):
                 other = candidate.reading.size != place.reading.size
                 if place.edge.node in reached([candidate.edge.node]) and (other or mixes(self.seen, candidate, place)):
@@ -144,7 +156,7 @@ class Search:
 
     def places(self) -> Iterator[Candidate]:
         """The places that can be explained, the best first."""
-        yield from self._encoded() if _dense(self.seen.raw) else self._deepest()
+        yield from self._encoded() if is_dense(self.seen.raw) else self._deepest()
 
     def _deepest(self) -> Iterator[Candidate]:
         silent = False
@@ -178,9 +190,12 @@ class Search:
 
     def _encoded(self) -> Iterator[Candidate]:
         """In the encoder, the last place of the smallest maps, through which all passes that comes from such maps."""
-        inside = self._inside()
+        inside = self._inside(self.seen.candidates)
         for size in sorted({c.reading.size for c in inside if _feature(c)}, key=prod):
             level = [c for c in inside if c.reading.size == size]
+            # Not the smaller keys and values of attention in earlier stages, which the encoder's own way goes around.
+            way = passages([level[-1].edge.node], self.seen.sources)
+            level = [c for c in level if c is level[-1] or c.edge.node in way]
             on_the_way = passages(self.seen.roots, {level[0].edge.node})
             for candidate in reversed(level):
                 passed = candidate.edge.node in on_the_way and _feature(candidate)
@@ -188,16 +203,17 @@ class Search:
                     yield candidate
                     break
 
-    def _inside(self) -> list[Candidate]:
-        """The candidates inside the encoder; all of them if no part of the network has such a name."""
-        for candidate in self.seen.candidates:
-            parts = candidate.name.split(".")
-            depth = next((i for i, part in enumerate(parts) if part in _ENCODERS), None)
+    def _inside(self, outputs: Sequence[_Output]) -> list[_Output]:
+        """The outputs inside the encoder; all of them if no part of the network has such a name."""
+        words = {*_ENCODERS, getattr(self.network, "base_model_prefix", "") or ""}
+        for output in outputs:
+            parts = output.name.split(".")
+            depth = next((i for i, part in enumerate(parts) if part in words), None)
             if depth is not None:
                 self.encoder = ".".join(parts[: depth + 1])
-                return [c for c in self.seen.candidates if f"{c.name}.".startswith(f"{self.encoder}.")]
+                return [found for found in outputs if f"{found.name}.".startswith(f"{self.encoder}.")]
         self.encoder = ""
-        return self.seen.candidates
+        return [*outputs]
 
     def _read_by_all(self, candidate: Candidate) -> bool:
         """Whether each map of a pyramid for boxes depends on the place; otherwise a box may not read it at all."""
@@ -276,13 +292,6 @@ class Search:
 
 def _feature(candidate: Candidate) -> bool:
     return type(candidate.module) is not nn.Sequential and prod(candidate.reading.size) > 1
-
-
-def _dense(raw: Any) -> bool:
-    """Whether the network gives more than scores: a list of boxes for each image, or scores for each pixel or query."""
-    raw = getattr(raw, "logits", raw)
-    tensors = [leaf for leaf in tree_flatten(raw)[0] if isinstance(leaf, Tensor)]
-    return isinstance(raw, list) or any(tensor.ndim > 2 for tensor in tensors)
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

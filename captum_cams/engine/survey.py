@@ -216,3 +216,10 @@ def _returns_its_input(module: nn.Module, args: tuple[Any, ...], output: Any) ->
     same = any(output is given for given in args)
     # What a module gets is a fresh copy: if it has written to it, it returns something new in the same tensor.
     return (same and isinstance(output, Tensor) and version_of(output) == 0) or isinstance(module, _NOT_FEATURES)
+
+
+def is_dense(raw: Any) -> bool:
+    """Whether the network gives more than scores: a list of boxes for each image, or scores for each pixel or query."""
+    raw = getattr(raw, "logits", raw)
+    tensors = [leaf for leaf in tree_flatten(raw)[0] if isinstance(leaf, Tensor)]
+    return isinstance(raw, list) or any(tensor.ndim > 2 for tensor in tensors)

@@ -68,7 +68,7 @@ def layers(model: Callable[..., Any], inputs: Any, additional_forward_args: Any 
     """
     with recipes(model, inputs, additional_forward_args), untouched(model) as modules:
         call = Call.of(model, inputs, None, additional_forward_args, task=_all_numbers, modules=modules)
-        found = Search(survey(call, network_of(call)))
+        found = Search(survey(call, network_of(call)), network_of(call))
         chosen = next(found.places(), None)
         total = len(found.seen.weighted)
         rows = [
