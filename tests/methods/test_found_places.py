@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import open_clip
 import pytest
 import timm
 import torch
@@ -177,6 +176,7 @@ def test_maps_with_the_channels_last_are_no_tokens():
 def test_a_method_of_a_model_is_searched_as_the_model(name):
     options = {"image_size": SIDE, "patch_size": 8, "layers": 3, "width": 64, "head_width": 32}
     text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
+    open_clip = pytest.importorskip("open_clip")
     clip = seeded(lambda: open_clip.model.CLIP(16, options, text))
     x, layer = pictures().float(), "visual.transformer.resblocks.2.ln_1"
     cam = explainer(name, clip.encode_image)

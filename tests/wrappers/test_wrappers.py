@@ -204,11 +204,14 @@ def test_smooth_gradcamplusplus_has_torchcams_weights_by_its_formula(net):
     last = torch.from_numpy(arrays["torchcam/SmoothGradCAMpp/grads_last"])
     cam = cc.SmoothGradCAMPlusPlus(model, layer, samples=len(noise), perturbations_per_eval=3)
     cam.noise = lambda images: noise / (images.max() - images.min())
-    weights = []
+    weights, magnified = [], []
 
     def torchcams(seen):
         _, square, cube = cam.moments(seen)
-        below = 2 * square + (cube * seen.activation).sum((2, 3), keepdim=True) + 1e-8
+        terms = cube * seen.activation
+        below = 2 * square + terms.sum((2, 3), keepdim=True) + 1e-8
+        # How much the sum magnifies the rounding of its terms, which differs from machine to machine.
+        magnified.append(((2 * square + terms.abs().sum((2, 3), keepdim=True)) / below.abs()).amax((2, 3))[0])
         alpha = square / below
         weights.append((alpha * last[len(weights), None].relu()).sum((2, 3))[0])
         return weights[-1][None]
@@ -216,7 +219,9 @@ def test_smooth_gradcamplusplus_has_torchcams_weights_by_its_formula(net):
     cam.weights = torchcams
     for one, c in zip(x, target.tolist(), strict=True):
         cam.attribute(one[None], c)
-    assert_close(torch.stack(weights), arrays["torchcam/SmoothGradCAMpp/weights"])
+    exact = torch.stack(magnified) < 1000
+    assert exact.float().mean() > 0.8
+    assert_close(torch.stack(weights) * exact, arrays["torchcam/SmoothGradCAMpp/weights"] * exact.numpy())
 
 
 def test_cameras_is_the_loop():
