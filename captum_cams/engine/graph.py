@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from torch.autograd.graph import Node
+from torch import Tensor
+from torch.autograd.graph import Node, get_gradient_edge
 
 
 def passages(roots: Iterable[Node], sources: set[Node]) -> dict[Node, int]:
@@ -46,6 +47,19 @@ def reached(roots: Iterable[Node]) -> set[Node]:
             found.add(node)
             waiting.extend(_inputs(node))
     return found
+
+
+def depends(later: Tensor, earlier: Tensor) -> bool:
+    """Tell whether there is a path in the autograd graph from one tensor to a later one."""
+    goal, seen, waiting = get_gradient_edge(earlier).node, set(), [later.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is goal:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(_inputs(node))
+    return False
 
 
 def joins(roots: Iterable[Node], source: Node) -> bool:

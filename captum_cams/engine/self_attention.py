@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
+from captum_cams.engine.graph import depends
 from captum_cams.engine.layers import describe
 from captum_cams.engine.layout import Layout
 from captum_cams.engine.tap import Attention, Tap
@@ -77,7 +78,7 @@ class SelfAttention:
                     "such as Grad-CAM"
                 )
         for earlier, later in pairwise(recorded):
-            if not _depends(later.weights, earlier.weights):
+            if not depends(later.weights, earlier.weights):
                 raise CAMError(
                     f"attention methods need attention that follows one another, but {_called(later.module, network)} "
                     f"does not depend on {_called(earlier.module, network)}; if the forward pass detaches tokens or "
@@ -169,20 +170,6 @@ def gradients_of(values: Tensor, attention: Sequence[Attention], direction: Tens
         )
     filled = [torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)]
     return [_with_heads(gradient, len(values)) for gradient in filled]
-
-
-def _depends(later: Tensor, earlier: Tensor) -> bool:
-    """Tell whether there is a path in the autograd graph from one tensor to a later one."""
-    goal, seen, waiting = earlier.grad_fn, set(), [later.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node is goal or getattr(node, "variable", None) is earlier:
-            return True
-        seen.add(node)
-        waiting.extend(next_node for next_node, _ in node.next_functions)
-    return False
 
 
 def _called(module: Any, network: Callable[..., Any]) -> str:
