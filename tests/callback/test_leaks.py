@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -22,6 +23,7 @@ class Counting(pl.Callback):
         self.hooks.append(sum(hooks(pl_module)))
 
 
+@pytest.mark.slow
 def test_ten_epochs_leave_no_tensor_no_object_no_hook_and_no_thread(tmp_path):
     pl.seed_everything(7)
     images, labels = torch.rand(4, 3, 12, 12), torch.tensor([0, 1, 2, 0])
