@@ -42,6 +42,9 @@ LOOPS = {
 }
 """Small networks with few channels, which can be run hundreds of times."""
 
+SQUARE = {"mobilenetv5_300m"}
+"""Networks whose last maps have one size for all images, so their shape does not tell how oblong images are read."""
+
 
 def entries() -> list[Entry]:
     """All networks, library by library. The first of each family is also shown images that are not square."""
@@ -51,7 +54,8 @@ def entries() -> list[Entry]:
         *(Entry("transformers", name.partition(",")[0], name, make) for name, make in CLASSIFIERS.items()),
     ]
     first = {(entry.library, entry.family): entry for entry in reversed(everything)}
-    return [replace(entry, oblong=first[entry.library, entry.family] is entry) for entry in everything]
+    shown = {entry for entry in first.values() if entry.name not in SQUARE}
+    return [replace(entry, oblong=entry in shown) for entry in everything]
 
 
 def named(name: str) -> Entry:
