@@ -21,22 +21,25 @@ def corners(image: Tensor) -> Tensor:
 
     Returns:
         5×C×H×W (or 3×C×T, 9×C×D×H×W): the image, then with another upper left quadrant, upper right, lower left, lower
-        right. The changed pixels are uniform noise between the smallest and the largest value of the image.
+        right. The changed pixels are those of :func:`other_pixels`.
     """
-    low, high = (float(value) for value in image.aminmax())
-    if low == high:  # a constant image has no spread of its own
-        low, high = (low - 1, high + 1) if image.is_floating_point() else (0.0, 255.0)
-    noise = torch.rand(image.shape, generator=generator_of(0))
-    if image.is_floating_point():
-        changed = (low + (high - low) * noise).to(image)
-    else:
-        changed = (low + (high + 1 - low) * noise).floor().clamp(max=high).to(image)
-    rows = [image]
+    changed, rows = other_pixels(image), [image]
     for corner in regions(image.shape[2:]):
         row = image.clone()
         row[corner] = changed[corner]
         rows.append(row)
     return torch.cat(rows)
+
+
+def other_pixels(image: Tensor) -> Tensor:
+    """Make uniform noise between the smallest and the largest value of an image, in its form."""
+    low, high = (float(value) for value in image.aminmax())
+    if low == high:  # a constant image has no spread of its own
+        low, high = (low - 1, high + 1) if image.is_floating_point() else (0.0, 255.0)
+    noise = torch.rand(image.shape, generator=generator_of(0))
+    if image.is_floating_point():
+        return (low + (high - low) * noise).to(image)
+    return (low + (high + 1 - low) * noise).floor().clamp(max=high).to(image)
 
 
 def regions(sides: tuple[int, ...]) -> list[tuple[Any, ...]]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from captum_cams.engine.call import Call
 from captum_cams.engine.choice import Search
+from captum_cams.engine.coverage import check_coverage
 from captum_cams.engine.layers import Place
 from captum_cams.engine.proofs import remember_layout
 from captum_cams.engine.survey import Candidate, Survey, survey
@@ -52,6 +53,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
         raise found.nothing()
     first = next(iter(chosen.values()))
     found.check(first)
+    check_coverage(call, first.module, False, first.reading.size, found.seen.at_image(first))
     others = [found.named(c) for c in reversed(found.seen.candidates) if c.end < first.end and found.on_the_trunk(c)]
     for candidate in chosen.values():
         log.info(

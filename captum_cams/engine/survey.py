@@ -62,6 +62,8 @@ class Survey:
     """The outputs in which no positions are proven, in the same order."""
     image: tuple[int, ...] = ()
     """The size of the images."""
+    pixels: Tensor | None = None
+    """The image where it enters the graph; None if it holds integers, which have no gradient."""
     weighted: list[tuple[int, int, nn.Module]] = field(default_factory=list)
     """Start, end and module of each call of a module with parameters of its own."""
     sources: set[Node] = field(default_factory=set)
@@ -98,6 +100,14 @@ class Survey:
         """The gradient of a random combination of all scores at a candidate, as a map; None if there is none."""
         weights = torch.randn(self.output.shape, generator=generator_of(0)).to(self.output)
         return self.pulled_back([self.output], [weights], candidate)
+
+    def at_image(self, candidate: Output) -> Tensor | None:
+        """The gradient of a random combination of all values of a candidate at the image; None if there is none."""
+        if self.pixels is None:
+            return None
+        weights = torch.randn(candidate.shape, generator=generator_of(0)).to(self.output)
+        found = torch.autograd.grad([candidate.edge], [self.pixels], [weights], retain_graph=True, allow_unused=True)
+        return found[0]
 
     def pulled_back(self, outputs: list[Any], weights: list[Tensor], candidate: Output) -> Tensor | None:
         """The derivative of weighted outputs with respect to a candidate, as its values; None if there is none."""
@@ -161,6 +171,7 @@ def survey(call: Call, network: nn.Module) -> Survey:
     leaf = image.clone()
     if leaf.is_floating_point() and not call.form.is_integer:
         found.sources.add(get_gradient_edge(leaf.requires_grad_()).node)
+        found.pixels = leaf
     with torch.enable_grad(), running(call.modules, enter, leave):
         found.output = call.rows(leaf, [0]).output()
     found.read(sorted(last.values(), key=lambda output: output.end))
