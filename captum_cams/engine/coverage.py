@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.engine.answers import answers
+from captum_cams.engine.answers import last_answers
 from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.layers import describe
@@ -77,7 +77,7 @@ def _without_answer(
         row = image.clone()
         row[strip] = noise[strip]
         rows.append(row)
-    first, *others = answers(call, layer, at_input, torch.cat(rows))
+    first, *others = last_answers(call, layer, at_input, torch.cat(rows))
     if first is None:
         return []
     pairs = zip(strips, others, strict=True)

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from captum_cams.engine.answers import answers
+from captum_cams.engine.answers import last_answers
 from captum_cams.engine.call import Call
 from captum_cams.engine.coverage import check_coverage
 from captum_cams.engine.layers import describe
@@ -81,7 +81,7 @@ def _is_map(shape: tuple[int, ...], size: tuple[int, ...], layer: nn.Module) -> 
 
 def _values(call: Call, layer: nn.Module, at_input: bool) -> Tensor | None:
     """What the layer gives for the first image and its changed copies; None unless it is one tensor for each."""
-    values = answers(call, layer, at_input, corners(call.inputs[0][:1]))
+    values = last_answers(call, layer, at_input, corners(call.inputs[0][:1]))
     single = [value for value in values if value is not None and len(value) == 1]
     return torch.cat(single) if len(single) == len(values) else None
 

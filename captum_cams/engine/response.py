@@ -33,6 +33,7 @@ def corners(image: Tensor) -> Tensor:
 
 def other_pixels(image: Tensor) -> Tensor:
     """Make uniform noise between the smallest and the largest value of an image, in its form."""
+    image = image.detach()
     low, high = (float(value) for value in image.aminmax())
     if low == high:  # a constant image has no spread of its own
         low, high = (low - 1, high + 1) if image.is_floating_point() else (0.0, 255.0)
