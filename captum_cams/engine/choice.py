@@ -77,6 +77,23 @@ class Search:
                 "module or a dotted name (a name needs reshape= if its axes are none of N×K×h×w, N×h×w×K and tokens)"
             )
 
+    def check_repeatable(self) -> None:
+        """Check that another run of the same image gives the same values on the way of all scores.
+
+        Raises:
+            CAMError: if they are as different as for another image, so that no position is proven.
+        """
+        outputs: list[Output] = [*self.seen.candidates, *self.seen.unread]
+        random = [output for output in outputs if output.random and output.edge.node in self._way()]
+        if random:
+            first = min(random, key=lambda output: output.end)
+            raise CAMError(
+                "layer=None needs the same values in each run of the same image, got other values in "
+                f"{self.named(first)}, as in a model that shuffles or leaves out tokens at random; explain the model "
+                "without that (masked autoencoders: the encoder alone on all tokens in their order, such as "
+                "ViTForImageClassification or ViTModel with the same weights)"
+            )
+
     def places(self) -> Iterator[Candidate]:
         """The places that can be explained, the best first."""
         yield from self._encoded() if is_dense(self.seen.raw) else self._deepest()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_cams.engine.generators import generator_of
 
+_NOISE = 0.5  # more of the change by a corner than this may not come without any change of the image
 _SAMPLED = 64  # the largest number of positions from which the common change is read
 
 
@@ -82,11 +83,27 @@ class Change:
             _summed(change, change.ndim - 1) if last else None,
         )
 
+    @property
+    def total(self) -> float:
+        """The sum over all positions, as a mean over the corners."""
+        known = self.first if self.first is not None else self.last
+        return 0.0 if known is None else float(known[0].sum() / known.shape[1])
+
     @classmethod
     def joined(cls, parts: Sequence["Change"]) -> "Change":
         """Join what was measured for single corners."""
         first, last = [part.first for part in parts], [part.last for part in parts]
         return cls(any(part.answers for part in parts), _joined(first), _joined(last))
+
+
+def is_random(change: Change, unchanged: Change | None) -> bool:
+    """Tell whether a layer changes from run to run as with the corners of the image, so that these prove nothing.
+
+    Args:
+        change: how it changes with the corners.
+        unchanged: how it changes from one run to another run of the same image; None if this is not known.
+    """
+    return unchanged is not None and unchanged.total > _NOISE * change.total
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -42,6 +42,7 @@ def find_layers(call: Call, sizes: int) -> list[Place]:
         CAMError: as in :func:`find_layer`.
     """
     found = Search(_surveyed(call), network_of(call))
+    found.check_repeatable()
     chosen: dict[tuple[int, ...], Candidate] = {}
     for candidate in found.places():
         if candidate.reading.size not in chosen:
