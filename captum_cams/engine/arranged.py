@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from captum_cams.engine.call import Call
+from captum_cams.engine.dependence import check_dependence
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.proofs import known_layout, proven_layout
 from captum_cams.errors import CAMError, check_finite, shape_of
@@ -20,8 +21,13 @@ def settled(call: Call, place: Place, shape: tuple[int, ...] | None = None) -> P
 
     Returns:
         The place; its layout is None if the values are a map already, or if no layout could be proven.
+
+    Raises:
+        CAMError: as :func:`check_dependence`, if the model gets further arguments that the layer may see instead.
     """
     layer, at_input = place.layer, place.at_input
+    if len(call.extra):
+        check_dependence(call, place)
     layout = place.layout or known_layout(call, layer, at_input) or proven_layout(call, layer, at_input, shape)
     return replace(place, layout=layout)
 

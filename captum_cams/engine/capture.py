@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from captum_cams.engine.arranged import arranged, arranged_back, settled
 from captum_cams.engine.call import Call
+from captum_cams.engine.dependence import check_dependence
 from captum_cams.engine.gradient import gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
@@ -154,9 +155,11 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     layer, at_input = place.layer, place.at_input
     recorder, name = Recorder(layer, at_input), describe(call.network, layer)
     raw: Tensor | None = None
+    calls = 0
 
     def keep(given: Any) -> Any:
-        nonlocal raw
+        nonlocal raw, calls
+        calls += 1
         if needs.gradient:
             torch.set_grad_enabled(True)
         # A copy: if the layer returns its own input, the gradient would also include the skip connection around it.
@@ -175,6 +178,8 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
             output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
         if raw is None:
             raise _unreached(name, call)
+        if calls > 1:
+            check_dependence(call, place)
         place = settled(call, place, tuple(raw.shape))
         activation = arranged(call, place, raw, "activations")
         call = call.resolved(output)

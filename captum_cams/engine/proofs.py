@@ -1,18 +1,18 @@
 """The layout of a layer that the user named, proven once and remembered as long as the layer lives."""
 
-from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from captum_cams.engine.answers import last_answers
 from captum_cams.engine.call import Call
+from captum_cams.engine.coverage import check_coverage
 from captum_cams.engine.layers import describe
 from captum_cams.engine.layout import CHANNELS_LAST, Layout
-from captum_cams.engine.positions import Reading, may_hold_positions, plain, proven
-from captum_cams.engine.response import corners
-from captum_cams.engine.trace import replaced, the_tensor
+from captum_cams.engine.positions import Reading, change_of, may_hold_positions, plain, proven
+from captum_cams.engine.response import corners, is_random
 from captum_cams.errors import CAMError
 
 _layouts: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Layout | None]] = WeakKeyDictionary()
@@ -68,6 +68,8 @@ def proven_layout(call: Call, layer: nn.Module, at_input: bool, shape: tuple[int
             shape = (1, *values.shape[1:])
         if reading is None and numbers and shape and len(shape) == len(size) + 2 and not _is_map(shape, size, layer):
             raise _unproven(call, layer, shape)
+        if reading is not None:
+            check_coverage(call, layer, at_input, reading.size)
         remember_layout(call, layer, at_input, None if reading is None else reading.layout)
     return known_layout(call, layer, at_input)
 
@@ -78,17 +80,14 @@ def _is_map(shape: tuple[int, ...], size: tuple[int, ...], layer: nn.Module) -> 
 
 
 def _values(call: Call, layer: nn.Module, at_input: bool) -> Tensor | None:
-    """What the layer gives for the first image and its changed copies; None unless it is one tensor for each."""
-    images, kept = corners(call.inputs[0][:1]), list[Tensor | None]()
-    values: list[Tensor | None] = []
-    with torch.no_grad(), replaced(layer, at_input, lambda given: kept.append(the_tensor(given))):
-        for n in range(len(images)):  # one after another: a network may take one batch size only
-            with suppress(RuntimeError):
-                call.rows(images[n : n + 1], [0]).output()
-            values += kept[-1:]
-            kept.clear()
+    """What the layer gives for the first image, its changed copies and the first image again.
+
+    None unless it is one tensor for each.
+    """
+    image = call.inputs[0][:1]
+    values = last_answers(call, layer, at_input, torch.cat((corners(image), image)))
     single = [value for value in values if value is not None and len(value) == 1]
-    return torch.cat(single) if len(single) == len(images) else None
+    return torch.cat(single) if len(single) == len(values) else None
 
 
 def _reading(values: Tensor, size: tuple[int, ...], layer: nn.Module) -> Reading | None:
@@ -97,7 +96,8 @@ def _reading(values: Tensor, size: tuple[int, ...], layer: nn.Module) -> Reading
     weights = isinstance(layer, _MAYBE_WEIGHTS) and bool((values >= 0).all())
     if weights and torch.allclose(values.sum(-1), torch.ones(()).to(values), atol=1e-2):
         return None  # each row sums to 1, as only weights of an attention do
-    return proven(values, size)
+    answers, unchanged = values[:-1], values[[0, -1]]
+    return None if is_random(change_of(answers, size), change_of(unchanged, size)) else proven(answers, size)
 
 
 def _unproven(call: Call, layer: nn.Module, shape: tuple[int, ...]) -> CAMError:

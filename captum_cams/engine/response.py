@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_cams.engine.generators import generator_of
 
+_NOISE = 0.5  # more of the change by a corner than this may not come without any change of the image
 _SAMPLED = 64  # the largest number of positions from which the common change is read
 
 
@@ -21,22 +22,26 @@ def corners(image: Tensor) -> Tensor:
 
     Returns:
         5×C×H×W (or 3×C×T, 9×C×D×H×W): the image, then with another upper left quadrant, upper right, lower left, lower
-        right. The changed pixels are uniform noise between the smallest and the largest value of the image.
+        right. The changed pixels are those of :func:`other_pixels`.
     """
-    low, high = (float(value) for value in image.aminmax())
-    if low == high:  # a constant image has no spread of its own
-        low, high = (low - 1, high + 1) if image.is_floating_point() else (0.0, 255.0)
-    noise = torch.rand(image.shape, generator=generator_of(0))
-    if image.is_floating_point():
-        changed = (low + (high - low) * noise).to(image)
-    else:
-        changed = (low + (high + 1 - low) * noise).floor().clamp(max=high).to(image)
-    rows = [image]
+    changed, rows = other_pixels(image), [image]
     for corner in regions(image.shape[2:]):
         row = image.clone()
         row[corner] = changed[corner]
         rows.append(row)
     return torch.cat(rows)
+
+
+def other_pixels(image: Tensor) -> Tensor:
+    """Make uniform noise between the smallest and the largest value of an image, in its form."""
+    image = image.detach()
+    low, high = (float(value) for value in image.aminmax())
+    if low == high:  # a constant image has no spread of its own
+        low, high = (low - 1, high + 1) if image.is_floating_point() else (0.0, 255.0)
+    noise = torch.rand(image.shape, generator=generator_of(0))
+    if image.is_floating_point():
+        return (low + (high - low) * noise).to(image)
+    return (low + (high + 1 - low) * noise).floor().clamp(max=high).to(image)
 
 
 def regions(sides: tuple[int, ...]) -> list[tuple[Any, ...]]:
@@ -78,11 +83,27 @@ class Change:
             _summed(change, change.ndim - 1) if last else None,
         )
 
+    @property
+    def total(self) -> float:
+        """The sum over all positions, as a mean over the corners."""
+        known = self.first if self.first is not None else self.last
+        return 0.0 if known is None else float(known[0].sum() / known.shape[1])
+
     @classmethod
     def joined(cls, parts: Sequence["Change"]) -> "Change":
         """Join what was measured for single corners."""
         first, last = [part.first for part in parts], [part.last for part in parts]
         return cls(any(part.answers for part in parts), _joined(first), _joined(last))
+
+
+def is_random(change: Change, unchanged: Change | None) -> bool:
+    """Tell whether a layer changes from run to run as with the corners of the image, so that these prove nothing.
+
+    Args:
+        change: how it changes with the corners.
+        unchanged: how it changes from one run to another run of the same image; None if this is not known.
+    """
+    return unchanged is not None and unchanged.total > _NOISE * change.total
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

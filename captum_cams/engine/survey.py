@@ -12,7 +12,7 @@ from captum_cams.engine.call import Call
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.graph import passages
 from captum_cams.engine.positions import Reading, change_of, contrasts, is_proven, likely, may_hold_positions
-from captum_cams.engine.response import Change, corners
+from captum_cams.engine.response import Change, corners, is_random
 from captum_cams.engine.torch_internals import tree_flatten, version_of
 from captum_cams.engine.trace import running, the_tensor, with_tensor
 
@@ -39,6 +39,8 @@ class Output:
     """When the module began and ended, in the order of the run."""
     contrasts: dict[Reading, float]
     """How well each reading fits."""
+    random: bool
+    """Whether another run of the same image gives other values, as in networks that shuffle their tokens."""
 
     def read(self, reading: Reading) -> "Candidate":
         """The same output as a place with positions."""
@@ -62,6 +64,8 @@ class Survey:
     """The outputs in which no positions are proven, in the same order."""
     image: tuple[int, ...] = ()
     """The size of the images."""
+    pixels: Tensor | None = None
+    """The image where it enters the graph; None if it holds integers, which have no gradient."""
     weighted: list[tuple[int, int, nn.Module]] = field(default_factory=list)
     """Start, end and module of each call of a module with parameters of its own."""
     sources: set[Node] = field(default_factory=set)
@@ -99,6 +103,14 @@ class Survey:
         weights = torch.randn(self.output.shape, generator=generator_of(0)).to(self.output)
         return self.pulled_back([self.output], [weights], candidate)
 
+    def at_image(self, candidate: Output) -> Tensor | None:
+        """The gradient of a random combination of all values of a candidate at the image; None if there is none."""
+        if self.pixels is None:
+            return None
+        weights = torch.randn(candidate.shape, generator=generator_of(0)).to(self.output)
+        found = torch.autograd.grad([candidate.edge], [self.pixels], [weights], retain_graph=True, allow_unused=True)
+        return found[0]
+
     def pulled_back(self, outputs: list[Any], weights: list[Tensor], candidate: Output) -> Tensor | None:
         """The derivative of weighted outputs with respect to a candidate, as its values; None if there is none."""
         (found,) = torch.autograd.grad(outputs, [candidate.edge], weights, retain_graph=True, allow_unused=True)
@@ -116,7 +128,7 @@ def survey(call: Call, network: nn.Module) -> Survey:
     """
     image, size = call.inputs[0][:1], tuple(call.inputs[0].shape[2:])
     zeros = {module for module in network.modules() if _is_zero(module)}
-    answers = _answers(call, network, zeros)
+    answers, before = _answers(call, network, zeros)
     found, clock = Survey(image=size), count()
     names = {module: name for name, module in network.named_modules()}
     last: dict[nn.Module, Output] = {}
@@ -135,11 +147,12 @@ def survey(call: Call, network: nn.Module) -> Survey:
             found.weighted.append((start, end, module))
         last.pop(module, None)  # the last call counts, as in Captum
         returned, output = output, _as_after_training(module, args, output) if module in zeros else output
-        tensor, values = the_tensor(output), dict[Reading, float]()
+        tensor, values, random = the_tensor(output), dict[Reading, float](), False
         if tensor is not None and names.get(module) and may_hold_positions(tensor, 1, len(size)):
             change = answers.get(module)
             if change is not None:
                 values = contrasts(tuple(tensor.shape), size, change)
+                random = is_random(change, _change(before[module], tensor.detach(), size))
             if change is not None and change.answers and not (tensor.requires_grad and found.sources):
                 tensor = tensor.detach().requires_grad_()  # the graph of the image was cut before, or never began
                 found.sources.add(get_gradient_edge(tensor).node)
@@ -151,7 +164,7 @@ def survey(call: Call, network: nn.Module) -> Survey:
         watched = names.get(module) and not _returns_its_input(module, args, returned)
         if tensor is not None and tensor.ndim > 2 and tensor.requires_grad and watched:
             edge = get_gradient_edge(tensor)
-            last[module] = Output(names[module], module, tuple(tensor.shape), edge, start, end, values)
+            last[module] = Output(names[module], module, tuple(tensor.shape), edge, start, end, values, random)
         found.spans[names.get(module, "")] = start, end
         found.parts[names.get(module, "")] = [
             leaf.grad_fn for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None
@@ -161,14 +174,17 @@ def survey(call: Call, network: nn.Module) -> Survey:
     leaf = image.clone()
     if leaf.is_floating_point() and not call.form.is_integer:
         found.sources.add(get_gradient_edge(leaf.requires_grad_()).node)
+        found.pixels = leaf
     with torch.enable_grad(), running(call.modules, enter, leave):
         found.output = call.rows(leaf, [0]).output()
     found.read(sorted(last.values(), key=lambda output: output.end))
     return found
 
 
-def _answers(call: Call, network: nn.Module, zeros: set[nn.Module]) -> dict[nn.Module, Change]:
-    """How the last output of each module changes with each corner of the image."""
+def _answers(
+    call: Call, network: nn.Module, zeros: set[nn.Module]
+) -> tuple[dict[nn.Module, Change], dict[nn.Module, Tensor]]:
+    """How the last output of each module changes with each corner of the image, and the output for the image itself."""
     size, rows = tuple(call.inputs[0].shape[2:]), corners(call.inputs[0][:1]).split(1)
     before: dict[nn.Module, Tensor] = {}
     now: dict[nn.Module, Tensor] = {}
@@ -190,9 +206,16 @@ def _answers(call: Call, network: nn.Module, zeros: set[nn.Module]) -> dict[nn.M
                 before.update(now)
                 continue
             for module, tensor in now.items():
-                if module in before and before[module].shape == tensor.shape:
-                    changes.setdefault(module, []).append(change_of(torch.cat((before[module], tensor)), size))
-    return {module: Change.joined(parts) for module, parts in changes.items() if len(parts) == len(rows) - 1}
+                change = _change(before[module], tensor, size) if module in before else None
+                if change is not None:
+                    changes.setdefault(module, []).append(change)
+    complete = {module: Change.joined(parts) for module, parts in changes.items() if len(parts) == len(rows) - 1}
+    return complete, before
+
+
+def _change(before: Tensor, tensor: Tensor, size: tuple[int, ...]) -> Change | None:
+    """The change from one output to another; None if their shapes differ."""
+    return change_of(torch.cat((before, tensor)), size) if before.shape == tensor.shape else None
 
 
 def _is_zero(module: nn.Module) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from captum_cams.engine.call import Call
+from captum_cams.engine.choice import Search
 from captum_cams.engine.inputs import recipes
-from captum_cams.engine.search import Search, network_of
+from captum_cams.engine.search import network_of
 from captum_cams.engine.survey import survey
 from captum_cams.engine.torch_internals import tree_flatten
 from captum_cams.engine.untouched import untouched
