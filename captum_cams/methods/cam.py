@@ -41,6 +41,7 @@ class CAM(WeightedCAM):
     cost = Cost()
     needs_classifier = True
     any_dimension = True
+    differentiable = True
     rectifies = False
 
     def weights(self, seen: Seen) -> Tensor:
