@@ -173,9 +173,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         """Make and check the user's call, and answer a question about it while the model is protected."""
         if graph:
             check_differentiable(self, (inputs, extra))
-        model = self.forward_func
-        with recipes(model, inputs, extra), untouched(model, graph) as modules:
-            call = Call.of(model, inputs, target, extra, at_input, self.task, modules, graph)
+        with recipes(self.forward_func, inputs, extra), untouched(self.forward_func, graph) as modules:
+            call = Call.of(self.forward_func, inputs, target, extra, at_input, self.task, modules, graph)
             first, *others = map(question, call.parts())
             answer = torch.cat((first, *others)) if others else first
         return check_graph(answer) if graph else answer

@@ -89,7 +89,7 @@ class Call:
         # Copies, because inference tensors cannot be part of an autograd graph.
         tensors = tuple((tensor if differentiable else tensor.detach()).clone() for tensor in given)
         network, extra = unwrap(forward_func), Further.of(additional_forward_args)
-        check_images(network, tensors[0])
+        check_images(network, tensors[0].detach())
         modules = modules_of(network) if modules is None else modules
         autocast, form = autocast_of_caller(tensors[0].device), ImageForm.of(tensors[0])
         plain = cls(network, modules, network, task, tensors, form, extra, target, at_input, autocast, differentiable)

@@ -45,7 +45,7 @@ class CAM(WeightedCAM):
     rectifies = False
 
     def weights(self, seen: Seen) -> Tensor:
-        classifier, activation = seen.classifier, seen.activation
+        classifier, activation = seen.classifier, seen.activation.detach()
         if classifier is None:
             raise _unfit("no classifier was found")
         weight, scores, source = classifier.weight, classifier.output, classifier.source
