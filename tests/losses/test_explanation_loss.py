@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import captum_cams as cc
@@ -25,6 +25,7 @@ def loop(maps, mask):
     return total / len(maps)
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(["signed", "positive", "one is zero"]), st.booleans())
 def test_the_loss_is_the_energy_outside(seed, kind, binary):
     maps, mask = drawn(seed, (3, 1, 5, 4), -1.0 if kind == "signed" else 0.0), drawn(seed + 1, (3, 5, 4))
