@@ -87,7 +87,8 @@ class SpatialCAM(CAMAttribution):
         if self.layer is None:
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
-            self.layer = self.found_layer = find_layer(call).layer
+            with torch.no_grad():
+                self.layer = self.found_layer = find_layer(call).layer
         return Place(self.layer, call.at_input, self.layout)
 
     def explain(self, call: Call) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from captum_cams.engine.call import Call
@@ -22,7 +23,8 @@ def settled(call: Call, place: Place, shape: tuple[int, ...] | None = None) -> P
         The place; its layout is None if the values are a map already, or if no layout could be proven.
     """
     layer, at_input = place.layer, place.at_input
-    layout = place.layout or known_layout(call, layer, at_input) or proven_layout(call, layer, at_input, shape)
+    with torch.no_grad():
+        layout = place.layout or known_layout(call, layer, at_input) or proven_layout(call, layer, at_input, shape)
     return replace(place, layout=layout)
 
 

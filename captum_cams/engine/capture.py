@@ -136,7 +136,8 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     """Run the model once and record what ``needs`` asks for.
 
     The part before the layer runs without an autograd graph, because only the gradient at the layer is needed. So
-    the run costs little more than a plain forward pass.
+    the run costs little more than a plain forward pass. If the map must be differentiable, activation, gradient and the
+    weight of the classifier keep their graph.
 
     Args:
         call: the user's call.
@@ -167,7 +168,8 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
 
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
-        stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
+        # On exit, this resets the gradient mode that `keep` sets.
+        stack.enter_context(torch.set_grad_enabled(call.differentiable))
         # Only this run is tapped: the proof of a layout runs the network once more.
         tapping = tapped(call.modules) if needs.attention else nullcontext()
         recording = recorder.recording(call.modules) if needs.resume else nullcontext()
@@ -183,16 +185,19 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         notice_probabilities(call.network, output, call.task)
         gradient = None
         if needs.gradient:
-            gradient = wide(arranged_back(call, place, gradient_of(score, raw, f"layer {name}"), "gradients"))
+            at_layer = gradient_of(score, raw, f"layer {name}", call.differentiable)
+            gradient = wide(arranged_back(call, place, at_layer, "gradients"))
         tapped_score = None if tap is None else (tap, score)
 
-    activation, output = activation.detach(), output.detach()
+    if not call.differentiable or raw.is_leaf:  # a leaf that `keep` made
+        activation = activation.detach()
+    output = output.detach()
     rerun, resume = Rerun(call), None
     if needs.resume:
         tail = Tail(rerun, recorder.head(), raw.detach(), place.layout)
         resume = Resume(tail, recorder.first_linear(), activation, output, needs.resume)
-    score = wide(score.detach())
-    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, tapped_score)
+    activation, score = wide(activation), wide(score.detach())
+    return Seen(call, place, activation, output, score, rerun, gradient, classifier, resume, tapped_score)
 
 
 def _unreached(name: str, call: Call) -> CAMError:

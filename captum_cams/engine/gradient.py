@@ -6,13 +6,14 @@ from torch import Tensor
 from captum_cams.errors import CAMError
 
 
-def gradient_of(score: Tensor, at: Tensor, name: str) -> Tensor:
+def gradient_of(score: Tensor, at: Tensor, name: str, differentiable: bool = False) -> Tensor:
     """Compute the derivative of the summed scores with respect to a tensor.
 
     Args:
         score: the scores, N.
         at: the tensor.
         name: what error messages call the tensor.
+        differentiable: whether the gradient keeps the graph to all that it depends on.
 
     Returns:
         The gradient, with the shape of ``at``.
@@ -23,7 +24,7 @@ def gradient_of(score: Tensor, at: Tensor, name: str) -> Tensor:
     gradient = None
     if score.requires_grad:
         try:
-            (gradient,) = torch.autograd.grad(score.sum(), at, allow_unused=True)
+            (gradient,) = torch.autograd.grad(score.sum(), at, allow_unused=True, create_graph=differentiable)
         except RuntimeError as error:
             if "use_reentrant" not in str(error):
                 raise

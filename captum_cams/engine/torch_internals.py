@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.modules.loss import _Loss as Loss
+from torch.utils import checkpoint
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
@@ -22,6 +24,8 @@ __all__ = [
     "hook_ids",
     "hooked",
     "hooks_of",
+    "in_checkpoint",
+    "is_checkpoint",
     "is_compiled",
     "tree_flatten",
     "tree_unflatten",
@@ -54,6 +58,17 @@ def is_compiled(module: nn.Module) -> bool:
     """Tell whether ``torch.compile`` or ``module.compile`` compiled the module, or only its ``forward`` method."""
     inside = getattr(module, "_compiled_call_impl", None) is not None or compiled_module(module) is not None
     return inside or compiled_function(vars(module).get("forward")) is not None
+
+
+def in_checkpoint() -> bool:
+    """Tell whether the thread is inside ``torch.utils.checkpoint.checkpoint(..., use_reentrant=False)``."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    return hooks is not None and hooks[0].__module__ == checkpoint.__name__
+
+
+def is_checkpoint(node: Node) -> bool:
+    """Tell whether a node of the graph stands for a part that ran with ``use_reentrant=True``."""
+    return isinstance(node, graph_node(checkpoint.CheckpointFunction))
 
 
 def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:

@@ -1,11 +1,11 @@
 """Eigen-CAM."""
 
-import torch
 from torch import Tensor
 
 from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
+from captum_cams.engine.first_component import first_component
 from captum_cams.engine.magnitude import levelled
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -20,6 +20,9 @@ class EigenCAM(SpatialCAM):
     vector has no sign of its own; here the map correlates positively with the mean activation. Behind a LayerNorm this
     mean may be 0 at all positions; then the larger extreme of the map is positive, as in Seg-Eigen-CAM (Chung and Ying,
     Applied Sciences 2025).
+
+    Raises:
+        CAMError: in a call with ``differentiable``, if the first principal component of an image is not unique.
 
     Example::
 
@@ -36,12 +39,13 @@ class EigenCAM(SpatialCAM):
     )
     cost = Cost()
     any_dimension = True
+    differentiable = True
 
     def maps(self, seen: Seen) -> Tensor:
         rows = seen.activation.flatten(2).mT
         centred = rows - rows.mean(1, keepdim=True)
         level = levelled(centred, (1, 2))
-        first = torch.linalg.svd(level, full_matrices=False).Vh[:, :1].mT
+        first = first_component(level)
         contributions = centred * (first * _sign(level @ first, level)).mT
         return contributions.mT.reshape(seen.activation.shape)
 

@@ -30,6 +30,7 @@ ALLOWED = {
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "metrics": {"errors", "images", "engine", "metrics"},
     "targets": {"errors", "engine", "targets"},
+    "losses": {"errors"},
     "visual": {"errors", "images"},
 }
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.
