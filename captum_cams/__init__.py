@@ -19,6 +19,7 @@ from captum_cams.bases.attribution import CAMAttribution as CAMAttribution
 from captum_cams.bases.input_mask import InputMaskCAM as InputMaskCAM
 from captum_cams.bases.output_relevance import OutputRelevance as OutputRelevance
 from captum_cams.bases.perturbed import PerturbedCAM as PerturbedCAM
+from captum_cams.bases.principal import PrincipalCAM as PrincipalCAM
 from captum_cams.bases.spatial import SpatialCAM as SpatialCAM
 from captum_cams.bases.spatial import WeightedCAM as WeightedCAM
 from captum_cams.bases.variants import VariantsCAM as VariantsCAM
@@ -40,13 +41,17 @@ from captum_cams.methods.chefer import Chefer as Chefer
 from captum_cams.methods.clrp import CLRP as CLRP
 from captum_cams.methods.constant import Constant as Constant
 from captum_cams.methods.eigencam import EigenCAM as EigenCAM
+from captum_cams.methods.eigengradcam import EigenGradCAM as EigenGradCAM
 from captum_cams.methods.fdcam import FDCAM as FDCAM
+from captum_cams.methods.fem import FEM as FEM
 from captum_cams.methods.gradcam import GradCAM as GradCAM
+from captum_cams.methods.gradcamelementwise import GradCAMElementWise as GradCAMElementWise
 from captum_cams.methods.gradcamplusplus import GradCAMPlusPlus as GradCAMPlusPlus
 from captum_cams.methods.groupcam import GroupCAM as GroupCAM
 from captum_cams.methods.hirescam import HiResCAM as HiResCAM
 from captum_cams.methods.integratedgradcam import IntegratedGradCAM as IntegratedGradCAM
 from captum_cams.methods.iscam import ISCAM as ISCAM
+from captum_cams.methods.kpcacam import KPCACAM as KPCACAM
 from captum_cams.methods.layercam import LayerCAM as LayerCAM
 from captum_cams.methods.legrad import LeGrad as LeGrad
 from captum_cams.methods.liftcam import LIFTCAM as LIFTCAM
@@ -57,7 +62,9 @@ from captum_cams.methods.reciprocam import ReciproCAM as ReciproCAM
 from captum_cams.methods.relevancecam import RelevanceCAM as RelevanceCAM
 from captum_cams.methods.rise import RISE as RISE
 from captum_cams.methods.scorecam import ScoreCAM as ScoreCAM
+from captum_cams.methods.segeigencam import SegEigenCAM as SegEigenCAM
 from captum_cams.methods.sglrp import SGLRP as SGLRP
+from captum_cams.methods.shapleycam import ShapleyCAM as ShapleyCAM
 from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from captum_cams.methods.sscam import SSCAM as SSCAM
 from captum_cams.methods.vitreciprocam import ViTReciproCAM as ViTReciproCAM

@@ -38,6 +38,8 @@ class SpatialCAM(CAMAttribution):
 
     needs_gradient: ClassVar[bool] = False
     """Whether the method reads ``seen.gradient``, the gradient of the score at the layer."""
+    needs_curvature: ClassVar[bool] = False
+    """Whether the method reads ``seen.curvature``, the Hessian of the score times the activation."""
     needs_classifier: ClassVar[bool] = False
     """Whether the method reads ``seen.classifier``, the linear layer that makes the scores."""
     needs_resume: ClassVar[bool] = False
@@ -60,7 +62,7 @@ class SpatialCAM(CAMAttribution):
     def needs(self) -> Needs:
         """What the run has to record."""
         pace = self.pace if self.needs_resume else None
-        return Needs(self.needs_gradient, self.needs_classifier, pace, self.needs_attention)
+        return Needs(self.needs_gradient, self.needs_classifier, pace, self.needs_attention, self.needs_curvature)
 
     @abstractmethod
     def maps(self, seen: Seen) -> Tensor:

@@ -38,3 +38,30 @@ def gradient_of(score: Tensor, at: Tensor, name: str, differentiable: bool = Fal
             "under no_grad or in checkpoint(..., use_reentrant=True)?"
         )
     return gradient
+
+
+def curvature_along(gradient: Tensor, at: Tensor, direction: Tensor, name: str) -> Tensor:
+    """Compute the product of the Hessian of a score with a direction.
+
+    Args:
+        gradient: the gradient of the score at a tensor, with its graph.
+        at: the tensor.
+        direction: the direction, with the shape of ``at``.
+        name: what error messages call the tensor.
+
+    Returns:
+        The product, with the shape of ``at``; zeros if the gradient is the same everywhere, as behind ReLUs.
+
+    Raises:
+        CAMError: if an operation between the tensor and the score has no second derivative.
+    """
+    if not gradient.requires_grad:
+        return torch.zeros_like(at)
+    try:
+        (found,) = torch.autograd.grad(gradient, at, direction, allow_unused=True)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CAMError(
+            f"the score must have a second derivative at {name}, got: {reason}; Grad-CAM needs only the first one"
+        ) from error
+    return torch.zeros_like(at) if found is None else found
