@@ -202,7 +202,7 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
             if needs.curvature:
                 # What belongs to no position, such as the class token, stays as it is.
                 (along,) = torch.autograd.grad(activation, raw, activation.detach(), retain_graph=True)
-                second = curvature_along(at_layer, raw, along, f"layer {name}")
+                second = curvature_along(score, at_layer, raw, along, f"layer {name}")
                 curvature = wide(arranged(call, place, second, "second derivatives"))
                 at_layer = at_layer.detach()
             gradient = wide(arranged_back(call, place, at_layer, "gradients"))

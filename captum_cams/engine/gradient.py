@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from captum_cams.engine.graph import reached
+from captum_cams.engine.torch_internals import is_once_differentiable
 from captum_cams.errors import CAMError
 
 
@@ -40,10 +42,11 @@ def gradient_of(score: Tensor, at: Tensor, name: str, differentiable: bool = Fal
     return gradient
 
 
-def curvature_along(gradient: Tensor, at: Tensor, direction: Tensor, name: str) -> Tensor:
+def curvature_along(score: Tensor, gradient: Tensor, at: Tensor, direction: Tensor, name: str) -> Tensor:
     """Compute the product of the Hessian of a score with a direction.
 
     Args:
+        score: the scores, N.
         gradient: the gradient of the score at a tensor, with its graph.
         at: the tensor.
         direction: the direction, with the shape of ``at``.
@@ -55,13 +58,20 @@ def curvature_along(gradient: Tensor, at: Tensor, direction: Tensor, name: str) 
     Raises:
         CAMError: if an operation between the tensor and the score has no second derivative.
     """
+    # Behind a piecewise linear part, torch gives their gradient without a graph, as if it had no second derivative.
+    once = [node for node in reached([score.grad_fn]) if is_once_differentiable(node)] if score.grad_fn else []
+    if once:
+        raise _no_curvature(name, f"{once[0].name()} is marked with once_differentiable")
     if not gradient.requires_grad:
         return torch.zeros_like(at)
     try:
         (found,) = torch.autograd.grad(gradient, at, direction, allow_unused=True)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CAMError(
-            f"the score must have a second derivative at {name}, got: {reason}; Grad-CAM needs only the first one"
-        ) from error
+        raise _no_curvature(name, str(error).strip().splitlines()[0]) from error
     return torch.zeros_like(at) if found is None else found
+
+
+def _no_curvature(name: str, reason: str) -> CAMError:
+    return CAMError(
+        f"the score must have a second derivative at {name}, got none: {reason}; Grad-CAM needs only the first one"
+    )

@@ -94,6 +94,12 @@ _HOOKS = (
 )
 
 
+def is_once_differentiable(node: torch.autograd.graph.Node) -> bool:
+    """Whether a node is that of a custom autograd function whose gradient torch does not differentiate."""
+    function = getattr(node, "_forward_cls", None)
+    return hasattr(getattr(function, "backward", None), "__wrapped__")  # what once_differentiable leaves
+
+
 def hook_ids(module: nn.Module) -> frozenset[int]:
     """Return the identifiers of the hooks that run with the module."""
     return frozenset((*module._forward_pre_hooks, *module._forward_hooks))

@@ -14,7 +14,7 @@ from captum_cams.registry import register
 class EigenGradCAM(PrincipalCAM):
     """Shows the strongest pattern in gradient times activation, for a class.
 
-    Published in pytorch-grad-cam: Eigen-CAM of F = G ∘ A instead of A, that is map = ReLU((F − ⟨F⟩) v_1), where v_1 is
+    Gildenblat et al. 2021: Eigen-CAM of F = G ∘ A instead of A, that is map = ReLU((F − ⟨F⟩) v_1), where v_1 is
     the first principal component of F with h·w rows and K columns. The map correlates positively with the mean of F
     over the channels; the sign is arbitrary in pytorch-grad-cam.
 

@@ -14,7 +14,7 @@ from captum_cams.registry import register
 class GradCAMElementWise(SpatialCAM):
     """Shows where single channels raise the class score, without what other channels take away.
 
-    Published in pytorch-grad-cam: map = Σ_k ReLU(G_k ∘ A_k). HiResCAM rectifies after the sum over the channels.
+    Gildenblat et al. 2021: map = Σ_k ReLU(G_k ∘ A_k). HiResCAM rectifies after the sum over the channels.
 
     Raises:
         CAMError: in a call, if no gradient of the score reaches the layer.

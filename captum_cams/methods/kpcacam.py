@@ -35,7 +35,7 @@ class KPCACAM(PrincipalCAM):
 
     Raises:
         CAMError: ``kernel`` is none of these, or ``gamma`` is not positive; in a call, if the layer has more than 4096
-            positions.
+            positions, or the kernel gives the same for all positions of an image though they differ.
 
     Example::
 
@@ -80,17 +80,26 @@ class KPCACAM(PrincipalCAM):
                 f"KPCA-CAM compares all positions with each other, at most {_MOST}, got {rows.shape[1]}; explain a "
                 "deeper layer"
             )
+        rows = rows - rows[:, :1]  # so that rows that are all the same become exactly 0
         centred = rows - rows.mean(1, keepdim=True)
-        found = torch.stack([self._component(sample.double()) for sample in centred]).to(rows)
-        signed = found * self.signs(found, centred)
+        found = torch.stack([self._component(index, sample.double()) for index, sample in enumerate(centred)])
+        signed = found.to(rows) * self.signs(found.to(rows), centred)
         return signed.mT.reshape(len(rows), 1, *seen.activation.shape[2:])
 
-    def _component(self, rows: Tensor) -> Tensor:
+    def _component(self, sample: int, rows: Tensor) -> Tensor:
         """The first component of one sample, h·w×1, from its centred rows h·w×K."""
+        if not rows.any():
+            return rows[:, :1]
         matrix = self._matrix(rows)
+        rounding = len(rows) * torch.finfo(matrix.dtype).eps * matrix.abs().max()
         matrix = matrix - matrix.mean(0) - matrix.mean(1, keepdim=True) + matrix.mean()
         values, vectors = torch.linalg.eigh(matrix)
-        return vectors[:, -1:] * values[-1].clamp(min=0).sqrt()
+        if not values[-1] > rounding:
+            raise CAMError(
+                f"the kernel must see a difference between positions, got the same value for all positions of sample "
+                f"{sample} with kernel={self.kernel!r} and gamma={self.gamma}; pass gamma= near 1 / (K·mean(A²))"
+            )
+        return vectors[:, -1:] * values[-1].sqrt()
 
     def _matrix(self, rows: Tensor) -> Tensor:
         gamma = 1 / rows.shape[1] if self.gamma is None else self.gamma

@@ -85,11 +85,9 @@ def test_wrappers_over_bases_that_serve_are_made(model):
 
 
 UNKNOWN = {
-    "fullgrad": "Captum",
     "guidedbackprop": "captum.attr.GuidedBackprop",
     "integratedgradients": "captum.attr.IntegratedGradients",
     "occlusion": "captum.attr.Occlusion",
-    "eigengradcam": "eigencam",
     "scorcam": 'did you mean "scorecam"',
     "fgcam(scorcam)": 'did you mean "scorecam"',
     "gradcam()": 'must look like "gradcam"',
