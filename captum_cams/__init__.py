@@ -57,6 +57,7 @@ from captum_cams.methods.legrad import LeGrad as LeGrad
 from captum_cams.methods.liftcam import LIFTCAM as LIFTCAM
 from captum_cams.methods.lrp import LRP as LRP
 from captum_cams.methods.lrpcam import LRPCAM as LRPCAM
+from captum_cams.methods.opticam import OptiCAM as OptiCAM
 from captum_cams.methods.random import Random as Random
 from captum_cams.methods.reciprocam import ReciproCAM as ReciproCAM
 from captum_cams.methods.relevancecam import RelevanceCAM as RelevanceCAM

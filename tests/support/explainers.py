@@ -13,6 +13,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "integratedgradcam": {"steps": 3},
     "iscam": {"steps": 3},
     "jittercam": {"growth": 1},
+    "opticam": {"steps": 3},
     "rise": {"masks": 40},
     "sess": {"scales": 2, "step": 20, "drop": 0.5},
     "smoothgradcamplusplus": {"samples": 3},
