@@ -54,6 +54,7 @@ from captum_cams.methods.iscam import ISCAM as ISCAM
 from captum_cams.methods.kpcacam import KPCACAM as KPCACAM
 from captum_cams.methods.layercam import LayerCAM as LayerCAM
 from captum_cams.methods.legrad import LeGrad as LeGrad
+from captum_cams.methods.lficam import LFICAM as LFICAM
 from captum_cams.methods.liftcam import LIFTCAM as LIFTCAM
 from captum_cams.methods.lrp import LRP as LRP
 from captum_cams.methods.lrpcam import LRPCAM as LRPCAM
@@ -70,6 +71,7 @@ from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus as S
 from captum_cams.methods.sscam import SSCAM as SSCAM
 from captum_cams.methods.vitreciprocam import ViTReciproCAM as ViTReciproCAM
 from captum_cams.methods.xgradcam import XGradCAM as XGradCAM
+from captum_cams.networks.lfinetwork import LFINetwork as LFINetwork
 from captum_cams.paper import Paper as Paper
 from captum_cams.registry import create as create
 from captum_cams.registry import names as names

@@ -21,7 +21,9 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 # Methods of tokens need a transformer: tests/methods/test_tokens_contract.py is their contract.
 OF_TOKENS = [name for name in cc.names() if getattr(lookup(name), "needs_tokens", False)]
-ANY_LAYER = [name for name in cc.names() if name not in OF_TOKENS]
+# Needs a network with a branch of its own: tests/methods/test_lficam.py is its contract.
+OF_LFI_NETWORKS = ["lficam"]
+ANY_LAYER = [name for name in cc.names() if name not in OF_TOKENS + OF_LFI_NETWORKS]
 BASES = ("gradcam", "layercam", "fdcam")  # a weight per channel, one per position, and one that resumes
 # Every method of any layer, and every wrapper over the bases: a wrapper's own name stands for its default base.
 EVERY = [
