@@ -44,6 +44,7 @@ from captum_cams.methods.eigencam import EigenCAM as EigenCAM
 from captum_cams.methods.eigengradcam import EigenGradCAM as EigenGradCAM
 from captum_cams.methods.fdcam import FDCAM as FDCAM
 from captum_cams.methods.fem import FEM as FEM
+from captum_cams.methods.fullgrad import FullGrad as FullGrad
 from captum_cams.methods.gradcam import GradCAM as GradCAM
 from captum_cams.methods.gradcamelementwise import GradCAMElementWise as GradCAMElementWise
 from captum_cams.methods.gradcamplusplus import GradCAMPlusPlus as GradCAMPlusPlus
@@ -59,6 +60,7 @@ from captum_cams.methods.liftcam import LIFTCAM as LIFTCAM
 from captum_cams.methods.lrp import LRP as LRP
 from captum_cams.methods.lrpcam import LRPCAM as LRPCAM
 from captum_cams.methods.opticam import OptiCAM as OptiCAM
+from captum_cams.methods.polycam import PolyCAM as PolyCAM
 from captum_cams.methods.random import Random as Random
 from captum_cams.methods.reciprocam import ReciproCAM as ReciproCAM
 from captum_cams.methods.relevancecam import RelevanceCAM as RelevanceCAM

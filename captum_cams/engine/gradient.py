@@ -23,10 +23,28 @@ def gradient_of(score: Tensor, at: Tensor, name: str, differentiable: bool = Fal
     Raises:
         CAMError: if the score does not depend on the tensor, or the run uses reentrant checkpointing.
     """
-    gradient = None
+    return gradients_of(score, [at], name, differentiable)[0]
+
+
+def gradients_of(score: Tensor, at: list[Tensor], name: str, differentiable: bool = False) -> list[Tensor]:
+    """Compute the derivatives of the summed scores with respect to several tensors, as :func:`gradient_of` for one.
+
+    Args:
+        score: the scores, N.
+        at: the tensors. The score must depend on the first; where it does not depend on another, its gradient is 0.
+        name: what error messages call the first tensor.
+        differentiable: as in :func:`gradient_of`.
+
+    Returns:
+        One gradient for each tensor.
+
+    Raises:
+        CAMError: as in :func:`gradient_of`.
+    """
+    found: tuple[Tensor | None, ...] = (None,)
     if score.requires_grad:
         try:
-            (gradient,) = torch.autograd.grad(score.sum(), at, allow_unused=True, create_graph=differentiable)
+            found = torch.autograd.grad(score.sum(), at, allow_unused=True, create_graph=differentiable)
         except RuntimeError as error:
             if "use_reentrant" not in str(error):
                 raise
@@ -34,12 +52,12 @@ def gradient_of(score: Tensor, at: Tensor, name: str, differentiable: bool = Fal
                 f"the gradient at {name} cannot be computed through reentrant checkpointing; call "
                 "torch.utils.checkpoint.checkpoint with use_reentrant=False, or use a method without gradients"
             ) from error
-    if gradient is None:
+    if found[0] is None:
         raise CAMError(
             f"the score must depend on {name}, got no gradient; does the forward pass detach it, or run a later part "
             "under no_grad or in checkpoint(..., use_reentrant=True)?"
         )
-    return gradient
+    return [torch.zeros_like(t) if g is None else g for t, g in zip(at, found, strict=True)]
 
 
 def curvature_along(score: Tensor, gradient: Tensor, at: Tensor, direction: Tensor, name: str) -> Tensor:

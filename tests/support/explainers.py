@@ -14,6 +14,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "iscam": {"steps": 3},
     "jittercam": {"growth": 1},
     "opticam": {"steps": 3},
+    "polycam": {"perturbations_per_eval": 32},
     "rise": {"masks": 40},
     "sess": {"scales": 2, "step": 20, "drop": 0.5},
     "smoothgradcamplusplus": {"samples": 3},
