@@ -27,6 +27,7 @@ OTHERS: dict[str, Any] = {
     "keep": 0.25,
     "kernel": "rbf",
     "gamma": 0.5,
+    "form": "plus",
 }
 
 
