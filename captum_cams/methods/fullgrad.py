@@ -1,10 +1,7 @@
 """FullGrad."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.cost import Cost
@@ -33,7 +30,7 @@ class FullGrad(CAMAttribution):
         **options: see :class:`CAMAttribution`; a layer and ``reshape`` are refused, because all layers count.
 
     Raises:
-        CAMError: a layer or ``reshape`` is given; in a call, if a layer with a bias gives tokens, no layer with
+        CAMError: in a call, if a layer or ``reshape`` is given, a layer with a bias gives tokens, no layer with
             positions has a bias, or the images are integers.
 
     Example::
@@ -51,25 +48,14 @@ class FullGrad(CAMAttribution):
     )
     cost = Cost(gradients=1)
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module | str | None = None,
-        device_ids: list[int] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, **options)
-        if layer is not None or self.reshape is not None:
-            given = "layer=" if layer is not None else "reshape="
-            raise CAMError(
-                f"FullGrad explains with all layers, got {given}; leave it out, or use HiResCAM for one layer"
-            )
-
     @property
     def at_input_size(self) -> bool:
         return True
 
     def explain(self, call: Call) -> Tensor:
+        if self.layer is not None or self.reshape is not None:
+            given = "a layer" if self.layer is not None else "reshape="
+            raise CAMError(f"FullGrad explains with all layers, got {given}; leave it out, or use HiResCAM")
         image, *biases = self.products(call)
         size, axes = image.shape[2:], tuple(range(1, image.ndim))
         if image.ndim < 3:
