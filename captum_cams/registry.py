@@ -27,10 +27,6 @@ _ELSEWHERE = {
     "guidedgradcam": "guidedcam",
 }
 _ABSENT = {
-    "fullgrad": "it is no class activation map; pytorch-grad-cam has FullGrad, and Captum has similar methods",
-    "eigengradcam": "eigencam is the closest method here; it uses the first principal component of the activations",
-    "gradcamelementwise": "hirescam multiplies elementwise, and layercam does so with the positive gradients only",
-    "kpcacam": "eigencam is the closest method here; it uses the principal component without a kernel",
     **{
         name.lower(): f"it is no class activation map; use captum.attr.{name}"
         for name in (

@@ -11,9 +11,11 @@ from captum.log import log_usage
 from torch import Tensor, nn
 
 from captum_cams.argument_names import OF_CALLS, names_checked
+from captum_cams.bases.with_graph import check_differentiable
 from captum_cams.cost import Cost
 from captum_cams.engine.call import Call
 from captum_cams.engine.inputs import recipes
+from captum_cams.engine.later_backward import check_graph
 from captum_cams.engine.layers import named_layer
 from captum_cams.engine.layout import Layout, NamedLayout, as_layout
 from captum_cams.engine.scores import Task, check_task
@@ -69,6 +71,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
 
     rectifies: ClassVar[bool] = True
     """Whether Φ is ReLU; otherwise it is the identity."""
+    differentiable: ClassVar[bool] = False
+    """Whether the maps can keep the autograd graph: the class makes them with operations that torch differentiates."""
     cost: ClassVar[Cost]
     """How often the model runs for one image, at most; without the base of a wrapper, see :attr:`total_cost`."""
     paper: ClassVar[Paper | None] = None
@@ -164,13 +168,16 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         return self.map_of(call.rows(call.inputs[0][:1], [0])).shape[2:]
 
     def _answer(
-        self, question: Callable[[Call], Tensor], inputs: Any, target: Any, extra: Any, at_input: bool
+        self, question: Callable[[Call], Tensor], graph: bool, inputs: Any, target: Any, extra: Any, at_input: bool
     ) -> Tensor:
         """Make and check the user's call, and answer a question about it while the model is protected."""
-        with recipes(self.forward_func, inputs, extra), untouched(self.forward_func) as modules:
-            call = Call.of(self.forward_func, inputs, target, extra, at_input, task=self.task, modules=modules)
+        if graph:
+            check_differentiable(self, (inputs, extra))
+        with recipes(self.forward_func, inputs, extra), untouched(self.forward_func, graph) as modules:
+            call = Call.of(self.forward_func, inputs, target, extra, at_input, self.task, modules, graph)
             first, *others = map(question, call.parts())
-            return torch.cat((first, *others)) if others else first
+            answer = torch.cat((first, *others)) if others else first
+        return check_graph(answer) if graph else answer
 
     @final
     def contributions(
@@ -179,6 +186,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         target: Any = None,
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
+        *,
+        differentiable: bool = False,
     ) -> Tensor:
         """Compute the share of each channel in the map, before the sum over channels and the ReLU.
 
@@ -187,6 +196,7 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
             target: as in :meth:`attribute`.
             additional_forward_args: as in :meth:`attribute`.
             attribute_to_layer_input: as in :meth:`attribute`.
+            differentiable: as in :meth:`attribute`.
 
         Returns:
             The contributions N×K×h×w, with positive and negative values; N×1×h×w if the map is not a sum over channels.
@@ -199,7 +209,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
             shares = cc.GradCAM(model, "layer4").contributions(images, labels)
             strongest = shares.sum((2, 3)).argmax(1)  # the channel that speaks most for the class, for each image
         """
-        return self._answer(self.explain, inputs, target, additional_forward_args, attribute_to_layer_input)
+        asked = (inputs, target, additional_forward_args, attribute_to_layer_input)
+        return self._answer(self.explain, differentiable, *asked)
 
     @log_usage()
     @names_checked(OF_CALLS)
@@ -210,6 +221,8 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
         relu_attributions: bool | None = None,
+        *,
+        differentiable: bool = False,
     ) -> Tensor:
         """Explain a batch: compute the class activation map of each sample at the size of the layer.
 
@@ -229,6 +242,10 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
             attribute_to_layer_input: explain the input of the layer instead of its output.
             relu_attributions: True keeps the positive values only, False gives the signed map, and None does what the
                 paper of the method does.
+            differentiable: True keeps the autograd graph from the maps to the parameters, and to the inputs that
+                require a gradient, for losses such as :class:`ExplanationLoss`. The model is still explained in eval
+                mode, with the running statistics of its BatchNorms. The graph takes the memory of a training step, and
+                of one for each run of the model if the method makes several.
 
         Returns:
             The maps N×1×h×w, as Captum's ``LayerGradCam`` returns them. The values are not scaled: they are 0 or
@@ -237,19 +254,25 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         Raises:
             CAMError: the layer is not found or its output is not a map, the target does not fit the output, a function
                 as the target does not score each row on its own, the batch is empty, or activations, scores or
-                gradients contain NaN or Inf.
+                gradients contain NaN or Inf. With ``differentiable``: the method has no such maps, torch records no
+                gradients, nothing requires one, or the model uses checkpointing.
 
         Example::
 
             maps = cc.GradCAM(model, "layer4").attribute(images, labels)
             assert maps.shape[:2] == (2, 1)
         """
-        question = partial(self.map_of, relu_attributions=relu_attributions)
-        return self._answer(question, inputs, target, additional_forward_args, attribute_to_layer_input)
+        asked = (inputs, target, additional_forward_args, attribute_to_layer_input)
+        return self._answer(partial(self.map_of, relu_attributions=relu_attributions), differentiable, *asked)
 
     @names_checked(OF_CALLS)
     def heatmap(
-        self, inputs: Tensor | tuple[Tensor, ...], target: Any = None, additional_forward_args: Any = None
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        differentiable: bool = False,
     ) -> Tensor:
         """Explain a batch and give each map at the size of its image, scaled for display.
 
@@ -257,6 +280,7 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
             inputs: as in :meth:`attribute`.
             target: as in :meth:`attribute`.
             additional_forward_args: as in :meth:`attribute`.
+            differentiable: as in :meth:`attribute`.
 
         Returns:
             The maps N×H×W, each scaled to [0, 1]; a constant map becomes zero.
@@ -273,4 +297,4 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         def question(call: Call) -> Tensor:
             return heat(self.map_of(call), call.inputs[0].shape[2:])
 
-        return self._answer(question, inputs, target, additional_forward_args, False)[:, 0]
+        return self._answer(question, differentiable, inputs, target, additional_forward_args, False)[:, 0]

@@ -38,6 +38,8 @@ class SpatialCAM(CAMAttribution):
 
     needs_gradient: ClassVar[bool] = False
     """Whether the method reads ``seen.gradient``, the gradient of the score at the layer."""
+    needs_curvature: ClassVar[bool] = False
+    """Whether the method reads ``seen.curvature``, the Hessian of the score times the activation."""
     needs_classifier: ClassVar[bool] = False
     """Whether the method reads ``seen.classifier``, the linear layer that makes the scores."""
     needs_resume: ClassVar[bool] = False
@@ -60,7 +62,7 @@ class SpatialCAM(CAMAttribution):
     def needs(self) -> Needs:
         """What the run has to record."""
         pace = self.pace if self.needs_resume else None
-        return Needs(self.needs_gradient, self.needs_classifier, pace, self.needs_attention)
+        return Needs(self.needs_gradient, self.needs_classifier, pace, self.needs_attention, self.needs_curvature)
 
     @abstractmethod
     def maps(self, seen: Seen) -> Tensor:
@@ -87,7 +89,8 @@ class SpatialCAM(CAMAttribution):
         if self.layer is None:
             if self.layout is not None:
                 raise CAMError(f"{kind} with reshape= needs a layer, got None; pass the first norm of the last block")
-            self.layer = self.found_layer = find_layer(call).layer
+            with torch.no_grad():
+                self.layer = self.found_layer = find_layer(call).layer
         return Place(self.layer, call.at_input, self.layout)
 
     def explain(self, call: Call) -> Tensor:

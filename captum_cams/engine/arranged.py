@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from captum_cams.engine.call import Call
@@ -26,9 +27,10 @@ def settled(call: Call, place: Place, shape: tuple[int, ...] | None = None) -> P
         CAMError: as :func:`check_dependence`, if the model gets further arguments that the layer may see instead.
     """
     layer, at_input = place.layer, place.at_input
-    if len(call.extra):
-        check_dependence(call, place)
-    layout = place.layout or known_layout(call, layer, at_input) or proven_layout(call, layer, at_input, shape)
+    with torch.no_grad():
+        if len(call.extra):
+            check_dependence(call, place)
+        layout = place.layout or known_layout(call, layer, at_input) or proven_layout(call, layer, at_input, shape)
     return replace(place, layout=layout)
 
 

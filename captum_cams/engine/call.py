@@ -48,6 +48,8 @@ class Call:
     """Whether the layer's input is explained instead of its output."""
     autocast: Callable[[], AbstractContextManager[None]]
     """Makes a context with the user's autocast setting, in which the network runs."""
+    differentiable: bool = False
+    """Whether the map keeps the autograd graph to the parameters and the inputs."""
     names_places: bool = False
     """Whether the score reads places of the image that the user named, such as a box."""
 
@@ -59,9 +61,9 @@ class Call:
         target: Any = None,
         additional_forward_args: Any = None,
         at_input: bool = False,
-        *,
         task: Task = "multiclass",
         modules: list[nn.Module] | None = None,
+        differentiable: bool = False,
     ) -> "Call":
         """Check the user's arguments and make the record.
 
@@ -73,6 +75,7 @@ class Call:
             at_input: whether the layer's input is explained instead of its output.
             task: what the model's output means.
             modules: all modules of the model, if they are already known.
+            differentiable: whether the map keeps the autograd graph.
 
         Returns:
             The call, with copies of the inputs.
@@ -84,13 +87,16 @@ class Call:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         check_batch(given)
         # Copies, because inference tensors cannot be part of an autograd graph.
-        tensors = tuple(tensor.detach().clone() for tensor in given)
+        tensors = tuple((tensor if differentiable else tensor.detach()).clone() for tensor in given)
         network, extra = unwrap(forward_func), Further.of(additional_forward_args)
-        check_images(network, tensors[0])
+        check_images(network, tensors[0].detach())
         modules = modules_of(network) if modules is None else modules
         autocast, form = autocast_of_caller(tensors[0].device), ImageForm.of(tensors[0])
-        plain = cls(network, modules, network, task, tensors, form, extra, target, at_input, autocast)
-        form = form_of(network, modules, tensors[0], lambda: plain.run(tuple(map(fresh, tensors)), extra.each(fresh)))
+        plain = cls(network, modules, network, task, tensors, form, extra, target, at_input, autocast, differentiable)
+        with torch.no_grad():
+            form = form_of(
+                network, modules, tensors[0], lambda: plain.run(tuple(map(fresh, tensors)), extra.each(fresh))
+            )
         call = replace(plain, inputs=(form.standard(tensors[0]), *tensors[1:]), form=form)
         return call._of_target(target)
 
@@ -133,7 +139,8 @@ class Call:
         def network(image: Tensor) -> Any:
             return plain.run((fresh(image), *map(fresh, self.inputs[1:])), self.extra.each(fresh))
 
-        function = target.bound(network, self.inputs[0])
+        with torch.no_grad():
+            function = target.bound(network, self.inputs[0])
         return replace(
             self, scorer=composed(self.network, function), task=None, target=None, names_places=target.names_places
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from captum_cams.engine.arranged import arranged, arranged_back, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.dependence import check_dependence
-from captum_cams.engine.gradient import gradient_of
+from captum_cams.engine.gradient import curvature_along, gradient_of
 from captum_cams.engine.head import Recorder
 from captum_cams.engine.layers import Place, describe
 from captum_cams.engine.replay import Tail
@@ -35,6 +35,8 @@ class Needs:
     resume: Pace | None = None
     """The pace of the runs of the model's tail; None if the method does not run it."""
     attention: bool = False
+    curvature: bool = False
+    """Whether the Hessian of the score times the activation is computed, which needs the gradient, too."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Seen:
     _resume: Resume | None
     _tapped: tuple[Tap, Tensor] | None = None
     """The tap of the run, and the score in the graph that begins with its attention."""
+    _curvature: Tensor | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -77,6 +80,15 @@ class Seen:
             CAMError: if the method does not declare ``needs_gradient = True``.
         """
         return _declared(self._gradient, "gradient")
+
+    @property
+    def curvature(self) -> Tensor:
+        """The Hessian of the score with respect to the map, times the map, N×K×h×w.
+
+        Raises:
+            CAMError: if the method does not declare ``needs_curvature = True``.
+        """
+        return _declared(self._curvature, "curvature")
 
     @property
     def classifier(self) -> Classifier | None:
@@ -137,7 +149,8 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
     """Run the model once and record what ``needs`` asks for.
 
     The part before the layer runs without an autograd graph, because only the gradient at the layer is needed. So
-    the run costs little more than a plain forward pass.
+    the run costs little more than a plain forward pass. If the map must be differentiable, activation, gradient and the
+    weight of the classifier keep their graph.
 
     Args:
         call: the user's call.
@@ -170,9 +183,11 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
 
     with ExitStack() as stack:
         stack.enter_context(call.autocast())
-        stack.enter_context(torch.no_grad())  # on exit, this resets the gradient mode that `keep` sets
+        # On exit, this resets the gradient mode that `keep` sets.
+        stack.enter_context(torch.set_grad_enabled(call.differentiable))
         # Only this run is tapped: the proof of a layout runs the network once more.
-        tapping = tapped(call.modules) if needs.attention else nullcontext()
+        # Fused attention has no second derivative; the tap writes it out.
+        tapping = tapped(call.modules) if needs.attention or needs.curvature else nullcontext()
         recording = recorder.recording(call.modules) if needs.resume else nullcontext()
         with tapping as tap, replaced(layer, at_input, keep), recording:
             output, _, classifier = watch(call.output, call.modules) if needs.classifier else (call.output(), [], None)
@@ -186,18 +201,27 @@ def capture(call: Call, place: Place, needs: Needs) -> Seen:
         score = call.chosen(output)
         check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
         notice_probabilities(call.network, output, call.task)
-        gradient = None
+        gradient = curvature = None
         if needs.gradient:
-            gradient = wide(arranged_back(call, place, gradient_of(score, raw, f"layer {name}"), "gradients"))
-        tapped_score = None if tap is None else (tap, score)
+            at_layer = gradient_of(score, raw, f"layer {name}", call.differentiable or needs.curvature)
+            if needs.curvature:
+                # What belongs to no position, such as the class token, stays as it is.
+                (along,) = torch.autograd.grad(activation, raw, activation.detach(), retain_graph=True)
+                second = curvature_along(score, at_layer, raw, along, f"layer {name}")
+                curvature = wide(arranged(call, place, second, "second derivatives"))
+                at_layer = at_layer.detach()
+            gradient = wide(arranged_back(call, place, at_layer, "gradients"))
+        tapped_score = (tap, score) if needs.attention and tap is not None else None
 
-    activation, output = activation.detach(), output.detach()
+    if not call.differentiable or raw.is_leaf:  # a leaf that `keep` made
+        activation = activation.detach()
+    output = output.detach()
     rerun, resume = Rerun(call), None
     if needs.resume:
         tail = Tail(rerun, recorder.head(), raw.detach(), place.layout)
         resume = Resume(tail, recorder.first_linear(), activation, output, needs.resume)
-    score = wide(score.detach())
-    return Seen(call, place, wide(activation), output, score, rerun, gradient, classifier, resume, tapped_score)
+    activation, score = wide(activation), wide(score.detach())
+    return Seen(call, place, activation, output, score, rerun, gradient, classifier, resume, tapped_score, curvature)
 
 
 def _unreached(name: str, call: Call) -> CAMError:

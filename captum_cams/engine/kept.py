@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.torch_internals import buffers_of, drop_later_hooks, hook_ids, version_of
+from captum_cams.errors import CAMError
 
 _OF_TORCH = frozenset(vars(nn.Module()))
 """The attributes that torch itself sets in every module, such as parameters and hooks."""
@@ -20,9 +21,15 @@ class Kept:
     Hugging Face does. In modules that do not belong to torch.nn, it also restores buffers and attributes, with the
     contents of tensors, lists, dicts and sets. It does not look into other objects. Modules of torch.nn change nothing
     else in eval mode.
+
+    Args:
+        copies_buffers: whether the run gets copies of the buffers. A graph that outlives the run must not hold the
+            buffers themselves: a training step changes the statistics of a BatchNorm before the backward pass reads
+            them, and torch does not notice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, copies_buffers: bool = False) -> None:
+        self._copies: dict[int, Tensor] | None = {} if copies_buffers else None
         self._seen: set[nn.Module] = set()
         self._undo: list[Callable[[], None]] = []
 
@@ -39,6 +46,8 @@ class Kept:
                 self._undo.append(partial(drop_later_hooks, module, hook_ids(module)))
             if not type(module).__module__.startswith("torch.nn."):
                 self._keep_contents(module)
+            if self._copies is not None:
+                self._copy_buffers(module, self._copies)
             if getattr(module, "training", False):
                 self._undo.append(lambda module=module: setattr(module, "training", True))  # type: ignore[misc]
                 # The flag is set directly, because a user's own train() or eval() may do more than this.
@@ -58,6 +67,20 @@ class Kept:
                 undo.append(_of_tensor(value))
             elif isinstance(value, list | dict | set):
                 undo.append(_of_container(value))
+
+    def _copy_buffers(self, module: nn.Module, copies: dict[int, Tensor]) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            if any(True for _ in module.buffers(recurse=False)):
+                raise CAMError(
+                    "differentiable=True needs eager modules, got a scripted one with buffers, which a training step "
+                    "may change before the backward pass reads them; explain the eager network"
+                )
+            return
+        buffers = buffers_of(module)
+        self._undo.append(_of_names(buffers))
+        for name, buffer in buffers.items():
+            if buffer is not None and not buffer.requires_grad:
+                buffers[name] = copies.setdefault(id(buffer), buffer.clone())  # modules may share a buffer
 
     def __exit__(self, *error: Any) -> None:
         for undo in reversed(self._undo):

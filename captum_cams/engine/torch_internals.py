@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.modules.loss import _Loss as Loss
+from torch.utils import checkpoint
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
@@ -22,6 +24,8 @@ __all__ = [
     "hook_ids",
     "hooked",
     "hooks_of",
+    "in_checkpoint",
+    "is_checkpoint",
     "is_compiled",
     "tree_flatten",
     "tree_unflatten",
@@ -56,6 +60,17 @@ def is_compiled(module: nn.Module) -> bool:
     return inside or compiled_function(vars(module).get("forward")) is not None
 
 
+def in_checkpoint() -> bool:
+    """Tell whether the thread is inside ``torch.utils.checkpoint.checkpoint(..., use_reentrant=False)``."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    return hooks is not None and hooks[0].__module__ == checkpoint.__name__
+
+
+def is_checkpoint(node: Node) -> bool:
+    """Tell whether a node of the graph stands for a part that ran with ``use_reentrant=True``."""
+    return isinstance(node, graph_node(checkpoint.CheckpointFunction))
+
+
 def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
     """Return the dict in which the module stores its buffers."""
     return module._buffers
@@ -77,6 +92,12 @@ _HOOKS = (
     *("_forward_pre_hooks", "_forward_hooks"),
     *("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
 )
+
+
+def is_once_differentiable(node: torch.autograd.graph.Node) -> bool:
+    """Whether a node is that of a custom autograd function whose gradient torch does not differentiate."""
+    function = getattr(node, "_forward_cls", None)
+    return hasattr(getattr(function, "backward", None), "__wrapped__")  # what once_differentiable leaves
 
 
 def hook_ids(module: nn.Module) -> frozenset[int]:

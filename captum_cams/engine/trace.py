@@ -122,7 +122,7 @@ def watch(run: Callable[[], Any], modules: Modules) -> tuple[Any, list[ModuleCal
         weight = getattr(module, "weight", None)
         tensors = isinstance(output, Tensor) and len(args) > 0 and isinstance(args[0], Tensor)
         if isinstance(weight, Tensor) and weight.ndim >= 2 and tensors:
-            last = Classifier(module, weight.detach(), args[0].detach(), output.detach(), start)
+            last = Classifier(module, weight, args[0].detach(), output.detach(), start)
 
     with running(modules, enter, leave):
         result = run()

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import nn
 
 from captum_cams.engine.kept import Kept
+from captum_cams.engine.later_backward import backward_later
+from captum_cams.engine.process_wide import ProcessWide
 from captum_cams.engine.random_state import random_state_kept
 from captum_cams.engine.torch_internals import compiled_module, is_compiled
 from captum_cams.engine.trace import running
@@ -45,13 +46,15 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module] | None:
 
 
 @contextmanager
-def untouched(forward_func: Callable[..., Any]) -> Iterator[list[nn.Module] | None]:
+def untouched(forward_func: Callable[..., Any], differentiable: bool = False) -> Iterator[list[nn.Module] | None]:
     """Run in eval mode, without gradients and outside inference mode; on exit restore all that a run can change.
 
     The context yields :func:`modules_of` the model. It restores, also after an exception: the state of the modules
     (see :class:`Kept`), torch's random states, gradient mode, inference mode, and the autocast cache setting. It never
     writes to parameters, ``.grad`` or ``requires_grad``. Other threads that want to explain a module of this network
     wait until the exit.
+
+    With ``differentiable``, it runs with gradients instead, and the graph of what runs inside may outlive the context.
     """
     modules = modules_of(forward_func)
     with ExitStack() as stack:
@@ -61,13 +64,15 @@ def untouched(forward_func: Callable[..., Any]) -> Iterator[list[nn.Module] | No
         stack.enter_context(torch.no_grad())
         stack.enter_context(random_state_kept())
         stack.enter_context(_without_autocast_cache())
-        kept = stack.enter_context(Kept())
+        kept = stack.enter_context(Kept(copies_buffers=differentiable))
         if modules is None:
             stack.enter_context(_kept_when_called(turn, kept))
         else:
             kept.keep(modules)
             if any(is_compiled(module) for module in modules):
                 stack.enter_context(_EAGER)
+        if differentiable:
+            stack.enter_context(backward_later())
         yield modules
 
 
@@ -91,26 +96,8 @@ def _kept_when_called(turn: Turn, kept: Kept) -> Iterator[None]:
         yield
 
 
-class _Eager:
-    """Switches off compiled code in all threads: the first thread to enter sets it, the last to leave restores it."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._stance = Lock(), 0, ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
-            self._inside += 1
-
-    def __exit__(self, *error: Any) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._stance.close()
-
-
-_EAGER = _Eager()
+_EAGER = ProcessWide(lambda: torch.compiler.set_stance("force_eager"))
+"""Switches off compiled code."""
 
 
 @contextmanager

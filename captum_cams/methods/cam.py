@@ -41,10 +41,11 @@ class CAM(WeightedCAM):
     cost = Cost()
     needs_classifier = True
     any_dimension = True
+    differentiable = True
     rectifies = False
 
     def weights(self, seen: Seen) -> Tensor:
-        classifier, activation = seen.classifier, seen.activation
+        classifier, activation = seen.classifier, seen.activation.detach()
         if classifier is None:
             raise _unfit("no classifier was found")
         weight, scores, source = classifier.weight, classifier.output, classifier.source

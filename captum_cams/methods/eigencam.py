@@ -1,18 +1,16 @@
 """Eigen-CAM."""
 
-import torch
 from torch import Tensor
 
-from captum_cams.bases.spatial import SpatialCAM
+from captum_cams.bases.principal import PrincipalCAM
 from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
-from captum_cams.engine.magnitude import levelled
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 
 @register
-class EigenCAM(SpatialCAM):
+class EigenCAM(PrincipalCAM):
     """Shows the strongest pattern in the activations, which is the same for every class.
 
     Muhammad and Yeasin 2020, eq. 2 and 3: A as a matrix with h·w rows and K columns, A = U Σ Vᵀ, map = A v_1, followed
@@ -20,6 +18,9 @@ class EigenCAM(SpatialCAM):
     vector has no sign of its own; here the map correlates positively with the mean activation. Behind a LayerNorm this
     mean may be 0 at all positions; then the larger extreme of the map is positive, as in Seg-Eigen-CAM (Chung and Ying,
     Applied Sciences 2025).
+
+    Raises:
+        CAMError: in a call with ``differentiable``, if the first principal component of an image is not unique.
 
     Example::
 
@@ -35,21 +36,6 @@ class EigenCAM(SpatialCAM):
         "https://arxiv.org/abs/2008.00299",
     )
     cost = Cost()
-    any_dimension = True
 
-    def maps(self, seen: Seen) -> Tensor:
-        rows = seen.activation.flatten(2).mT
-        centred = rows - rows.mean(1, keepdim=True)
-        level = levelled(centred, (1, 2))
-        first = torch.linalg.svd(level, full_matrices=False).Vh[:, :1].mT
-        contributions = centred * (first * _sign(level @ first, level)).mT
-        return contributions.mT.reshape(seen.activation.shape)
-
-
-def _sign(maps: Tensor, level: Tensor) -> Tensor:
-    """The signs N×1×1 of maps N×h·w×1 whose activations are N×h·w×K."""
-    along = (maps * level.mean(2, keepdim=True)).sum(1, keepdim=True)
-    size = (maps.abs() * level.abs().mean(2, keepdim=True)).sum(1, keepdim=True)
-    extremes = maps.amax(1, keepdim=True) + maps.amin(1, keepdim=True)
-    sign = along.where(along.abs() > 1e-5 * size, extremes).sign()  # below, the mean is nothing but rounding
-    return sign.where(sign != 0, 1)
+    def features(self, seen: Seen) -> Tensor:
+        return seen.activation

@@ -36,6 +36,7 @@ class GradCAM(WeightedCAM):
     cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
+    differentiable = True
 
     def weights(self, seen: Seen) -> Tensor:
         return seen.gradient.flatten(2).mean(2)

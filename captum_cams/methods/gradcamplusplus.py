@@ -37,6 +37,7 @@ class GradCAMPlusPlus(WeightedCAM):
     cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
+    differentiable = True
 
     def weights(self, seen: Seen) -> Tensor:
         gradient = seen.gradient

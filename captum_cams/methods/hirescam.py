@@ -36,6 +36,7 @@ class HiResCAM(SpatialCAM):
     cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
+    differentiable = True
 
     def maps(self, seen: Seen) -> Tensor:
         return product(seen.gradient, seen.activation)

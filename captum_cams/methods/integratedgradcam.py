@@ -45,6 +45,7 @@ class IntegratedGradCAM(PerturbedCAM):
     cost = Cost(2 + named("steps"), gradients=1 + named("steps"))
     per_channel = False
     any_dimension = True
+    differentiable = True
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
     )
     cost = Cost(1 + named("samples"), gradients=named("samples"))
     any_dimension = True
+    differentiable = True
 
     def __init__(
         self,
@@ -82,8 +83,8 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
         for part in self.chunks(torch.arange(len(images) * self.samples)):
             sample, draw = part // self.samples, part % self.samples
             gradient = seen.again(images[sample] + spread[sample] * noise[draw], sample.tolist()).gradient.double()
-            for power, moment in enumerate(moments, 1):
-                moment.index_add_(0, sample.to(images.device), gradient**power / self.samples)
+            powers = torch.stack([gradient**power for power in (1, 2, 3)])
+            moments.index_add_(1, sample.to(images.device), powers / self.samples)
         return moments
 
     def weights(self, seen: Seen) -> Tensor:

@@ -35,6 +35,7 @@ class XGradCAM(WeightedCAM):
     cost = Cost(gradients=1)
     needs_gradient = True
     any_dimension = True
+    differentiable = True
 
     def weights(self, seen: Seen) -> Tensor:
         total = seen.activation.flatten(2).sum(2)

@@ -87,7 +87,15 @@ def test_metrics_and_pictures_see_a_constant_map_as_nothing(small, value, dtype)
     torch.testing.assert_close(visual.overlay(x, maps), visual.overlay(x, zeros))
 
 
-OF_PIXELS = ("lrp", "clrp", "sglrp", "fgcam", "guidedcam", "augmentedcam")  # the weights and borders there differ
+OF_PIXELS = (
+    "lrp",
+    "clrp",
+    "sglrp",
+    "fgcam",
+    "guidedcam",
+    "augmentedcam",
+    "fullgrad",
+)  # the weights and borders there differ
 BASELINES = ("random", "centre", "constant", "rise")
 EVERYWHERE_CONSTANT = [name for name in ANY_LAYER if name not in BASELINES + OF_PIXELS]
 

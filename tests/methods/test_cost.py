@@ -17,6 +17,7 @@ OPTIONS = QUICK | {
     "iscam": {"steps": 4},
     "jittercam": {"growth": 1},
     "multilayercam": {"layers": ["features.0", "features"]},
+    "polycam": {"layers": ["features"], "form": "plus_minus"},
 }
 # Numbers that are no hyperparameters: (growth + 1)² patches; one window, and two a side of the image of twice its size.
 NUMBERS = {"jittercam": {"patches": 4}, "sess": {"windows": 1 + 4, "kept": 2}}
@@ -74,7 +75,7 @@ class Runs:
 @pytest.mark.parametrize("name", ANY_LAYER)
 def test_an_image_takes_as_many_runs_as_declared(name):
     model = (Averaged() if name == "cam" else Curved()).eval()
-    layer = None if name in ("lrp", "clrp", "sglrp", "multilayercam") else "features"
+    layer = None if name in ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad") else "features"
     cam = cc.create(name, model, layer, **OPTIONS.get(name, {}))
     cc.GradCAM(model, "features").attribute(torch.rand(1, 3, SIDE, SIDE), 1)  # finds the layout, once for each layer
     runs = Runs(model)
@@ -85,7 +86,8 @@ def test_an_image_takes_as_many_runs_as_declared(name):
     before_the_layer = runs.gradients_at_the_input if name == "fgcam" else 0
     assert declared.whole == runs.entered
     assert declared.behind == runs.left - runs.entered
-    assert declared.gradients == runs.gradients_at_the_output + before_the_layer
+    second = getattr(lookup(name), "needs_curvature", False)  # the gradient of a gradient does not reach the output
+    assert declared.gradients == runs.gradients_at_the_output + before_the_layer + second
 
 
 @pytest.mark.parametrize("name", cc.names())

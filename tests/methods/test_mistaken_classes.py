@@ -68,7 +68,7 @@ def test_what_cannot_work_is_refused_when_it_is_made(model, name):
 @pytest.mark.parametrize("name", ANY_LAYER)
 def test_what_a_class_declares_of_its_maps_is_so(name):
     network = NETWORKS["plain"]()
-    cam = explainer(name, network, **({} if name in ("lrp", "sglrp", "clrp") else {"layer": "features.5"}))
+    cam = explainer(name, network, **({} if name in ("lrp", "sglrp", "clrp", "fullgrad") else {"layer": "features.5"}))
     if name == "cam":
         network = NETWORKS["residual"]()
         cam = cc.CAM(network, "layer4")
@@ -85,11 +85,9 @@ def test_wrappers_over_bases_that_serve_are_made(model):
 
 
 UNKNOWN = {
-    "fullgrad": "Captum",
     "guidedbackprop": "captum.attr.GuidedBackprop",
     "integratedgradients": "captum.attr.IntegratedGradients",
     "occlusion": "captum.attr.Occlusion",
-    "eigengradcam": "eigencam",
     "scorcam": 'did you mean "scorecam"',
     "fgcam(scorcam)": 'did you mean "scorecam"',
     "gradcam()": 'must look like "gradcam"',

@@ -26,10 +26,12 @@ ALLOWED = {
         *("errors", "images", "engine", "relevance", "argument_names", "hyperparameters", "cost", "paper"),
         *("registry", "bases"),
     },
-    "methods": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
+    "networks": {"errors", "images"},
+    "methods": {"errors", "images", "networks", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "metrics": {"errors", "images", "engine", "metrics"},
     "targets": {"errors", "engine", "targets"},
+    "losses": {"errors"},
     "visual": {"errors", "images"},
 }
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.

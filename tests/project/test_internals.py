@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from captum_cams.engine import torch_internals
 from captum_cams.relevance.rules import PropagationRule
@@ -100,6 +101,21 @@ def test_our_hooks_come_first_and_go_again():
         assert calls[4:] == ["begin", "own begin", "end 4"]
     assert torch_internals.hooks_of(module) == before
     assert len(before["_forward_hooks"]) == len(before["_forward_pre_hooks"]) == 1
+
+
+def test_parts_that_are_computed_again_are_known():
+    inside, x = [], torch.ones(2, requires_grad=True)
+
+    def part(x):
+        inside.append(torch_internals.in_checkpoint())
+        return x.sin().cos()
+
+    kept = checkpoint(part, x, use_reentrant=False)
+    again = checkpoint(part, x, use_reentrant=True)
+    with torch.autograd.graph.save_on_cpu():
+        part(x)
+    assert inside == [True, False, False]
+    assert [torch_internals.is_checkpoint(y.grad_fn) for y in (kept, again)] == [False, True]
 
 
 def test_trees_and_losses_have_the_names_that_are_imported():

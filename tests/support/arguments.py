@@ -25,6 +25,9 @@ OTHERS: dict[str, Any] = {
     "transformations": [cc.wrappers.augmentedcam.Transformation(angle=3.0)],
     "drop": 0.5,
     "keep": 0.25,
+    "kernel": "rbf",
+    "gamma": 0.5,
+    "form": "plus",
 }
 
 

@@ -13,14 +13,20 @@ QUICK: dict[str, dict[str, Any]] = {
     "integratedgradcam": {"steps": 3},
     "iscam": {"steps": 3},
     "jittercam": {"growth": 1},
+    "opticam": {"steps": 3},
+    "polycam": {"perturbations_per_eval": 32},
     "rise": {"masks": 40},
     "sess": {"scales": 2, "step": 20, "drop": 0.5},
     "smoothgradcamplusplus": {"samples": 3},
     "sscam": {"samples": 3, "sigma": 0.5},
 }
+# They explain with all layers and refuse one, and with several.
+WITHOUT_LAYER, SEVERAL_LAYERS = ("fullgrad",), ("multilayercam", "polycam")
 # Methods of tokens need a transformer: tests/methods/test_tokens_contract.py is their contract.
 OF_TOKENS = [name for name in cc.names() if getattr(lookup(name), "needs_tokens", False)]
-ANY_LAYER = [name for name in cc.names() if name not in OF_TOKENS]
+# Needs a network with a branch of its own: tests/methods/test_lficam.py is its contract.
+OF_LFI_NETWORKS = ["lficam"]
+ANY_LAYER = [name for name in cc.names() if name not in OF_TOKENS + OF_LFI_NETWORKS]
 BASES = ("gradcam", "layercam", "fdcam")  # a weight per channel, one per position, and one that resumes
 # Every method of any layer, and every wrapper over the bases: a wrapper's own name stands for its default base.
 EVERY = [
@@ -37,4 +43,6 @@ ANYWHERE = [name for name in EVERY if not name.startswith("guidedcam")]
 
 
 def explainer(name: str, model, layer=None, **options) -> cc.CAMAttribution:
+    if name in WITHOUT_LAYER:
+        layer, _ = None, options.pop("reshape", None)
     return cc.create(name, model, layer, **{**QUICK.get(name.split("(")[0], {}), **options})

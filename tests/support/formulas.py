@@ -1,10 +1,13 @@
 """Every method as a loop written from its paper, sample by sample, by full runs of the network."""
 
+import copy
 import math
+import warnings
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.decomposition import KernelPCA
 
 from captum_cams.images import blur
 
@@ -111,16 +114,60 @@ def reciprocam(a, g, model, layer, x, c, **_):
     return (found - found.min()) / (found.max() - found.min())
 
 
+def gradcamelementwise(a, g, **_):
+    return sum((g[k] * a[k]).clamp(min=0) for k in range(len(a)))
+
+
+def fem(a, g, **_):
+    shares = [(a[k] > a[k].mean() + 2 * a[k].std(correction=0)).double().mean() for k in range(len(a))]
+    return sum(share * a[k] for k, share in enumerate(shares))
+
+
+def shapleycam(a, g, model, layer, x, c, **_):
+    """By a central difference of the gradient along the activation, in float64."""
+    double, step = copy.deepcopy(model).double(), 1e-7
+
+    def gradient_at(factor):
+        activation = (a * factor)[None].requires_grad_()
+        return torch.autograd.grad(run(double, layer, x.double(), activation)[0][c], activation)[0][0]
+
+    curvature = (gradient_at(1 + step) - gradient_at(1 - step)) / (2 * step)
+    return sum((g[k] - curvature[k] / 2).mean() * a[k] for k in range(len(a)))
+
+
+def projected(features, side=None):
+    """Centred features K×h×w on their first principal component; its sign makes ``side`` positive."""
+    rows = features.flatten(1).T.numpy()
+    rows = rows - rows.mean(0)
+    return signed(rows @ np.linalg.svd(rows)[2][0], rows, side).view(features.shape[1:])
+
+
+def signed(projection, rows, side=None):
+    along = projection @ rows.mean(1)
+    if side == "extremes" or abs(along) < 1e-5 * (abs(projection) @ abs(rows).mean(1)):
+        along = projection.max() + projection.min()  # behind a LayerNorm, the mean is nothing but rounding
+    return torch.from_numpy(-projection if along < 0 else projection)
+
+
 def eigencam(a, g, **_):
+    return projected(a)
+
+
+def eigengradcam(a, g, **_):
+    return projected(g * a)
+
+
+def segeigencam(a, g, **_):
+    return projected(g.abs() * a, "extremes")
+
+
+def kpcacam(a, g, kernel="sigmoid", **_):
     rows = a.flatten(1).T.numpy()
     rows = rows - rows.mean(0)
-    first = np.linalg.svd(rows)[2][0]
-    projection = rows @ first
-    side = projection @ rows.mean(1)
-    if abs(side) < 1e-5 * (abs(projection) @ abs(rows).mean(1)):  # behind a LayerNorm, the mean is nothing but rounding
-        side = projection.max() + projection.min()
-    projection = -projection if side < 0 else projection
-    return torch.from_numpy(projection).view(a.shape[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scipy, where an eigenvalue is zero
+        found = KernelPCA(1, kernel=kernel).fit_transform(rows)[:, 0]
+    return signed(found, rows).view(a.shape[1:])
 
 
 def scorecam(a, g, model, x, c, noise=None, factors=(1.0,), probability=False, softmax=True, **_):
@@ -168,7 +215,13 @@ FORMULAS = {
         fdcam,
         ablationcam,
         reciprocam,
+        gradcamelementwise,
+        fem,
+        shapleycam,
         eigencam,
+        eigengradcam,
+        segeigencam,
+        kpcacam,
         scorecam,
         groupcam,
     )

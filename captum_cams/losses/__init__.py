@@ -1,0 +1,1 @@
+"""Losses that read maps, one file for each."""

@@ -1,0 +1,1 @@
+"""Networks that explain themselves: trainable modules with a map of their own."""
