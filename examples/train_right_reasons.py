@@ -109,14 +109,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000, help="for the training (default: %(default)s)")
     parser.add_argument("--size", type=int, default=48, help="side of the images in pixels (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="of each training (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="of each training (default: %(default)s)")
     parser.add_argument("--weight", type=float, default=1.0, help="of the loss (default: %(default)s)")
     args = parser.parse_args()
 
     shapes, others = Shapes(args.images, args.size, seed=0), Shapes(max(args.images // 4, 1), args.size, seed=1)
-    wrong = (
-        others.labels + torch.randint(1, len(CLASSES), others.labels.shape, generator=torch.Generator().manual_seed(2))
-    ) % len(CLASSES)
+    drawn = torch.randint(1, len(CLASSES), others.labels.shape, generator=torch.Generator().manual_seed(2))
+    wrong = (others.labels + drawn) % len(CLASSES)
     tests = [Marked(others, told) for told in (others.labels, None, wrong)]
     print("| loss | accuracy with the mark | without a mark | with a wrong mark | energy inside | without a mark |")
     print("|---|---|---|---|---|---|")
