@@ -65,7 +65,7 @@ def test_contributions_take_a_function_for_each_sample(name):
 @pytest.mark.parametrize("name", [*wrappers(), "augmentedcam(multilayercam)", "jittercam(fgcam)"])
 def test_a_wrapper_stays_inside_one_guard_and_makes_one_call(name, monkeypatch):
     entered, made, guard, of = [], [], attribution.untouched, Call.of
-    monkeypatch.setattr(attribution, "untouched", lambda model: entered.append(model) or guard(model))
+    monkeypatch.setattr(attribution, "untouched", lambda model, graph: entered.append(model) or guard(model, graph))
     monkeypatch.setattr(Call, "of", lambda *args, **options: made.append(args) or of(*args, **options))
     options = {"to": "features.7"} if "(fgcam" in name else {}
     assert explainer(name, NETWORKS["plain"](), **options).attribute(images(1), 7).isfinite().all()

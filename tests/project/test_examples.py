@@ -109,6 +109,16 @@ def test_a_transformer_is_compared_with_a_convolutional_network(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_network_is_trained_for_the_right_reasons(tmp_path):
+    out = run("train_right_reasons.py", "--images", "100", "--size", "32", "--epochs", "1", cwd=tmp_path)
+    rows = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["loss", "cross entropy", "with ExplanationLoss"]
+    for *_, energy in rows[1:]:
+        assert 0 < float(energy) < 1
+    assert rows[1] != rows[2]
+
+
+@pytest.mark.slow
 def test_cifar_is_evaluated(tmp_path, data):
     args = ("--data", str(data.resolve()), "--limit", "100", "--depth", "20", "--methods", "centre", "--out", "found")
     out = run("evaluate_cifar.py", *args, cwd=tmp_path)
