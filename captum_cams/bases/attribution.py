@@ -169,8 +169,20 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         """Make and check the user's call, and answer a question about it while the model is protected."""
         with recipes(self.forward_func, inputs, extra), untouched(self.forward_func) as modules:
             call = Call.of(self.forward_func, inputs, target, extra, at_input, task=self.task, modules=modules)
-            first, *others = map(question, call.parts())
+            first, *others = (self.answer(part, question) for part in call.parts())
             return torch.cat((first, *others)) if others else first
+
+    def answer(self, call: Call, question: Callable[[Call], Tensor]) -> Tensor:
+        """Answer a question about a call; a class that explains another score than the call's overrides this.
+
+        Args:
+            call: the user's call, of all samples or of one whose target is a function of its own.
+            question: gives N rows for a call with N samples.
+
+        Returns:
+            The answer for the samples of the call.
+        """
+        return question(call)
 
     @final
     def contributions(

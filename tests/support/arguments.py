@@ -25,6 +25,8 @@ OTHERS: dict[str, Any] = {
     "transformations": [cc.wrappers.augmentedcam.Transformation(angle=3.0)],
     "drop": 0.5,
     "keep": 0.25,
+    "weighting": "probability",
+    "strength": 0.3,
 }
 
 
