@@ -18,7 +18,12 @@ from captum_cams.images import minmax, upsample
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
-Fusion = Literal["max", "mean"]
+Fusion = Literal["max", "mean", "product"]
+FUSED: dict[Fusion, Callable[[Tensor], Tensor]] = {
+    "max": lambda maps: maps.amax(0),
+    "mean": lambda maps: maps.mean(0),
+    "product": lambda maps: maps.prod(0),
+}
 
 
 @register
@@ -26,12 +31,14 @@ class MultiLayerCAM(WrappedCAM):
     """Shows what the base finds in several layers, in one map.
 
     Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l up(norm(M_l)), or the mean over l. The
-    map lies in [0, 1] and is as large as the largest M_l.
+    map lies in [0, 1] and is as large as the largest M_l. "product" is Refine-CAM (arXiv 2605.14641): Π_l up(norm(M_l)),
+    which shows what every layer shows, with the detail of the first; ``base="gradcamplusplus"`` is its own base. If M_l
+    is zero or constant in some layer, the product is zero.
 
     Args:
         base: the method that explains each layer.
         layers: modules or names; None takes the last layer of each size of map in the network, at most three.
-        fusion: "max" or "mean".
+        fusion: "max", "mean" or "product".
         **options: see :class:`WrappedCAM`.
 
     Raises:
@@ -93,4 +100,4 @@ class MultiLayerCAM(WrappedCAM):
             self.base.layer = first
         largest = max((map_.shape[2:] for map_ in maps), key=prod)
         stacked = torch.stack([upsample(map_, largest) for map_ in maps])
-        return stacked.amax(0) if self.fusion == "max" else stacked.mean(0)
+        return FUSED[self.fusion](stacked)
