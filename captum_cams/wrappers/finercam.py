@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from math import isfinite
 from typing import Any, Literal
 
@@ -109,10 +108,7 @@ class FinerCAM(WrappedCAM):
         groups: dict[tuple[Index, tuple[int, ...]], list[int]] = {}
         for n, pair in enumerate(self._compared(call)):
             groups.setdefault(pair, []).append(n)
-        answers = [
-            super(FinerCAM, self).answer(self._contrast(call, samples, *pair), question)
-            for pair, samples in groups.items()
-        ]
+        answers = [self.base.answer(self._contrast(call, samples, *pair), question) for pair, samples in groups.items()]
         order = torch.tensor([n for samples in groups.values() for n in samples])
         return torch.cat(answers)[order.argsort().to(answers[0].device)]
 

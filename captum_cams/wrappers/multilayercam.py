@@ -31,9 +31,10 @@ class MultiLayerCAM(WrappedCAM):
     """Shows what the base finds in several layers, in one map.
 
     Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l up(norm(M_l)), or the mean over l. The
-    map lies in [0, 1] and is as large as the largest M_l. "product" is Refine-CAM (arXiv 2605.14641): Π_l up(norm(M_l)),
-    which shows what every layer shows, with the detail of the first; ``base="gradcamplusplus"`` is its own base. If M_l
-    is zero or constant in some layer, the product is zero.
+    map lies in [0, 1] and is as large as the largest M_l.
+
+    The product, Π_l up(norm(M_l)), is Refine-CAM (arXiv 2605.14641): it shows what every layer shows, with the detail
+    of the first. Its own base is Grad-CAM++: pass ``base="gradcamplusplus"``. It is zero if one M_l is constant.
 
     Args:
         base: the method that explains each layer.

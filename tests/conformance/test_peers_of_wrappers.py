@@ -46,11 +46,11 @@ def test_finercam_of_torchcam(net, base, theirs, references):
 @pytest.mark.parametrize(
     ("base", "theirs"), [("gradcam", "GradCAM"), ("layercam", "LayerCAM"), ("hirescam", "HiResCAM")]
 )
-def test_finercam_of_pytorch_grad_cam(net, base, theirs):
+def test_finercam_of_pytorch_grad_cam(net, base):
     """Score Σ_d p_d (y_c − y_d) / Σ_d p_d, whose gradient passes the probabilities as well."""
     model, x = NETWORKS[net](), images(3)
-    expected = grad_cam("FinerCAM", model, [NETS[net]], getattr(pgc, theirs), x)
-    found = cc.FinerCAM(model, NETS[net], base=base, weighting="probability").attribute(x)
+    expected = grad_cam("FinerCAM", model, [NETS[net]], getattr(pgc, base), x)
+    found = cc.FinerCAM(model, NETS[net], base=base.lower(), weighting="probability").attribute(x)
     np.testing.assert_allclose(full_size(found), expected, **CLOSE)
 
 

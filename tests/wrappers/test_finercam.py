@@ -197,7 +197,8 @@ def test_dense_outputs_take_tuples():
     model, x = seeded(Dense), images(2)
     found = cc.FinerCAM(model, "conv").attribute(x, (1, 5, 6))
     scores = model(x)[:, :, 5, 6]
-    each = [lambda out, r=closest(row, 1, 3): written_out(1, r)(out[:, :, 5, 6]) for row in scores]
+    references = [closest(row, 1, 3) for row in scores]
+    each = [lambda out, d=d: written_out(1, d)(out[:, :, 5, 6]) for d in references]
     torch.testing.assert_close(found, cc.GradCAM(model, "conv").attribute(x, each))
     assert "names one score per sample" in said(cc.FinerCAM(model, "conv").attribute, x)
 
