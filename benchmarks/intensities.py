@@ -53,7 +53,8 @@ def main() -> None:
     lines = [
         "# Do changes of the intensities help AugmentedCAM?\n",
         f"Written by `python -m benchmarks.intensities --images {args.images} --epochs {args.epochs} --bases "
-        f"{' '.join(args.bases)}`: drawn images, the class of the largest of three shapes. Mean over the images, and in brackets the difference to the map of the "
+        f"{' '.join(args.bases)}`: drawn images, the class of the largest of three shapes. Mean over the images, and "
+        "in brackets the difference to the map of the "
         "unchanged image with its 95 % interval, marked * where it does not include 0.",
     ]
     arrows = [f"{name} {'↑' if METRICS[name].higher_is_better else '↓'}" for name in MEASURED.metrics]

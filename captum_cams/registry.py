@@ -27,6 +27,7 @@ _ELSEWHERE = {
     "guidedgradcam": "guidedcam",
 }
 _ABSENT = {
+    "refinecam": 'it is MultiLayerCAM(model, base="gradcamplusplus", layers=[…], fusion="product")',
     "fullgrad": "it is no class activation map; pytorch-grad-cam has FullGrad, and Captum has similar methods",
     "eigengradcam": "eigencam is the closest method here; it uses the first principal component of the activations",
     "gradcamelementwise": "hirescam multiplies elementwise, and layercam does so with the positive gradients only",

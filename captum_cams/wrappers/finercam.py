@@ -125,7 +125,7 @@ class FinerCAM(WrappedCAM):
             )
         pairs = []
         for n, index in enumerate(call.resolved(output).target):
-            scores = output[(n, slice(None), *index[1:])]
+            scores = output[n : n + 1][_rows(slice(None), index)][0]
             pairs.append((index, self._references(scores, index[0], n, call.samples)))
         return pairs
 
@@ -153,17 +153,22 @@ class FinerCAM(WrappedCAM):
         part = call if len(samples) == call.samples else call.rows(call.inputs[0][samples], samples)
         strength = STRENGTH[self.weighting] if self.strength is None else self.strength
         shares = SHARES[self.weighting]
-        label, *rest = index
+        own, compared_with = _rows(index[0], index), [_rows(d, index) for d in references]
 
         def scorer(*args: Any, **kwargs: Any) -> Tensor:
             output = wide(call.scorer(*args, **kwargs))
-            others = torch.stack([output[(slice(None), d, *rest)] for d in references], 1)
+            others = torch.stack([output[key] for key in compared_with], 1)
             compared = (shares(others, call.task) * others).sum(1)
-            return (output[(slice(None), label, *rest)] - strength * compared)[:, None]
+            return (output[own] - strength * compared)[:, None]
 
         # A score of its own: as of an independent label if it is made of logits, otherwise as of a value.
         logits = call.task in ("multiclass", "multilabel", "binary")
         return replace(part, scorer=scorer, task="multilabel" if logits else "regression", target=[(0,)] * len(samples))
+
+
+def _rows(label: int | slice, index: Index) -> tuple[int | slice, ...]:
+    """The key of the scores of a class in outputs N×classes×…, at the place of the target."""
+    return (slice(None), label, *index[1:])
 
 
 def _checked(references: Any) -> Any:
