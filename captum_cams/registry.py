@@ -27,6 +27,7 @@ _ELSEWHERE = {
     "guidedgradcam": "guidedcam",
 }
 _ABSENT = {
+    "refinecam": 'it is MultiLayerCAM(model, base="gradcamplusplus", layers=[…], fusion="product")',
     **{
         name.lower(): f"it is no class activation map; use captum.attr.{name}"
         for name in (

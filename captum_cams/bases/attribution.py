@@ -175,9 +175,21 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
             check_differentiable(self, (inputs, extra))
         with recipes(self.forward_func, inputs, extra), untouched(self.forward_func, graph) as modules:
             call = Call.of(self.forward_func, inputs, target, extra, at_input, self.task, modules, graph)
-            first, *others = map(question, call.parts())
+            first, *others = (self.answer(part, question) for part in call.parts())
             answer = torch.cat((first, *others)) if others else first
         return check_graph(answer) if graph else answer
+
+    def answer(self, call: Call, question: Callable[[Call], Tensor]) -> Tensor:
+        """Answer a question about a call; a class that explains another score than the call's overrides this.
+
+        Args:
+            call: the user's call, of all samples or of one whose target is a function of its own.
+            question: gives N rows for a call with N samples.
+
+        Returns:
+            The answer for the samples of the call.
+        """
+        return question(call)
 
     @final
     def contributions(

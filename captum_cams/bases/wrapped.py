@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution, Reshape
 from captum_cams.cost import Cost
@@ -85,6 +85,9 @@ class WrappedCAM(CAMAttribution):
 
     def find(self, call: Call) -> None:
         self.base.find(call)
+
+    def answer(self, call: Call, question: Callable[[Call], Tensor]) -> Tensor:
+        return self.base.answer(call, question)  # so that the wrapper reads the score that its base explains
 
     @property
     def given_layer(self) -> nn.Module | None:

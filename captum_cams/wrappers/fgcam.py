@@ -73,10 +73,9 @@ class FGCAM(WrappedCAM):
     ) -> None:
         super().__init__(forward_func, layer, device_ids, base=base, **options)
         if not isinstance(self.base, SpatialCAM) or not self.base.per_channel:
-            raise CAMError(
-                f"FG-CAM needs a base with a map per channel of one layer, got {type(self.base).__name__}; use a "
-                "method with weights for channels, such as Grad-CAM"
-            )
+            kind = type(self.base).__name__
+            remedy = f"turn the two round, {kind}(model, base=FGCAM(model, …))" if self.base.wraps else "use Grad-CAM"
+            raise CAMError(f"FG-CAM needs a base with a map per channel of one layer, got {kind}; {remedy}")
         self.to = to if to == "input" else named_layer(forward_func, to)
         Propagation(batch_norm, pixel_range)  # raises if they do not fit
         self.denoising, self.batch_norm, self.pixel_range = denoising, batch_norm, pixel_range

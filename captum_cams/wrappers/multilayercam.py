@@ -18,7 +18,12 @@ from captum_cams.images import minmax, upsample
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
-Fusion = Literal["max", "mean"]
+Fusion = Literal["max", "mean", "product"]
+FUSED: dict[Fusion, Callable[[Tensor], Tensor]] = {
+    "max": lambda maps: maps.amax(0),
+    "mean": lambda maps: maps.mean(0),
+    "product": lambda maps: maps.prod(0),
+}
 
 
 @register
@@ -28,10 +33,13 @@ class MultiLayerCAM(WrappedCAM):
     Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l up(norm(M_l)), or the mean over l. The
     map lies in [0, 1] and is as large as the largest M_l.
 
+    The product, Π_l up(norm(M_l)), is Refine-CAM (arXiv 2605.14641): it shows what every layer shows, with the detail
+    of the first. Its own base is Grad-CAM++: pass ``base="gradcamplusplus"``. It is zero if one M_l is constant.
+
     Args:
         base: the method that explains each layer.
         layers: modules or names; None takes the last layer of each size of map in the network, at most three.
-        fusion: "max" or "mean".
+        fusion: "max", "mean" or "product".
         **options: see :class:`WrappedCAM`.
 
     Raises:
@@ -93,4 +101,4 @@ class MultiLayerCAM(WrappedCAM):
             self.base.layer = first
         largest = max((map_.shape[2:] for map_ in maps), key=prod)
         stacked = torch.stack([upsample(map_, largest) for map_ in maps])
-        return stacked.amax(0) if self.fusion == "max" else stacked.mean(0)
+        return FUSED[self.fusion](stacked)

@@ -15,7 +15,7 @@ from captum_cams.registry import lookup
 from tests.support.explainers import ANYWHERE, EVERY, explainer
 from tests.support.networks import NETWORKS, images, seeded
 
-CLASSES = ("cam", "clrp", "sglrp", "relevancecam")  # set one class against the others
+CLASSES = ("cam", "clrp", "sglrp", "relevancecam", "finercam")  # set one class against the others
 NAMES = [name for name in ANYWHERE if not name.startswith(CLASSES)]
 
 

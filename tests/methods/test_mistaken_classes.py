@@ -85,6 +85,7 @@ def test_wrappers_over_bases_that_serve_are_made(model):
 
 
 UNKNOWN = {
+    "refinecam": 'fusion="product"',
     "guidedbackprop": "captum.attr.GuidedBackprop",
     "integratedgradients": "captum.attr.IntegratedGradients",
     "occlusion": "captum.attr.Occlusion",

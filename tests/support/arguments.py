@@ -28,6 +28,8 @@ OTHERS: dict[str, Any] = {
     "kernel": "rbf",
     "gamma": 0.5,
     "form": "plus",
+    "weighting": "probability",
+    "strength": 0.3,
 }
 
 

@@ -62,7 +62,7 @@ def test_jittercam_without_growth_is_the_base_and_with_one_target_for_all_patche
     assert torch.equal(cc.JitterCAM(model).attribute(x), cc.JitterCAM(model).attribute(x, predicted))
 
 
-@pytest.mark.parametrize("fusion", ["max", "mean"])
+@pytest.mark.parametrize("fusion", ["max", "mean", "product"])
 @pytest.mark.parametrize("base", BASES)
 def test_layers_are_fused_at_the_size_of_the_largest(fusion, base):
     model, x = NETWORKS["residual"](), images(2)
@@ -71,7 +71,8 @@ def test_layers_are_fused_at_the_size_of_the_largest(fusion, base):
     maps = [minmax(cc.create(base, model, layer).attribute(x, 3)) for layer in layers]
     maps = [upsample(map_, (10, 10)) for map_ in maps]
     stacked = torch.stack(maps)
-    torch.testing.assert_close(found, stacked.amax(0) if fusion == "max" else stacked.mean(0))
+    fused = {"max": stacked.amax(0), "mean": stacked.mean(0), "product": maps[0] * maps[1] * maps[2]}
+    torch.testing.assert_close(found, fused[fusion])
     automatic = cc.MultiLayerCAM(model, base=base, fusion=fusion)
     automatic.attribute(x, 3)
     blocks = {}  # the last of each size
