@@ -28,6 +28,7 @@ ALLOWED = {
     },
     "methods": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
+    "export": {"errors", "images", "engine", "registry", "bases", "export"},  # finds the methods in the registry
     "metrics": {"errors", "images", "engine", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "visual": {"errors", "images"},
