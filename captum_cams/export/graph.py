@@ -81,8 +81,8 @@ def _exported(model: nn.Module, images: Tensor) -> tuple[GraphModule, bool]:
             "the part of the forward pass that it names, such as an if that reads the values of a tensor"
         ) from error
     graph = program.module()
-    image = next(node for node in graph.graph.nodes if node.op == "placeholder")  # type: ignore[union-attr]
-    return graph, isinstance(image.meta["val"].shape[0], torch.SymInt)  # type: ignore[return-value]
+    (scores,) = next(node for node in graph.graph.nodes if node.op == "output").all_input_nodes
+    return graph, isinstance(scores.meta["val"].shape[0], torch.SymInt)
 
 
 @contextmanager
