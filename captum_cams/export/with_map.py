@@ -34,7 +34,7 @@ def with_map(
     size: Sequence[int] | None = None,
     reshape: Reshape = None,
     **hyperparameters: Any,
-) -> nn.Module:
+) -> ScoresAndMap:
     """Make a plain module that computes the scores of a model and a map of the explained class together.
 
     The module needs neither hooks nor gradients, so ``torch.export.export``, ``torch.onnx.export(…, dynamo=True)`` and
