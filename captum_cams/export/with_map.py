@@ -121,7 +121,7 @@ def _check(
         largest = float((found - expected).abs().max())
         if not largest <= _TOLERANCE * float(expected.abs().max()) + 1e-6:
             raise CAMError(
-                f"the exported {what} must equal the {what} of the model in PyTorch, got a difference of {largest:.1e}; "
+                f"the exported {what} must equal the {what} in PyTorch, got a difference of {largest:.1e}; "
                 "the model may use state or random numbers, or the first two components of Eigen-CAM may be equally "
                 "strong: choose another layer or method"
             )

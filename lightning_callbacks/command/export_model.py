@@ -80,7 +80,12 @@ def _write_onnx(
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnx|torch\.onnx)")
         names = {"input_names": ["images"], "output_names": ["scores", "map"]}
         program = torch.onnx.export(
-            module, (images,), dynamo=True, dynamic_shapes=(axes,), verbose=False, **names  # type: ignore[arg-type]
+            module,
+            (images,),
+            dynamo=True,
+            dynamic_shapes=(axes,),
+            verbose=False,
+            **names,  # type: ignore[arg-type]
         )
     program.save(str(out))  # type: ignore[union-attr]
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])

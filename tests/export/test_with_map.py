@@ -92,8 +92,10 @@ def test_activations_changed_in_place_and_skip_connections(name):
     net = NETWORKS[name]()
     layer = {"dense": "norm", "in-place ReLU": "bn", "functional ReLU": "conv2", "batch norm": "features.8"}[name]
     for method in ("reciprocam", "eigencam"):
-        close(cc.with_map(net, method, layer, inputs=images(2))(images(3, 5))[1],
-              expected(method, net, layer, images(3, 5)))
+        close(
+            cc.with_map(net, method, layer, inputs=images(2))(images(3, 5))[1],
+            expected(method, net, layer, images(3, 5)),
+        )
 
 
 @pytest.mark.parametrize("options", [{"gaussian": True}, {"score": "probability"}])
@@ -134,7 +136,7 @@ def test_what_has_no_exported_form_is_refused():
     net, x = NETWORKS["residual"](), images(1)
     with pytest.raises(cc.CAMError, match='unknown exported method "scorecam"'):
         cc.with_map(net, "scorecam", "layer4", inputs=x)
-    with pytest.raises(cc.CAMError, match="affine.* got relu"):
+    with pytest.raises(cc.CAMError, match=r"affine.* got relu"):
         cc.with_map(net, "gradcam", "layer3", inputs=x)
     with pytest.raises(cc.CAMError, match="index of one of them"):
         cc.with_map(net, "fem", "layer4", inputs=x, target=10)
