@@ -107,14 +107,12 @@ def _output_of(graph: Graph, layer: str) -> Node:
     """The node with the output of a layer: the one inside the layer that is read outside of it."""
     name = layer.removeprefix("model.")
     inside = [node for node in graph.nodes if layer in _modules(node)]
-    if any(path.startswith(f"{layer}@") for node in graph.nodes for path in _modules(node)):
-        raise CAMError(f"layer {name} must be called once, but the model calls it again; choose a layer around it")
     read = [node for node in inside if any(layer not in _modules(user) for user in node.users)]
     if len(read) != 1 or not isinstance(read[0].meta.get("val"), Tensor):
         found = "no operation in the exported graph" if not inside else f"{len(read)} of its values are read outside"
         raise CAMError(
-            f"layer {name} must give one tensor in the exported graph, got {found}; choose the layer before it, or "
-            "one inside it"
+            f"layer {name} must give one tensor in the exported graph, got {found}; choose the layer before it or "
+            "one inside it, and no layer that the model calls twice"
         )
     return read[0]
 
