@@ -31,6 +31,7 @@ from captum_cams.engine.layout import Layout as Layout
 from captum_cams.engine.layout import tokens as tokens
 from captum_cams.engine.table import layers as layers
 from captum_cams.errors import CAMError as CAMError
+from captum_cams.export.with_map import with_map as with_map
 from captum_cams.losses.explanation_loss import ExplanationLoss as ExplanationLoss
 from captum_cams.methods.ablationcam import AblationCAM as AblationCAM
 from captum_cams.methods.attentionrollout import AttentionRollout as AttentionRollout

@@ -11,6 +11,7 @@ from captum.log import log_usage
 from torch import Tensor, nn
 
 from captum_cams.argument_names import OF_CALLS, names_checked
+from captum_cams.bases.forward_func import check_forward_func
 from captum_cams.bases.with_graph import check_differentiable
 from captum_cams.cost import Cost
 from captum_cams.engine.call import Call
@@ -20,7 +21,7 @@ from captum_cams.engine.layers import named_layer
 from captum_cams.engine.layout import Layout, NamedLayout, as_layout
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.engine.untouched import untouched
-from captum_cams.errors import CAMError, brief, check_finite, shape_of
+from captum_cams.errors import CAMError, check_finite, shape_of
 from captum_cams.hyperparameters import Declared
 from captum_cams.images import heat
 from captum_cams.paper import Paper
@@ -88,13 +89,7 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         reshape: Reshape = None,
         task: Task = "multiclass",
     ) -> None:
-        if not callable(forward_func) or isinstance(forward_func, CAMAttribution | type):
-            if isinstance(forward_func, CAMAttribution):
-                kind = type(forward_func).__name__
-                remedy = f"the explainer {kind}; pass the model first, as in FGCAM(model, base={kind}(model))"
-            else:
-                remedy = brief(forward_func) + (f"; pass {forward_func.__name__}()" if callable(forward_func) else "")
-            raise CAMError(f"forward_func must be the model, a module or a function of the inputs, got {remedy}")
+        check_forward_func(forward_func)
         super().__init__(forward_func, None if layer is None else named_layer(forward_func, layer), device_ids)
         as_layout(reshape)  # raises an error if it is unknown
         self.reshape, self.task = reshape, check_task(task)

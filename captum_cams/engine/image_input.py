@@ -1,10 +1,17 @@
 """A model that takes its images by keyword or with the channels last, as a model that takes images N×C×H×W first."""
 
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
 
-from captum_cams.errors import CAMError, brief
+from captum_cams.errors import CAMError, brief, near
+
+
+def _keywords(model: nn.Module) -> list[str]:
+    """The names of the arguments of the forward pass, with "**" if it takes any."""
+    parameters = signature(model.forward).parameters.values()
+    return ["**" if parameter.kind is parameter.VAR_KEYWORD else parameter.name for parameter in parameters]
 
 
 class ImageInput(nn.Module):
@@ -19,7 +26,7 @@ class ImageInput(nn.Module):
         channels_last: whether the model takes images N×H×W×C.
 
     Raises:
-        CAMError: the model is not a module.
+        CAMError: the model is not a module, or its forward takes no such keyword.
 
     Example::
 
@@ -40,6 +47,11 @@ class ImageInput(nn.Module):
             raise CAMError(
                 f"model must be a module, got {brief(model)}; change a function itself: "
                 "lambda images: function(pixel_values=images)"
+            )
+        if keyword is not None and keyword not in (known := _keywords(model)) and "**" not in known:
+            raise CAMError(
+                f"keyword must be an argument of the model's forward, got {keyword!r}{near(keyword, known)}; "
+                f"{type(model).__name__} takes {', '.join(known)}"
             )
         super().__init__()
         self.model, self.keyword, self.channels_last = model, keyword, channels_last

@@ -105,7 +105,7 @@ def token_grid(prefix: int, size: tuple[int, ...], suffix: int = 0) -> Layout:
 
 def _to_tokens(prefix: int, maps: Tensor, original: Tensor) -> Tensor:
     """Put maps back in place of the grid; the tokens around it are those of the layer's own output."""
-    kept = original.expand(len(maps), -1, -1)
+    kept = original.expand(maps.shape[0], -1, -1)  # len() would fix the number of samples in an export
     grid = maps.to(kept.dtype).flatten(2).transpose(1, 2)
     return torch.cat((kept[:, :prefix], grid, kept[:, prefix + grid.shape[1] :]), 1)
 

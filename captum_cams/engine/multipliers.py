@@ -37,6 +37,8 @@ _AFFINE = _words(
     get set size dim numel ndimension is_floating_point requires_grad len format repr hash detach
     """
 )
+# The names that affine operations have in exported graphs alone.
+_OF_ATEN = _words("slice alias unsafe_view to_copy constant_pad_nd native_batch_norm_legit_no_training")
 # Linear in each factor if the other factor is constant.
 _PRODUCTS = _words(
     """
@@ -111,6 +113,20 @@ def is_affine(func: Any, args: Any, kwargs: Any) -> bool:
         moving = sum(not isinstance(factor, nn.Parameter) for factor in factors)
         return moving == 1 and (name in _PRODUCTS or factors[0] is args[0])
     return name in _AFFINE
+
+
+def is_affine_operation(name: str, moving: int, first_moves: bool) -> bool:
+    """Tell whether an operation of an exported graph, in eval mode, is affine in the inputs that move.
+
+    Args:
+        name: its name in ATen.
+        moving: how many of its inputs move.
+        first_moves: whether its first input does.
+    """
+    name = name.strip("_")
+    if name in _PRODUCTS or name in _QUOTIENTS:
+        return moving == 1 and (name in _PRODUCTS or first_moves)
+    return name in _AFFINE | _OF_ATEN
 
 
 def pull(operation: OperationPair) -> Pull | None:

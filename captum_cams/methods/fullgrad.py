@@ -66,7 +66,8 @@ class FullGrad(CAMAttribution):
         placed = [one for one in biases if one.ndim == image.ndim]
         if not placed:
             raise CAMError("FullGrad needs layers with positions and a bias, got none; use Captum's InputXGradient")
-        return sum(upsample(minmax(one.abs(), axes).sum(1, keepdim=True), size) for one in (image, *placed))
+        maps = [upsample(minmax(one.abs(), axes).sum(1, keepdim=True), size) for one in (image, *placed)]
+        return torch.stack(maps).sum(0)
 
     def products(self, call: Call) -> list[Tensor]:
         """Compute the image and each bias times its gradient; in a network of ReLUs they add up to the score.

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, get_args
 from captum_cams import CAMError, __version__
 from captum_cams.engine.scores import Kind
 from captum_cams.errors import lookup
+from captum_cams.export.build import FORMS
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS
 
@@ -62,6 +63,7 @@ def _parser() -> _Parser:
     for name, fill, summary in (
         ("explain", _explain, "Save a picture of each image with heat maps over it, one for each method."),
         ("evaluate", _evaluate, "Measure how good methods are on a folder of images, and print a table."),
+        ("export", _export, "Write a network that returns its scores and a map, and compare the file with PyTorch."),
         ("methods", None, "List all methods with their paper and their cost."),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
@@ -101,18 +103,32 @@ def _evaluate(add: Callable[..., Any]) -> None:
     add("--precision", default="32-true", metavar="FORMAT", help=precision)
 
 
-def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
-    """Add the arguments that both commands have."""
+def _export(add: Callable[..., Any]) -> None:
+    _network(add)
+    add("--method", default="gradcam", choices=[*FORMS], help="method of the map (default: %(default)s)")
+    out = "file to write: FILE.onnx, which needs captum-cams[onnx], or FILE.pt2 of torch.export"
+    add("--out", required=True, type=Path, metavar="FILE", help=out)
+    target = "class to explain, by its index or its name (default: the predicted class of each image)"
+    add("--target", type=_index_or_name, metavar="CLASS", help=target)
+
+
+def _network(add: Callable[..., Any]) -> None:
+    """Add the arguments that say what is explained."""
     model = (
         "name of a torchvision model, timm:NAME or hf:NAME_OR_FOLDER (with their own weights and preprocessing), or "
         "module:function that returns your network"
     )
     add("--model", required=True, help=model)
+    add("--layer", metavar="NAME", help="layer to explain, for example layer4.1 (default: the last feature layer)")
+    add("--checkpoint", type=Path, metavar="FILE", help="file with weights to load instead of the default weights")
+
+
+def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
+    """Add the arguments that ``explain`` and ``evaluate`` have."""
+    _network(add)
     methods = 'names that "captum-cams methods" lists; write wrappers as "fgcam(gradcam)" (default: gradcam)'
     add("--methods", nargs="+", default=["gradcam"], metavar="METHOD", help=methods)
     add("--out", type=Path, default=out, metavar="FOLDER", help=f"folder for {written} (default: %(default)s)")
-    add("--layer", metavar="NAME", help="layer to explain, for example layer4.1 (default: the last feature layer)")
-    add("--checkpoint", type=Path, metavar="FILE", help="file with weights to load instead of the default weights")
     task = "meaning of the output: one class of several, any number of labels, one of two classes, or numbers"
     add("--task", choices=get_args(Kind), default="multiclass", help=f"{task} (default: %(default)s)")
     add("--skip_unreadable", action="store_true", help="skip images that cannot be read, with a warning")

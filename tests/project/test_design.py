@@ -29,6 +29,7 @@ ALLOWED = {
     "networks": {"errors", "images"},
     "methods": {"errors", "images", "networks", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
+    "export": {"errors", "images", "engine", "registry", "bases", "export"},  # finds the methods in the registry
     "metrics": {"errors", "images", "engine", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},

@@ -92,7 +92,7 @@ def test_every_block_of_python_runs(file, names):
 
 def test_every_command_is_understood():
     commands = re.findall(r"^captum-cams (.+)$", README, re.MULTILINE)
-    assert {parse(shlex.split(command))[0] for command in commands} == {"explain", "evaluate", "methods"}
+    assert {parse(shlex.split(command))[0] for command in commands} == {"explain", "evaluate", "export", "methods"}
 
 
 def column(title: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Explanations that leave with the model: a plain module that gives scores and map."""
