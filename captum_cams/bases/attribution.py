@@ -18,15 +18,13 @@ from captum_cams.engine.call import Call
 from captum_cams.engine.inputs import recipes
 from captum_cams.engine.later_backward import check_graph
 from captum_cams.engine.layers import named_layer
-from captum_cams.engine.layout import Layout, NamedLayout, as_layout
+from captum_cams.engine.layout import Layout, Reshape, as_layout
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_finite, shape_of
 from captum_cams.hyperparameters import Declared
 from captum_cams.images import heat
 from captum_cams.paper import Paper
-
-Reshape = NamedLayout | Layout | Callable[[Tensor], Tensor] | None
 
 
 class CAMAttribution(LayerAttribution, Declared, ABC):
@@ -39,10 +37,10 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     flags, hooks and the random state.
 
     Several threads may explain, predict and train at the same time. Explanations of models that share a module wait for
-    one another. Explanations of plain functions always wait for one another, because their modules are not known. While
-    one thread explains a model, another thread may predict with it if the model is in eval mode and its forward pass
-    stores nothing. Another thread must not train the model, move it to another device, or save it as a whole until the
-    explanation is over; it may save the state dict. If a part of the model is compiled, all compiled code of the
+    one another, and so do all explanations of plain functions, whose modules are not known. While one thread explains a
+    model, another may predict with it if the model is in eval mode and its forward pass stores nothing. It must not
+    train the model, move it to another device, or save it as a whole until the explanation is over; it may save the
+    state dict. If a part of the model is compiled, all compiled code of the
     process runs without compilation during the explanation. The library does not see parts of a model that run in
     threads of their own.
 

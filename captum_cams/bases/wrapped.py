@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_cams.bases.attribution import CAMAttribution, Reshape
+from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.cost import Cost
 from captum_cams.engine.call import Call
 from captum_cams.engine.layers import is_layer
+from captum_cams.engine.layout import Reshape
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief
 from captum_cams.registry import create, names

@@ -114,6 +114,8 @@ CHANNELS_LAST = Layout(lambda output: output.movedim(-1, 1), lambda maps, origin
 """The layout of outputs N×h×w×K, whose last axis holds the channels, as in Swin."""
 
 NamedLayout = Literal["tokens", "channels_last"]
+Reshape = NamedLayout | Layout | Callable[[Tensor], Tensor] | None
+"""What users pass as ``reshape``."""
 
 NAMED: dict[NamedLayout, Layout] = {"tokens": tokens(), "channels_last": CHANNELS_LAST}
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_cams.bases.attribution import CAMAttribution, Reshape
+from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.engine.arranged import arranged, settled
 from captum_cams.engine.call import Call
 from captum_cams.engine.layers import Place, dotted, named_layer
-from captum_cams.engine.layout import as_layout
+from captum_cams.engine.layout import Reshape, as_layout
 from captum_cams.engine.outputs import read_scores
 from captum_cams.engine.search import find_layer
 from captum_cams.engine.untouched import module_of, untouched

@@ -35,8 +35,8 @@ class GuidedCAM(WrappedCAM):
         **options: see :class:`WrappedCAM`.
 
     Raises:
-        CAMError: the model is not a module; in a call, if it is scripted, has no ReLU or applies it as a function, where no
-            hook reaches it, or if the score does not depend on the input.
+        CAMError: the model is not a module; in a call, if it is scripted, has no ReLU or applies it as a function, where
+            no hook reaches it, or if the score does not depend on the input.
 
     Example::
 
@@ -81,8 +81,8 @@ class GuidedCAM(WrappedCAM):
             )
         if not any(isinstance(module, nn.ReLU) for module in call.modules or ()):
             raise CAMError(
-                "Guided CAM needs a network with ReLUs, whose gradient it guides, got one without nn.ReLU; use the base "
-                "alone, or captum.attr.Saliency for the plain gradient"
+                "Guided CAM needs a network with ReLUs, whose gradient it guides, got one without nn.ReLU; use the "
+                "base alone, or captum.attr.Saliency for the plain gradient"
             )
         with running(call.modules) as stack, _NoFunctionalReLU(stack):
             call = call.resolved(call.output())
