@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import Tensor
 
 from captum_cams.errors import CAMError, check_at_least
-
-if TYPE_CHECKING:
-    from numpy import ndarray
 
 ClassNames = Sequence[str] | Mapping[int, str] | None
 
@@ -34,6 +31,7 @@ class Concepts:
         concepts = cc.find_concepts(model, images, "layer4", count=3)
         approximation = torch.einsum("nkhw,kc->nchw", concepts.maps, concepts.directions)
         print(concepts.table(top=2))
+        label, score = concepts.best()[0][0]  # of the concept with the largest share
         picture = concepts.panel(images)
     """
 
@@ -95,12 +93,12 @@ class Concepts:
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-    ) -> "ndarray":
+    ) -> Any:
         """Draw the concepts over the images: a row for each image, and a legend below.
 
         A row shows the image, and the image in grey with the concepts in colour. A pixel has the colour of the concept
-        that is strongest there. The colour covers the image as much as the map says, on one scale for the whole batch. The
-        legend has the share of each concept, and the classes with the highest scores.
+        that is strongest there. The colour covers the image as much as the map says, on one scale for the whole batch.
+        The legend has the share of each concept, and the classes with the highest scores.
 
         Args:
             images: N×C×H×W, the images whose concepts these are.
@@ -110,7 +108,7 @@ class Concepts:
             std: as in :func:`captum_cams.visual.displayable`.
 
         Returns:
-            The picture H×W×3, with integers from 0 to 255.
+            The picture H×W×3 as a NumPy array, with integers from 0 to 255.
 
         Raises:
             CAMError: as in :meth:`table`, or the images are not N×C×H×W, as many as there are maps.

@@ -53,8 +53,9 @@ def find_concepts(
     concept is everywhere, as strong as where it is strongest in the batch, and nothing else is there. If pooling by
     the average and one linear layer follow, these are the scores of the linear layer for the direction.
 
-    The solver is scikit-learn's ``NMF``, which begins with random numbers; another seed may find other concepts.
-    scikit-learn is an extra: ``pip install "captum-cams[concepts]"``. The model is left as it was.
+    The solver is scikit-learn's ``NMF``. It begins with random numbers and may end in a local minimum, so another seed
+    may find other concepts; of several seeds, keep the one with the smallest error. scikit-learn is an extra:
+    ``pip install "captum-cams[concepts]"``. The model is left as it was.
 
     pytorch-grad-cam's ``DeepFeatureFactorization`` first subtracts from each channel its minimum over the batch, and
     adds it to every direction. It also factorises the transpose of A, which has the same solutions from another start.
