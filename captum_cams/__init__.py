@@ -24,6 +24,8 @@ from captum_cams.bases.spatial import SpatialCAM as SpatialCAM
 from captum_cams.bases.spatial import WeightedCAM as WeightedCAM
 from captum_cams.bases.variants import VariantsCAM as VariantsCAM
 from captum_cams.bases.wrapped import WrappedCAM as WrappedCAM
+from captum_cams.concepts.concepts import Concepts as Concepts
+from captum_cams.concepts.find import find_concepts as find_concepts
 from captum_cams.cost import Cost as Cost
 from captum_cams.engine.image_input import ImageInput as ImageInput
 from captum_cams.engine.layout import CHANNELS_LAST as CHANNELS_LAST

@@ -61,7 +61,7 @@ def _write_program(
     program = torch.export.export(module, (images,), dynamic_shapes=(axes,))
     torch.export.save(program, out)
     with torch.no_grad():
-        return torch.export.load(out).module()(other)  # type: ignore[no-any-return]
+        return torch.export.load(out).module()(other)
 
 
 def _write_onnx(

@@ -16,6 +16,7 @@ METHODS = (
     *("update", "compute", "plot"),
     *("__getitem__", "rows", "seconds", "forward_passes"),
     *("at", "matrix", "counts"),
+    *("table", "best", "panel"),
 )
 OURS = ("captum_cams", "lightning_callbacks")
 # Captum's order of arguments, which the abstract class explains once for all.
