@@ -74,6 +74,7 @@ from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus as S
 from captum_cams.methods.sscam import SSCAM as SSCAM
 from captum_cams.methods.vitreciprocam import ViTReciproCAM as ViTReciproCAM
 from captum_cams.methods.xgradcam import XGradCAM as XGradCAM
+from captum_cams.methods.xrai import XRAI as XRAI
 from captum_cams.methods.zoomcam import ZoomCAM as ZoomCAM
 from captum_cams.networks.lfinetwork import LFINetwork as LFINetwork
 from captum_cams.paper import Paper as Paper

