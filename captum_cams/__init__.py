@@ -17,6 +17,7 @@ from captum_cams import targets as targets
 from captum_cams import wrappers as wrappers
 from captum_cams.bases.attribution import CAMAttribution as CAMAttribution
 from captum_cams.bases.input_mask import InputMaskCAM as InputMaskCAM
+from captum_cams.bases.layered import LayeredCAM as LayeredCAM
 from captum_cams.bases.output_relevance import OutputRelevance as OutputRelevance
 from captum_cams.bases.perturbed import PerturbedCAM as PerturbedCAM
 from captum_cams.bases.principal import PrincipalCAM as PrincipalCAM
@@ -76,6 +77,8 @@ from captum_cams.methods.smoothgradcamplusplus import SmoothGradCAMPlusPlus as S
 from captum_cams.methods.sscam import SSCAM as SSCAM
 from captum_cams.methods.vitreciprocam import ViTReciproCAM as ViTReciproCAM
 from captum_cams.methods.xgradcam import XGradCAM as XGradCAM
+from captum_cams.methods.xrai import XRAI as XRAI
+from captum_cams.methods.zoomcam import ZoomCAM as ZoomCAM
 from captum_cams.networks.lfinetwork import LFINetwork as LFINetwork
 from captum_cams.paper import Paper as Paper
 from captum_cams.registry import create as create

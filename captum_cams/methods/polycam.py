@@ -1,31 +1,29 @@
 """Poly-CAM."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from captum_cams.bases.layered import LayeredCAM
 from captum_cams.bases.perturbed import PerturbedCAM
 from captum_cams.bases.spatial import WeightedCAM
 from captum_cams.cost import Cost, K, named
 from captum_cams.engine.call import Call
 from captum_cams.engine.capture import Seen, capture
-from captum_cams.engine.layers import Place, named_layer
-from captum_cams.engine.search import find_layers
+from captum_cams.engine.layers import Place
 from captum_cams.engine.targets import wide
-from captum_cams.errors import CAMError, brief, check_choice
+from captum_cams.errors import CAMError, check_choice
 from captum_cams.images import minmax, upsample
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
 Form = Literal["plus", "minus", "plus_minus"]
-_LAYERS = 5
-"""How many sizes of maps are taken if no layers are given; a VGG-16 has five."""
 
 
 @register
-class PolyCAM(PerturbedCAM, WeightedCAM):
+class PolyCAM(LayeredCAM, PerturbedCAM, WeightedCAM):
     """Shows the map of a deep layer with the detail of earlier layers, without gradients.
 
     Englebert et al. 2024: each layer l has a map M_l = ReLU(Σ_k w_k A_k). From the deepest layer to the earliest, the
@@ -72,39 +70,22 @@ class PolyCAM(PerturbedCAM, WeightedCAM):
         layer: nn.Module | str | None = None,
         device_ids: list[int] | None = None,
         *,
-        layers: Sequence[nn.Module | str] | None = None,
         form: Form = "plus_minus",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
         check_choice("form", form, Form)
-        if isinstance(layers, str | nn.Module):
-            raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}; put it in a list")
-        if layers is not None and not layers:
-            raise CAMError("layers must name at least one layer, got none; layers=None finds some")
-        chosen = [self.layer] if layers is None and self.layer is not None else layers
-        self.layers = None if chosen is None else [named_layer(forward_func, one) for one in chosen]
         self.form = form
-        self.found_layers: list[nn.Module] | None = None
 
-    def find(self, call: Call) -> None:
-        if self.layers is None and self.found_layers is None:
-            if self.reshape is not None:
-                raise CAMError("PolyCAM with reshape= needs its layers, got None; pass layers=[…]")
-            self.found_layers = [place.layer for place in reversed(find_layers(call, _LAYERS))]
+    def map_at(self, call: Call, layer: nn.Module) -> Tensor:
+        seen = capture(call, Place(layer, call.at_input, self.layout), self.needs)
+        return self.components(seen).sum(1, keepdim=True).relu()
 
-    def explain(self, call: Call) -> Tensor:
-        self.find(call)
-        found: Tensor | None = None
-        for layer in reversed(self.layers or self.found_layers or []):
-            place = Place(layer, call.at_input, self.layout)
-            map_ = self.components(capture(call, place, self.needs)).sum(1, keepdim=True).relu()
-            found = map_ if found is None else _sharpened(found, map_)
-        assert found is not None
+    def combine(self, maps: list[Tensor]) -> Tensor:
+        *earlier, found = maps
+        for map_ in reversed(earlier):
+            found = _sharpened(found, map_)
         return found
-
-    def map_size(self, call: Call) -> torch.Size:
-        return self.explain(call.rows(call.inputs[0][:1], [0])).shape[2:]
 
     def weights(self, seen: Seen) -> Tensor:
         return torch.stack([self._channel_weights(seen, sample) for sample in range(len(seen.activation))])

@@ -35,8 +35,8 @@ class GuidedCAM(WrappedCAM):
         **options: see :class:`WrappedCAM`.
 
     Raises:
-        CAMError: the model is not a module; in a call, if it is scripted, has no ReLU or applies it as a function, where
-            no hook reaches it, or if the score does not depend on the input.
+        CAMError: the model is not a module; in a call, if it is scripted, has no ReLU, or calls it as a function,
+            where no hook reaches it, or if the score does not depend on the input.
 
     Example::
 

@@ -1,20 +1,16 @@
 """Fusion of the maps of several layers."""
 
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Callable
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from captum_cams.bases.attribution import CAMAttribution
+from captum_cams.bases.layered import LayeredCAM, scaled
 from captum_cams.bases.wrapped import WrappedCAM
 from captum_cams.cost import Cost, named
 from captum_cams.engine.call import Call
-from captum_cams.engine.layers import named_layer
-from captum_cams.engine.search import find_layers
-from captum_cams.errors import CAMError, brief, check_choice
-from captum_cams.images import minmax, upsample
+from captum_cams.errors import check_choice
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
@@ -27,7 +23,7 @@ FUSED: dict[Fusion, Callable[[Tensor], Tensor]] = {
 
 
 @register
-class MultiLayerCAM(WrappedCAM):
+class MultiLayerCAM(LayeredCAM, WrappedCAM):
     """Shows what the base finds in several layers, in one map.
 
     Jiang et al. 2021, section III-C, without its scaling by tanh: map = max_l up(norm(M_l)), or the mean over l. The
@@ -59,6 +55,7 @@ class MultiLayerCAM(WrappedCAM):
         "https://doi.org/10.1109/TIP.2021.3089943",
     )
     cost = Cost(0, bases=named("layers"))
+    sizes = 3
 
     def __init__(
         self,
@@ -67,38 +64,20 @@ class MultiLayerCAM(WrappedCAM):
         device_ids: list[int] | None = None,
         *,
         base: str | CAMAttribution = "layercam",
-        layers: Sequence[nn.Module | str] | None = None,
         fusion: Fusion = "max",
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, base=base, **options)
         check_choice("fusion", fusion, Fusion)
-        if isinstance(layers, str | nn.Module):
-            raise CAMError(f"layers must be a list of modules or names, got {brief(layers)}; put it in a list")
-        if layers is not None and not layers:
-            raise CAMError("layers must name at least one layer, got none; layers=None finds some")
-        chosen = [self.layer] if layers is None and self.layer is not None else layers
-        self.layers = None if chosen is None else [named_layer(forward_func, layer_) for layer_ in chosen]
         self.fusion = fusion
-        self.found_layers: list[nn.Module] | None = None
 
-    def find(self, call: Call) -> None:
-        if self.layers is None and self.found_layers is None:
-            if self.reshape is not None:
-                raise CAMError("MultiLayerCAM with reshape= needs its layers, got None; pass layers=[…]")
-            self.found_layers = [place.layer for place in find_layers(call, 3)]
-
-    def explain(self, call: Call) -> Tensor:
-        self.find(call)
-        layers = self.layers or self.found_layers or []
-        first, maps = self.base.layer, []
+    def map_at(self, call: Call, layer: nn.Module) -> Tensor:
+        first = self.base.layer
         try:  # no other thread sees the base with a changed layer, as explanations of one model wait for each other
-            for layer in layers:
-                self.base.layer = layer
-                found = self.base.map_of(call)
-                maps.append(minmax(found, tuple(range(2, found.ndim))))
+            self.base.layer = layer
+            return self.base.map_of(call)
         finally:
             self.base.layer = first
-        largest = max((map_.shape[2:] for map_ in maps), key=prod)
-        stacked = torch.stack([upsample(map_, largest) for map_ in maps])
-        return FUSED[self.fusion](stacked)
+
+    def combine(self, maps: list[Tensor]) -> Tensor:
+        return FUSED[self.fusion](scaled(maps))

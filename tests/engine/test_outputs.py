@@ -145,7 +145,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 
 
 METHODS = [name for name in ANYWHERE if "(" not in name and name != "cam"]
-LAYERLESS = ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad")
+LAYERLESS = ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad", "xrai")
 
 
 @pytest.mark.parametrize("name", METHODS)

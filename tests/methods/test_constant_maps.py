@@ -95,6 +95,7 @@ OF_PIXELS = (
     "guidedcam",
     "augmentedcam",
     "fullgrad",
+    "xrai",
 )  # the weights and borders there differ
 BASELINES = ("random", "centre", "constant", "rise")
 EVERYWHERE_CONSTANT = [name for name in ANY_LAYER if name not in BASELINES + OF_PIXELS]

@@ -75,7 +75,7 @@ class Runs:
 @pytest.mark.parametrize("name", ANY_LAYER)
 def test_an_image_takes_as_many_runs_as_declared(name):
     model = (Averaged() if name == "cam" else Curved()).eval()
-    layer = None if name in ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad") else "features"
+    layer = None if name in ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad", "xrai") else "features"
     cam = cc.create(name, model, layer, **OPTIONS.get(name, {}))
     cc.GradCAM(model, "features").attribute(torch.rand(1, 3, SIDE, SIDE), 1)  # finds the layout, once for each layer
     runs = Runs(model)

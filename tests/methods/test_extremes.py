@@ -11,7 +11,7 @@ from captum_cams.engine.magnitude import levelled
 from captum_cams.metrics import average_drop, coherency, complexity, curve_area, deletion_curve, insertion_curve
 from tests.support.explainers import EVERY, explainer
 
-FROM_OUTPUT = ("lrp", "clrp", "sglrp", "fullgrad")
+FROM_OUTPUT = ("lrp", "clrp", "sglrp", "fullgrad", "xrai")
 # Which windows are kept, and which pixels count as zero, turns on the last digit.
 DISCRETE = ("sess",)
 # Differences of probabilities, which float32 gives to 1e-7 of the group's map.

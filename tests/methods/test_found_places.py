@@ -122,7 +122,7 @@ def test_several_found_layers_are_read_by_their_layouts(net):
     found = cc.MultiLayerCAM(given.model())
     maps = found.attribute(x, TARGET)
     assert len(found.found_layers) == 2
-    assert found.found_layers[0] is found.forward_func.get_submodule(given.layer)
+    assert found.found_layers[-1] is found.forward_func.get_submodule(given.layer)
     written = cc.MultiLayerCAM(found.forward_func, layers=found.found_layers, reshape=given.layout)
     assert_same(maps, written.attribute(x, TARGET))
     with pytest.raises(cc.CAMError, match="needs its layers"):

@@ -28,7 +28,7 @@ class Taking(nn.Module):
 BYTES = (images(2) * 40 + 100).clamp(0, 255).byte()[..., :32]  # N×3×40×32
 FLOATS = BYTES.float() / 255
 LAST = FLOATS.permute(0, 2, 3, 1).contiguous()
-PIXELS = ("lrp", "clrp", "sglrp", "relevancecam", "fgcam", "guidedcam", "opticam", "fullgrad")
+PIXELS = ("lrp", "clrp", "sglrp", "relevancecam", "fgcam", "guidedcam", "opticam", "fullgrad", "xrai")
 
 
 def normal(x):
@@ -61,7 +61,7 @@ def close(found, expected):
 
 def method(name, model):
     return explainer(
-        name, model, None if name in ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad") else "network.last"
+        name, model, None if name in ("lrp", "clrp", "sglrp", "multilayercam", "fullgrad", "xrai") else "network.last"
     )
 
 

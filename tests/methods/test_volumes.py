@@ -42,7 +42,7 @@ IN_PLANE = [name for name in ANY_LAYER if name not in IN_SPACE]
 
 
 def test_only_methods_of_the_plane_are_left_out():
-    assert IN_PLANE == ["augmentedcam", "cameras", "jittercam", "sess"]
+    assert IN_PLANE == ["augmentedcam", "cameras", "jittercam", "sess", "xrai"]
 
 
 @pytest.mark.parametrize("name", IN_PLANE)
@@ -58,7 +58,7 @@ def test_the_map_of_one_slice_is_that_of_the_image(name):
     weights = plane.state_dict()
     space.load_state_dict({key: v[:, :, None] if v.ndim == 4 else v for key, v in weights.items()})
     layers = {"layers": ["1", "3"]} if name == "multilayercam" else {}
-    layer = None if layers or name in ("lrp", "clrp", "sglrp", "fullgrad") else "3"
+    layer = None if layers or name in ("lrp", "clrp", "sglrp", "fullgrad", "xrai") else "3"
     expected = explainer(name, plane, layer, **layers).attribute(x, [1, 3])
     found = explainer(name, space, layer, **layers).attribute(x[:, :, None], [1, 3])
     assert found.shape == (2, 1, 1, *expected.shape[2:])

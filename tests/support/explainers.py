@@ -19,6 +19,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "sess": {"scales": 2, "step": 20, "drop": 0.5},
     "smoothgradcamplusplus": {"samples": 3},
     "sscam": {"samples": 3, "sigma": 0.5},
+    "xrai": {"steps": 3, "min_size": 30},
 }
 # They explain with all layers and refuse one, and with several.
 WITHOUT_LAYER, SEVERAL_LAYERS = ("fullgrad",), ("multilayercam", "polycam")

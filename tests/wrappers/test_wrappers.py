@@ -81,7 +81,7 @@ def test_layers_are_fused_at_the_size_of_the_largest(fusion, base):
         for block in (model.layer1[0], model.layer2[0], model.layer3[0], model.layer4[0]):
             value = block(value)
             blocks[value.shape[2:]] = block
-    assert all(map(operator.is_, automatic.found_layers, reversed(blocks.values())))
+    assert all(map(operator.is_, automatic.found_layers, blocks.values()))
     assert len(automatic.found_layers) == len(blocks) == 3
     with pytest.raises(cc.CAMError, match="at least one"):
         cc.MultiLayerCAM(model, layers=[])
