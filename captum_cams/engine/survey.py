@@ -149,7 +149,9 @@ def survey(call: Call, network: nn.Module) -> Survey:
         returned, output = output, _as_after_training(module, args, output) if module in zeros else output
         tensor, values, random = the_tensor(output), dict[Reading, float](), False
         if tensor is not None and names.get(module) and may_hold_positions(tensor, 1, len(size)):
-            change = answers.get(module)
+            # A module may run several times in one pass, for outputs of several shapes; the last one was measured.
+            measured = module in answers and before[module].shape == tensor.shape
+            change = answers[module] if measured else None
             if change is not None:
                 values = contrasts(tuple(tensor.shape), size, change)
                 random = is_random(change, _change(before[module], tensor.detach(), size))

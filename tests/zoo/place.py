@@ -125,7 +125,9 @@ def too_early(model: nn.Module, layer: nn.Module, images: Tensor, found: Explain
     sides, size = images.shape[2:], found.grid.size
     with torch.enable_grad(), final_features(model) as features, ended_after(model, layer) as ended:
         score = scores(model, images[:1].clone().requires_grad_())[:, 1].sum()
-    final = readable(features[-1], sides) if features else None
+    # Some networks hand only the class and distillation tokens to their head: no positions, whatever their shape.
+    prefix_only = bool(features) and features[-1].shape[1:2] == (found.grid.prefix,)
+    final = readable(features[-1], sides) if features and not prefix_only else None
     if final and final.size != size:
         return f"the final features have {final.size[0]}×{final.size[1]} positions"
     (_, activation), *later = ended
