@@ -21,7 +21,7 @@ _COVER = 0.8  # how much a map of 1 covers the image
 
 def palette(count: int) -> Tensor:
     """Choose one colour for each concept, K'×3 in [0, 1], as far apart in hue as they can be."""
-    return torch.tensor([colormaps["hsv"](number / count)[:3] for number in range(count)])
+    return torch.tensor([colormaps["hsv"](number / count)[:3] for number in range(count)], dtype=torch.float32)
 
 
 def coloured(shown: Tensor, maps: Tensor) -> Tensor:

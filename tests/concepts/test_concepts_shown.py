@@ -48,7 +48,7 @@ def test_the_panel_has_one_scale_and_one_colour_for_each_concept():
     picture = torch.from_numpy(record().panel(images, NAMES, mean=[0.0], std=[1.0])).float() / 255
     assert picture.shape[1] == 2 * CELL
     assert picture.shape[0] > 2 * CELL
-    colours = torch.tensor([mpl.colormaps["hsv"](k / 3)[:3] for k in range(3)])
+    colours = torch.tensor([mpl.colormaps["hsv"](k / 3)[:3] for k in range(3)], dtype=torch.float32)
     for k, x in enumerate((10, CELL // 2, CELL - 12)):
         torch.testing.assert_close(picture[CELL // 2, x], torch.full((3,), 0.5), rtol=0, atol=0.01)
         expected = 0.2 * 0.5 + 0.8 * colours[k]

@@ -127,3 +127,15 @@ def test_dense_scores_need_a_function():
         cc.find_concepts(seeded(Dense), images(2), "relu", count=2)
     found = cc.find_concepts(seeded(Dense), images(2), "relu", count=2, task=lambda output: output.mean((2, 3)))
     assert found.scores.shape == (2, 4)
+
+
+def test_inference_mode_and_autocast_of_the_caller():
+    model, x = NETWORKS["plain"](), images(2)
+    expected = cc.find_concepts(model, x, "features.10", count=2)
+    with torch.inference_mode():
+        found = cc.find_concepts(model, x, "features.10", count=2)
+    assert torch.equal(found.maps, expected.maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cc.find_concepts(model, x, "features.10", count=2)
+    torch.testing.assert_close(found.maps, expected.maps, rtol=0, atol=0.05)
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=0.03 * float(expected.scores.abs().max()))
