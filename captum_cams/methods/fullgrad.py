@@ -1,10 +1,7 @@
 """FullGrad."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.cost import Cost
@@ -27,13 +24,10 @@ class FullGrad(CAMAttribution):
     layer with the bias b_l, and ψ takes the size of each value, scales those of one layer to [0, 1], and adds up the
     channels. In a network of ReLUs, the products before ψ add up to the score (:meth:`products`). Convolutions,
     linear maps and norms count, BatchNorms with running statistics with all that they add. Layers behind the pooling
-    have no positions and no part in the map. The map is not negative, and as large as the image.
-
-    Args:
-        **options: see :class:`CAMAttribution`; a layer and ``reshape`` are refused, because all layers count.
+    have no positions and no part in the map. A layer and ``reshape`` are refused, because all layers count. The map is not negative, and as large as the image.
 
     Raises:
-        CAMError: a layer or ``reshape`` is given; in a call, if a layer with a bias gives tokens, no layer with
+        CAMError: in a call, if a layer or ``reshape`` is given, a layer with a bias gives tokens, no layer with
             positions has a bias, or the images are integers.
 
     Example::
@@ -51,25 +45,14 @@ class FullGrad(CAMAttribution):
     )
     cost = Cost(gradients=1)
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module | str | None = None,
-        device_ids: list[int] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, **options)
-        if layer is not None or self.reshape is not None:
-            given = "layer=" if layer is not None else "reshape="
-            raise CAMError(
-                f"FullGrad explains with all layers, got {given}; leave it out, or use HiResCAM for one layer"
-            )
-
     @property
     def at_input_size(self) -> bool:
         return True
 
     def explain(self, call: Call) -> Tensor:
+        if self.layer is not None or self.reshape is not None:
+            given = "a layer" if self.layer is not None else "reshape="
+            raise CAMError(f"FullGrad explains with all layers, got {given}; leave it out, or use HiResCAM")
         image, *biases = self.products(call)
         size, axes = image.shape[2:], tuple(range(1, image.ndim))
         if image.ndim < 3:

@@ -6,12 +6,12 @@ import torchvision
 from torch import Tensor, nn
 
 import captum_cams as cc
-from tests.support.explainers import ANYWHERE, EVERY, explainer
+from tests.support.explainers import ANYWHERE, EVERY, SEVERAL_LAYERS, WITHOUT_LAYER, explainer
 from tests.support.networks import images, seeded
 from tests.support.untouched import same, state
 
 # CAM and relevance say that they do not suit attention; Guided CAM multiplies pixels by a map, which it can do.
-RELEVANCE = ("fgcam", "lrp", "clrp", "sglrp", "relevancecam")
+RELEVANCE = ("fgcam", "lrp", "clrp", "sglrp", "relevancecam", *WITHOUT_LAYER)  # and biases
 SUITED = [name for name in EVERY if name != "cam" and not name.startswith(RELEVANCE)]
 
 # FG-CAM has got a base with reshape=, and noise is drawn for the layer's own shape.
@@ -82,7 +82,7 @@ def test_a_swin_transformer_is_explained_where_it_was_found_and_where_it_is_chan
     model, x = swin(), torch.nn.functional.interpolate(images(2), (32, 32))
     found = explainer(name, model)
     assert found.attribute(x, 1).shape[:2] == (2, 1)
-    if name not in ("multilayercam", "rise"):  # several layers, and none
+    if name not in (*SEVERAL_LAYERS, "rise"):  # and none
         assert found.layer is model.permute
     by_reshape = explainer(name, model, "norm", reshape="channels_last")
     maps, expected = by_reshape.attribute(x, 1), explainer(name, model, "permute").attribute(x, 1)
@@ -151,7 +151,7 @@ def test_sequences_and_volumes(name, dimensions):
     assert len(VOLUMES) >= 12
     model, size = network(dimensions), (21, 13, 11)[:dimensions]
     x = torch.randn(2, 2, *size, generator=torch.Generator().manual_seed(0))
-    cam = explainer(name, model)
+    cam = explainer(name, model, "3" if name in SEVERAL_LAYERS else None)
     maps = cam.attribute(x, [1, 3])
     assert cam.layer is (None if cam.at_input_size else model[3])  # RISE needs no layer
     assert maps.shape == (2, 1, *(size if cam.at_input_size else model[:4](x).shape[2:]))
@@ -169,7 +169,7 @@ def test_a_sequence_is_an_image_of_one_row(name):
         flat[i] = nn.Conv2d(model[i].in_channels, model[i].out_channels, (1, 3), model[i].stride[0])
     weights = model.state_dict()
     flat.load_state_dict({k: v[:, :, None] if k in ("0.weight", "2.weight") else v for k, v in weights.items()})
-    found = explainer(name, model).attribute(x, [1, 3])
+    found = explainer(name, model, "3" if name in SEVERAL_LAYERS else None).attribute(x, [1, 3])
     expected = explainer(name, flat, "3").attribute(x[:, :, None], [1, 3])[:, :, 0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 

@@ -5,14 +5,14 @@ import torch
 
 import captum_cams as cc
 from captum_cams.registry import lookup
-from tests.support.explainers import EVERY, explainer
+from tests.support.explainers import EVERY, WITHOUT_LAYER, explainer
 from tests.support.formulas import FORMULAS, gradient, run
 from tests.support.networks import images
 from tests.support.token_networks import TRANSFORMERS, ClassToken, Explained, Fused, written_out
 
 # How relevance passes attention has tests of its own, in tests/relevance.
 RELEVANCE = (cc.OutputRelevance, cc.LRPCAM, cc.FGCAM)
-NAMES = [name for name in EVERY if not issubclass(lookup(name.split("(")[0]), RELEVANCE)]
+NAMES = [name for name in EVERY if name not in WITHOUT_LAYER and not issubclass(lookup(name.split("(")[0]), RELEVANCE)]
 REFUSED = {("cam", net): "use Grad-CAM" for net in TRANSFORMERS if net == "class token" or "before" in net}
 REFUSED["cameras", "class token"] = "CAMERAS needs a model that takes images of any size"
 REFUSED |= {("cameras", net): r"tokens must be N×\(prefix" for net in TRANSFORMERS if net.startswith("registers")}

@@ -21,6 +21,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "sscam": {"samples": 3, "sigma": 0.5},
     "xrai": {"steps": 3, "min_size": 30},
 }
+# They explain with all layers and refuse one, and with several.
+WITHOUT_LAYER, SEVERAL_LAYERS = ("fullgrad",), ("multilayercam", "polycam")
 # Methods of tokens need a transformer: tests/methods/test_tokens_contract.py is their contract.
 OF_TOKENS = [name for name in cc.names() if getattr(lookup(name), "needs_tokens", False)]
 # Needs a network with a branch of its own: tests/methods/test_lficam.py is its contract.
@@ -42,4 +44,6 @@ ANYWHERE = [name for name in EVERY if not name.startswith("guidedcam")]
 
 
 def explainer(name: str, model, layer=None, **options) -> cc.CAMAttribution:
+    if name in WITHOUT_LAYER:
+        layer, _ = None, options.pop("reshape", None)
     return cc.create(name, model, layer, **{**QUICK.get(name.split("(")[0], {}), **options})
