@@ -32,7 +32,7 @@ OTHER_NAMES = {
 """What other libraries call a method, in lower case and without underscores."""
 
 FEATURES = {
-    "any method explains a contrast of classes": ("✓", "", "", "", ""),
+    "any method explains a contrast of classes": ("✓", "some", "some", "", ""),
     "differentiable maps, as a loss": ("✓", "", "", "", ""),
     "maps that leave with the model (torch.export, ONNX)": ("✓", "", "", "", ""),
     "finds the layer and proves its layout": ("✓", "", "finds", "", ""),
