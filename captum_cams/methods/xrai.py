@@ -48,8 +48,8 @@ class XRAI(CAMAttribution):
         **options: see :class:`CAMAttribution`; a layer and ``reshape`` are refused, because no layer takes part.
 
     Raises:
-        CAMError: a number is too small, or a layer or ``reshape`` is given; in a call, if scikit-image is not
-            installed, the images do not have 1 or 3 channels or are integers, or the score does not depend on them.
+        CAMError: a number is too small; in a call, if a layer or ``reshape`` was given, scikit-image is not installed,
+            the images do not have 1 or 3 channels or are integers, or the score does not depend on them.
 
     Example::
 
@@ -80,9 +80,6 @@ class XRAI(CAMAttribution):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, layer, device_ids, **options)
-        if layer is not None or self.reshape is not None:
-            given = "layer=" if layer is not None else "reshape="
-            raise CAMError(f"XRAI explains without a layer, got {given}; leave it out, or use HiResCAM for one layer")
         check_at_least("steps", steps, 1)
         check_at_least("min_size", min_size, 1)
         check_at_least("margin", margin, 0)
@@ -98,6 +95,9 @@ class XRAI(CAMAttribution):
         return call.inputs[0].shape[2:]
 
     def explain(self, call: Call) -> Tensor:
+        if self.layer is not None or self.reshape is not None:
+            given = "a layer" if self.layer is not None else "reshape="
+            raise CAMError(f"XRAI explains without a layer, got {given}; leave it out, or use HiResCAM")
         images = call.copied().inputs[0]
         check_plane("XRAI", images)
         if images.shape[1] not in (1, 3):

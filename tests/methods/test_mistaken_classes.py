@@ -68,7 +68,7 @@ def test_what_cannot_work_is_refused_when_it_is_made(model, name):
 @pytest.mark.parametrize("name", ANY_LAYER)
 def test_what_a_class_declares_of_its_maps_is_so(name):
     network = NETWORKS["plain"]()
-    cam = explainer(name, network, **({} if name in ("lrp", "sglrp", "clrp", "fullgrad") else {"layer": "features.5"}))
+    cam = explainer(name, network, None if name in ("lrp", "sglrp", "clrp") else "features.5")
     if name == "cam":
         network = NETWORKS["residual"]()
         cam = cc.CAM(network, "layer4")

@@ -113,6 +113,24 @@ def test_pixels_add_up_to_the_scores_between_both_baselines():
     torch.testing.assert_close(pixels[0].sum(), score - ends, rtol=1e-3, atol=1e-4)
 
 
+def test_pixels_in_half_precision_are_those_of_float():
+    model, x = small().float(), blocks(1).float()
+
+    def pixels(model, x):
+        cam, kept = cc.XRAI(model, steps=4), []
+        explain = cam.pixels
+        cam.pixels = lambda call, sample: kept.append(explain(call, sample)) or kept[0]
+        maps = cam.attribute(x, 2)
+        assert maps.dtype == kept[0].dtype == torch.float32
+        return kept[0]
+
+    expected = pixels(model, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        under_autocast = pixels(model, x)
+    for found in (under_autocast, pixels(model.bfloat16(), x.bfloat16())):
+        assert float((found - expected).abs().max()) <= 0.2 * float(expected.abs().max())
+
+
 @pytest.mark.parametrize(("height", "width"), [(40, 40), (7, 5), (6, 40)])
 def test_small_images_have_a_map(height, width):
     model, x = small(), blocks(2)[..., :height, :width]
@@ -131,8 +149,6 @@ def test_a_uniform_image_has_a_uniform_map():
 def test_what_does_not_suit_is_refused():
     model, x = NETWORKS["residual"](), images(1)
     for options, said in (
-        ({"layer": "layer4"}, "XRAI explains without a layer, got layer="),
-        ({"reshape": "tokens"}, "got reshape="),
         ({"steps": 0}, "steps must be an integer of at least 1"),
         ({"min_size": 0}, "min_size must be an integer of at least 1"),
         ({"margin": -1}, "margin must be an integer of at least 0"),
@@ -140,6 +156,9 @@ def test_what_does_not_suit_is_refused():
     ):
         with pytest.raises(cc.CAMError, match=said):
             cc.XRAI(model, **options)
+    for options, said in (({"layer": "layer4"}, "got a layer; leave it out"), ({"reshape": "tokens"}, "got reshape=")):
+        with pytest.raises(cc.CAMError, match=said):
+            cc.XRAI(model, **options).attribute(x, 1)
     with pytest.raises(cc.CAMError, match="1 or 3 channels, got 2×4×9×9"):
         cc.XRAI(nn.Sequential(nn.Conv2d(4, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())).attribute(
             torch.rand(2, 4, 9, 9), 1

@@ -22,7 +22,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "xrai": {"steps": 3, "min_size": 30},
 }
 # They explain with all layers and refuse one, and with several.
-WITHOUT_LAYER, SEVERAL_LAYERS = ("fullgrad",), ("multilayercam", "polycam")
+WITHOUT_LAYER, SEVERAL_LAYERS = ("fullgrad", "xrai"), ("multilayercam", "polycam", "zoomcam")
 # Methods of tokens need a transformer: tests/methods/test_tokens_contract.py is their contract.
 OF_TOKENS = [name for name in cc.names() if getattr(lookup(name), "needs_tokens", False)]
 # Needs a network with a branch of its own: tests/methods/test_lficam.py is its contract.

@@ -38,6 +38,12 @@ def hirescam(a, g, **_):
     return (g * a).sum(1)
 
 
+def zoomcam(a, g, **_):
+    positive = (g * a).sum(1).relu()
+    low, high = (limit((1, 2), keepdim=True) for limit in (positive.amin, positive.amax))
+    return (positive - low) / (high - low)
+
+
 def cam(a, g, model, target, **_):
     return torch.einsum("nk,nkhw->nhw", model.fc.weight[target], a)
 
@@ -68,7 +74,8 @@ def smoothgradcamplusplus(a, g, model, layer, x, target, samples=2):
 
 
 PLAIN = {
-    function.__name__: function for function in (gradcam, gradcamplusplus, xgradcam, layercam, hirescam, cam, eigencam)
+    function.__name__: function
+    for function in (gradcam, gradcamplusplus, xgradcam, layercam, hirescam, zoomcam, cam, eigencam)
 } | {"integratedgradcam": integratedgradcam, "smoothgradcamplusplus": smoothgradcamplusplus}
 OPTIONS = {"integratedgradcam": {"steps": 2}, "smoothgradcamplusplus": {"samples": 2}}
 
