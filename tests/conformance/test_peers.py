@@ -1,8 +1,5 @@
 """pytorch-grad-cam 1.5.7 and TorchCAM 0.5.0 from PyPI on fresh networks; each known difference has its own test."""
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -11,37 +8,11 @@ from torch import nn
 import captum_cams as cc
 from captum_cams.images import minmax, upsample
 from tests.support.networks import NETWORKS, SIDE, images, seeded
+from tests.support.peers import NETS, full_size, grad_cam, positive, torch_cam
 
 pgc = pytest.importorskip("pytorch_grad_cam", reason="pip install '.[conformance]'")
 torchcam = pytest.importorskip("torchcam.methods", reason="pip install '.[conformance]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peers' own
-NETS = {"plain": "features.10", "batch norm": "features.14", "residual": "layer4"}
-
-
-def positive(model, x) -> list[int]:
-    """The predicted classes, whose logits are positive here."""
-    scores = model(x)
-    assert (scores.amax(1) > 0).all()
-    return scores.argmax(1).tolist()
-
-
-def grad_cam(name: str, model, layer, x, target) -> np.ndarray:
-    """What pytorch-grad-cam returns: at the image's size, in [0, 1]."""
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    with contextlib.redirect_stderr(io.StringIO()):
-        cam = getattr(pgc, name)(model=model, target_layers=[model.get_submodule(layer)])
-        return cam(x, [ClassifierOutputTarget(c) for c in target])
-
-
-def torch_cam(name: str, model, layer, x, target, **options) -> torch.Tensor:
-    """What TorchCAM returns: at the layer's size, in [0, 1]."""
-    with getattr(torchcam, name)(model, model.get_submodule(layer), **options) as cam:
-        return cam(target, model(x))[0]
-
-
-def full_size(maps: torch.Tensor) -> np.ndarray:
-    return minmax(upsample(minmax(maps), (SIDE, SIDE)))[:, 0].numpy()
 
 
 @pytest.mark.parametrize("net", NETS)

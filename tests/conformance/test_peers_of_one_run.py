@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import captum_cams as cc
-from tests.conformance.test_peers import NETS, full_size, grad_cam, positive
 from tests.support.networks import NETWORKS, images
+from tests.support.peers import NETS, full_size, grad_cam, positive
 
 pytest.importorskip("pytorch_grad_cam", reason="pip install '.[conformance]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peer's own

@@ -48,12 +48,28 @@ def cam(a, g, model, target, **_):
     return torch.einsum("nk,nkhw->nhw", model.fc.weight[target], a)
 
 
-def eigencam(a, g, **_):
-    rows = a.flatten(2).mT
+def gradcamelementwise(a, g, **_):
+    return (g * a).relu().sum(1)
+
+
+def principal(features, side=None):
+    rows = features.flatten(2).mT
     centred = rows - rows.mean(1, keepdim=True)
-    projected = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:, 0, :, None]
-    sign = (projected[..., 0] * centred.mean(2)).sum(1).sign()
-    return (sign[:, None] * projected[..., 0]).reshape(len(a), *a.shape[2:])
+    projected = (centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:, 0, :, None])[..., 0]
+    along = (projected * centred.mean(2)).sum(1) if side is None else projected.amax(1) + projected.amin(1)
+    return (along.sign()[:, None] * projected).reshape(len(features), *features.shape[2:])
+
+
+def eigencam(a, g, **_):
+    return principal(a)
+
+
+def eigengradcam(a, g, **_):
+    return principal(g * a)
+
+
+def segeigencam(a, g, **_):
+    return principal(g.abs() * a, "extremes")
 
 
 def integratedgradcam(a, g, model, layer, x, target, steps=2):
@@ -75,8 +91,11 @@ def smoothgradcamplusplus(a, g, model, layer, x, target, samples=2):
 
 PLAIN = {
     function.__name__: function
-    for function in (gradcam, gradcamplusplus, xgradcam, layercam, hirescam, zoomcam, cam, eigencam)
-} | {"integratedgradcam": integratedgradcam, "smoothgradcamplusplus": smoothgradcamplusplus}
+    for function in (
+        *(gradcam, gradcamplusplus, xgradcam, layercam, hirescam, gradcamelementwise, zoomcam, cam),
+        *(eigencam, eigengradcam, segeigencam, integratedgradcam, smoothgradcamplusplus),
+    )
+}
 OPTIONS = {"integratedgradcam": {"steps": 2}, "smoothgradcamplusplus": {"samples": 2}}
 
 
