@@ -79,13 +79,13 @@ class GuidedCAM(WrappedCAM):
                 "Guided CAM needs eager modules, got a scripted part, whose ReLUs no hook reaches; explain the network "
                 "before it was scripted"
             )
+        with running(call.modules) as stack, _NoFunctionalReLU(stack):
+            call = call.resolved(call.output())
         if not any(isinstance(module, nn.ReLU) for module in call.modules or ()):
             raise CAMError(
                 "Guided CAM needs a network with ReLUs, whose gradient it guides, got one without nn.ReLU; use the "
                 "base alone, or captum.attr.Saliency for the plain gradient"
             )
-        with running(call.modules) as stack, _NoFunctionalReLU(stack):
-            call = call.resolved(call.output())
         maps, leaves = self.base.map_of(call), call.copied()
         image = leaves.inputs[0].requires_grad_()
         with running(call.modules, leave=_guide), torch.enable_grad():

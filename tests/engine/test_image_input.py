@@ -75,3 +75,20 @@ def test_the_adapter_leaves_the_flags_of_the_model(clip):
         assert not adapter.training
     finally:
         clip.eval()
+
+
+def test_a_keyword_that_the_model_does_not_take():
+    class Named(torch.nn.Module):
+        def forward(self, pixel_values, text=None):
+            return pixel_values.mean((2, 3))
+
+    with pytest.raises(
+        cc.CAMError, match=r"got 'pixel_value'; did you mean .pixel_values.; Named takes pixel_values, text"
+    ):
+        cc.ImageInput(Named(), "pixel_value")
+
+    class Open(torch.nn.Module):
+        def forward(self, **given):
+            return given["image"].mean((2, 3))
+
+    assert cc.ImageInput(Open(), "image")(torch.ones(1, 3, 4, 4)).shape == (1, 3)

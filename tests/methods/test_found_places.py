@@ -172,7 +172,7 @@ def test_maps_with_the_channels_last_are_no_tokens():
         cc.ViTReciproCAM(NETS["timm Swin"].model(), "norm").attribute(pictures(), TARGET)
 
 
-@pytest.mark.parametrize("name", ["gradcam", "fdcam", "relevancecam", "chefer", "guidedcam"])
+@pytest.mark.parametrize("name", ["gradcam", "fdcam", "relevancecam", "chefer", "augmentedcam"])
 def test_a_method_of_a_model_is_searched_as_the_model(name):
     options = {"image_size": SIDE, "patch_size": 8, "layers": 3, "width": 64, "head_width": 32}
     text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}

@@ -77,3 +77,9 @@ def test_guided_cam_says_that_it_cannot_hook_a_function():
     model = NETWORKS["plain"]()
     with pytest.raises(cc.CAMError, match="pass the module"):
         cc.GuidedCAM(lambda x: model(x), layer=model.features[10]).attribute(images(1))
+
+
+def test_a_network_without_relus_has_nothing_to_guide():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    with pytest.raises(cc.CAMError, match=r"needs a network with ReLUs.* got one without nn\.ReLU; use the base alone"):
+        cc.GuidedCAM(model, "0").attribute(torch.rand(2, 3, 16, 16), 1)
