@@ -206,9 +206,6 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
         Returns:
             The contributions N×K×h×w, with positive and negative values; N×1×h×w if the map is not a sum over channels.
 
-        Raises:
-            CAMError: for the same reasons as :meth:`attribute`.
-
         Example::
 
             shares = cc.GradCAM(model, "layer4").contributions(images, labels)
@@ -289,9 +286,6 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
 
         Returns:
             The maps N×H×W, each scaled to [0, 1]; a constant map becomes zero.
-
-        Raises:
-            CAMError: for the same reasons as :meth:`attribute`.
 
         Example::
 

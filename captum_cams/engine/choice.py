@@ -84,7 +84,9 @@ class Search:
             CAMError: if they are as different as for another image, so that no position is proven.
         """
         outputs: list[Output] = [*self.seen.candidates, *self.seen.unread]
-        random = [output for output in outputs if output.random and output.edge.node in self._way()]
+        # Maps N×K×h×w may change from run to run, as with dropout, and stay maps; tokens may be shuffled.
+        tokens = [output for output in outputs if output.random and len(output.shape) == 3]
+        random = [output for output in tokens if output.edge.node in self._way()]
         if random:
             first = min(random, key=lambda output: output.end)
             raise CAMError(

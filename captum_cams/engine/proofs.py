@@ -97,7 +97,10 @@ def _reading(values: Tensor, size: tuple[int, ...], layer: nn.Module) -> Reading
     if weights and torch.allclose(values.sum(-1), torch.ones(()).to(values), atol=1e-2):
         return None  # each row sums to 1, as only weights of an attention do
     answers, unchanged = values[:-1], values[[0, -1]]
-    return None if is_random(change_of(answers, size), change_of(unchanged, size)) else proven(answers, size)
+    reading = proven(answers, size)
+    # Tokens may be shuffled at random; a map N×K×h×w may change from run to run, as with dropout, and stays a map.
+    shuffled = reading is not None and reading.layout is not None
+    return None if shuffled and is_random(change_of(answers, size), change_of(unchanged, size)) else reading
 
 
 def _unproven(call: Call, layer: nn.Module, shape: tuple[int, ...]) -> CAMError:

@@ -13,7 +13,9 @@ from tests.support.token_networks import TRANSFORMERS, ClassToken, Explained, Fu
 # How relevance passes attention has tests of its own, in tests/relevance.
 RELEVANCE = (cc.OutputRelevance, cc.LRPCAM, cc.FGCAM)
 NAMES = [name for name in EVERY if name not in WITHOUT_LAYER and not issubclass(lookup(name.split("(")[0]), RELEVANCE)]
-REFUSED = {("cam", net): "use Grad-CAM" for net in TRANSFORMERS if net == "class token" or "before" in net}
+GUIDED = [name for name in NAMES if name.startswith("guidedcam")]
+REFUSED = {(name, net): "needs a network with ReLUs" for name in GUIDED for net in TRANSFORMERS}
+REFUSED |= {("cam", net): "use Grad-CAM" for net in TRANSFORMERS if net == "class token" or "before" in net}
 REFUSED["cameras", "class token"] = "CAMERAS needs a model that takes images of any size"
 REFUSED |= {("cameras", net): r"tokens must be N×\(prefix" for net in TRANSFORMERS if net.startswith("registers")}
 

@@ -119,6 +119,28 @@ def test_a_network_is_trained_for_the_right_reasons(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_branch_of_lfi_cam_is_compared_with_none(tmp_path):
+    size = ("--size", "32", "--images", "64", "--explained", "16", "--epochs", "1", "--pairs", "2")
+    out = run("train_lfi.py", *size, "--out", "lfi.md", cwd=tmp_path)
+    text = (tmp_path / "lfi.md").read_text(encoding="utf-8")
+    assert text in out
+    assert "on 32 other images" in text
+    assert "on 16 of these" in text
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| with")]
+    assert [row[1] for row in rows] == ["cam", "gradcam", "lficam", "gradcam"]
+    means = [[float(cell.split(" ± ")[0]) for cell in row[2:]] for row in rows]
+    assert all(len(row) == 5 and 0 <= min(row) <= max(row) <= 1 for row in means)
+    differences = [float(line.split(", ")[-1].split(" ± ")[0]) for line in _before_the_pairs(text)]
+    expected = [means[2][0] - means[0][0]]
+    expected += [ours - theirs for other in (1, 3) for ours, theirs in zip(means[2][1:], means[other][1:], strict=True)]
+    assert differences == pytest.approx(expected, abs=2e-3)
+
+
+def _before_the_pairs(text: str) -> list[str]:
+    return [line.split(" (the pairs")[0] for line in text.splitlines() if "(the pairs" in line]
+
+
+@pytest.mark.slow
 def test_cifar_is_evaluated(tmp_path, data):
     args = ("--data", str(data.resolve()), "--limit", "100", "--depth", "20", "--methods", "centre", "--out", "found")
     out = run("evaluate_cifar.py", *args, cwd=tmp_path)

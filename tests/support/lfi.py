@@ -1,5 +1,6 @@
 """A small network of LFI-CAM, and one step of it in two processes."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -33,9 +34,12 @@ def gradients(model: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> dict[s
 
 def half_of_a_step(rank: int, folder: str) -> None:
     """Run one step on half of the batch, and explain that half through the parallel model."""
-    init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    model = DistributedDataParallel(lfi_network().double())
-    x, labels = images(4).double()[rank::2], LABELS[rank::2]
-    found = {"gradients": gradients(model, x, labels), "maps": cc.LFICAM(model).attribute(x)}
-    torch.save(found, Path(folder) / f"rank{rank}.pt")
-    destroy_process_group()
+    waits = timedelta(minutes=3)  # if the other process fails, this one raises
+    init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=waits)
+    try:
+        model = DistributedDataParallel(lfi_network().double())
+        x, labels = images(4).double()[rank::2], LABELS[rank::2]
+        found = {"gradients": gradients(model, x, labels), "maps": cc.LFICAM(model).attribute(x)}
+        torch.save(found, Path(folder) / f"rank{rank}.pt")
+    finally:
+        destroy_process_group()
