@@ -89,10 +89,10 @@ def with_map(
         call = Call.of(network, inputs, target, modules=modules)
         graph = cut(network, inputs, dotted(network, place.layer))
         scores, output, *_ = graph.whole(inputs)
-        if scores.ndim != 2 or (target is not None and not 0 <= target < scores.shape[1]):
+        if scores.ndim != 2:
             raise CAMError(
-                f"with_map needs scores N×classes and the index of one of them, got {shape_of(scores)} and {target}; "
-                "wrap the model in a module that returns scores alone"
+                f"with_map needs scores N×classes, got {shape_of(scores)}; wrap the model in a module that returns "
+                "scores alone"
             )
         maps = arranged(call, place, output, "activations")
         form = build(Example(method, call, place, graph, maps, output, scores, explainer.hyperparameters))
