@@ -8,6 +8,7 @@ from captum_cams.bases.spatial import SpatialCAM
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.first_component import first_component
 from captum_cams.engine.magnitude import levelled
+from captum_cams.engine.sign import sign_of_mean
 
 
 class PrincipalCAM(SpatialCAM):
@@ -56,10 +57,7 @@ class PrincipalCAM(SpatialCAM):
         Returns:
             1 or −1 for each map, N×1×1.
         """
-        along = (maps * rows.mean(2, keepdim=True)).sum(1, keepdim=True)
-        size = (maps.abs() * rows.abs().mean(2, keepdim=True)).sum(1, keepdim=True)
-        sign = along.where(along.abs() > 1e-5 * size, extremes(maps)).sign()  # below, the mean is only rounding
-        return sign.where(sign != 0, 1)
+        return sign_of_mean(maps, rows)
 
     def maps(self, seen: Seen) -> Tensor:
         features = self.features(seen)
@@ -69,8 +67,3 @@ class PrincipalCAM(SpatialCAM):
         first = first_component(level)
         contributions = centred * (first * self.signs(level @ first, level)).mT
         return contributions.mT.reshape(features.shape)
-
-
-def extremes(maps: Tensor) -> Tensor:
-    """Add the largest and the smallest value of each map N×h·w×1: positive if the largest is the farther from 0."""
-    return maps.amax(1, keepdim=True) + maps.amin(1, keepdim=True)

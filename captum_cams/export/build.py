@@ -12,7 +12,7 @@ from captum_cams.engine.trace import watch
 from captum_cams.engine.windows import windows
 from captum_cams.errors import CAMError
 from captum_cams.export.affine import constant_gradient
-from captum_cams.export.forms import Ablated, ClassWeighted, OneWindow, Principal, Rare
+from captum_cams.export.forms import Ablated, ClassWeighted, OneWindow, Principal, Rare, Scaled
 from captum_cams.export.graph import CutGraph
 
 
@@ -69,10 +69,17 @@ def _one_window(example: Example) -> nn.Module:
     return OneWindow(graph, example.place.layout, masks, score)
 
 
+def last_step(form: nn.Module, rectifies: bool) -> nn.Module:
+    """What a method does with the map of its form."""
+    if isinstance(form, OneWindow):
+        return Scaled()
+    return nn.ReLU() if rectifies else nn.Identity()
+
+
 FORMS: dict[str, Callable[[Example], nn.Module]] = {
     "cam": _cam,
     "eigencam": lambda example: Principal(),
-    "fem": lambda example: Rare(example.settings.get("deviations", 2.0)),
+    "fem": lambda example: Rare(example.settings["deviations"]),
     "reciprocam": _one_window,
     "vitreciprocam": _one_window,
     "gradcam": _grad_cam,

@@ -1,13 +1,15 @@
 """The maps of the methods as plain modules: no hooks, no gradients, no control flow.
 
 Each form takes activations as maps N×K×h×w, scores N×classes, the index of the explained class N, the layer's own
-output, and the further tensors of :class:`captum_cams.export.graph.CutGraph`. It returns the map N×1×h×w.
+output, and the further tensors of :class:`captum_cams.export.graph.CutGraph`. It returns the map N×1×h×w before the
+last step of the method.
 """
 
 import torch
 from torch import Tensor, nn
 
 from captum_cams.engine.layout import Layout
+from captum_cams.engine.sign import sign_of_mean
 from captum_cams.export.graph import CutGraph
 from captum_cams.images import minmax
 
@@ -79,7 +81,7 @@ class Principal(nn.Module):
         first = level.mT @ vector if over_positions else vector
         length = (first * first).sum(1, keepdim=True).sqrt()
         along = level @ (first / torch.where(length > 0, length, 1.0))
-        signed = along * _sign(along, level) * _largest(centred)
+        signed = along * sign_of_mean(along, level) * _largest(centred)
         return signed.mT.unflatten(2, maps.shape[2:])
 
 
@@ -97,19 +99,10 @@ def _largest(values: Tensor) -> Tensor:
     return torch.where(largest > 0, largest, 1.0)
 
 
-def _sign(along: Tensor, level: Tensor) -> Tensor:
-    """The sign that Eigen-CAM chooses."""
-    mean = (along * level.mean(2, keepdim=True)).sum(1, keepdim=True)
-    size = (along.abs() * level.abs().mean(2, keepdim=True)).sum(1, keepdim=True)
-    extremes = along.amax(1, keepdim=True) + along.amin(1, keepdim=True)
-    chosen = torch.where(mean.abs() > 1e-5 * size, mean, extremes)
-    return torch.where(chosen < 0, -1.0, 1.0)
-
-
 class OneWindow(nn.Module):
     """Recipro-CAM and ViT-Recipro-CAM: the score when the part behind the layer gets one window of the map alone.
 
-    All N·h·w changed activations run at once.
+    All N·h·w changed activations run at once. :class:`Scaled` is the last step of these methods.
     """
 
     masks: Tensor
@@ -125,7 +118,14 @@ class OneWindow(nn.Module):
         given = self.layout.replaced(masked, _repeated(output, count))
         rows = self.score(self.tail(given, *(_repeated(tensor, count) for tensor in further)))
         chosen = rows.unflatten(0, (-1, count)).gather(2, index[:, None, None].expand(-1, count, 1))
-        return minmax(chosen[..., 0], 1).unflatten(1, (1, *maps.shape[2:]))
+        return chosen[..., 0].unflatten(1, (1, *maps.shape[2:]))
+
+
+class Scaled(nn.Module):
+    """Scales each map to [0, 1]."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return minmax(maps)
 
 
 def _same(maps: Tensor, original: Tensor | None = None) -> Tensor:

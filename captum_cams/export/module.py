@@ -17,8 +17,8 @@ class ScoresAndMap(nn.Module):
         graph: the graph of the model, cut behind the layer.
         layout: the layout of the layer; None if it gives maps.
         form: makes the map, see :mod:`captum_cams.export.forms`.
+        last_step: what the method does with this map, such as ReLU.
         target: the explained class; None is the one with the highest score.
-        rectifies: whether ReLU is the last step of the map.
         size: height and width of the map; None is the size of the layer.
     """
 
@@ -27,21 +27,25 @@ class ScoresAndMap(nn.Module):
         graph: CutGraph,
         layout: Layout | None,
         form: nn.Module,
+        last_step: nn.Module,
         target: int | None,
-        rectifies: bool,
         size: Sequence[int] | None,
     ) -> None:
         super().__init__()
-        self.network, self.layout, self.form = graph.whole, layout, form
+        self.network, self.layout, self.form, self.last_step = graph.whole, layout, form, last_step
         self.choose = _Highest() if target is None else _Given(target)
-        self.rectify = nn.ReLU() if rectifies else nn.Identity()
         self.resize = nn.Identity() if size is None else _Resized(size)
         self.free_batch = graph.free_batch
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        scores, maps = self.before_last_step(images)
+        return scores, self.resize(self.last_step(maps))
+
+    def before_last_step(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the scores N×classes, and the map N×1×h×w before ReLU or the scaling to [0, 1]."""
         scores, output, *further = self.network(images)
         maps = output if self.layout is None else self.layout.to_map(output)
-        return scores, self.resize(self.rectify(self.form(maps, scores, self.choose(scores), output, *further)))
+        return scores, self.form(maps, scores, self.choose(scores), output, *further)
 
 
 class _Highest(nn.Module):

@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
-from captum_cams.bases.principal import PrincipalCAM, extremes
+from captum_cams.bases.principal import PrincipalCAM
 from captum_cams.cost import Cost
 from captum_cams.engine.capture import Seen
 from captum_cams.engine.magnitude import product
+from captum_cams.engine.sign import extremes
 from captum_cams.paper import Paper
 from captum_cams.registry import register
 
