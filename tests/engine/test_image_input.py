@@ -83,7 +83,7 @@ def test_a_keyword_that_the_model_does_not_take():
             return pixel_values.mean((2, 3))
 
     with pytest.raises(
-        cc.CAMError, match=r"got 'pixel_value'; did you mean .pixel_values.; Named takes pixel_values, text"
+        cc.CAMError, match=r"got 'pixel_value'; did you mean .pixel_values.\?; Named takes pixel_values, text"
     ):
         cc.ImageInput(Named(), "pixel_value")
 

@@ -59,7 +59,7 @@ def test_a_reshaped_layer_gives_the_map_of_the_same_layer_in_place(name, reshape
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("name", SUITED)
+@pytest.mark.parametrize("name", [name for name in SUITED if not name.startswith("guidedcam")])  # it has no ReLUs
 @pytest.mark.parametrize(("build", "layer", "reshape"), [(vit, "encoder.layers.encoder_layer_1.ln_1", "tokens")])
 def test_a_vision_transformer_is_explained(name, build, layer, reshape):
     model, x = build(), torch.nn.functional.interpolate(images(2), (20, 20))
@@ -77,7 +77,7 @@ def test_a_vision_transformer_is_explained(name, build, layer, reshape):
     assert same(before, state(model))
 
 
-@pytest.mark.parametrize("name", [*(n for n in SUITED if "(" not in n)])
+@pytest.mark.parametrize("name", [n for n in SUITED if "(" not in n and n != "guidedcam"])
 def test_a_swin_transformer_is_explained_where_it_was_found_and_where_it_is_channels_last(name):
     model, x = swin(), torch.nn.functional.interpolate(images(2), (32, 32))
     found = explainer(name, model)
