@@ -253,7 +253,7 @@ def _filtered(image: Tensor, window: int) -> Tensor:
     """Filter each channel of C×H×W: m + max(0, 1 − v̄/v)·(x − m), with mean m and variance v in the window."""
     padded = F.pad(image[None], [window // 2] * 4, mode="replicate")
     mean = F.avg_pool2d(padded, window, 1)[0]
-    variance = F.avg_pool2d(padded**2, window, 1)[0] - mean**2
+    variance = (F.avg_pool2d(padded**2, window, 1)[0] - mean**2).clamp(min=0)  # rounding may make it negative
     noise = variance.mean((1, 2), keepdim=True)
     kept = torch.where(variance > noise, 1 - noise / variance, 0)
     return mean + kept * (image - mean)
