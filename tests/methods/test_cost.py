@@ -24,13 +24,16 @@ NUMBERS = {"jittercam": {"patches": 4}, "sess": {"windows": 1 + 4, "kept": 2}}
 
 
 class Curved(nn.Module):
-    """All channels live, and no part that could be left out: a hook and a sigmoid before the classifier."""
+    """All channels live, and no part that could be left out: a hook and a sigmoid before the classifier.
+
+    The ReLU, which changes nothing behind a sigmoid, is there for guided backpropagation.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.features = nn.Sequential(
-            nn.Conv2d(3, 6, 3, 2, 1), nn.Sigmoid(), nn.Conv2d(6, CHANNELS, 3, 2, 1), nn.Sigmoid()
+            nn.Conv2d(3, 6, 3, 2, 1), nn.Sigmoid(), nn.ReLU(), nn.Conv2d(6, CHANNELS, 3, 2, 1), nn.Sigmoid()
         )
         self.head = nn.Sequential(nn.Conv2d(CHANNELS, 5, 3, padding=1), nn.Sigmoid(), nn.AdaptiveAvgPool2d(1))
         self.fc = nn.Linear(5, 4)
