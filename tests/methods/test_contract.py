@@ -13,7 +13,7 @@ import captum_cams as cc
 from tests.support.explainers import ANYWHERE, EVERY, explainer
 from tests.support.networks import NETWORKS, SIDE, images, seeded
 from tests.support.refusals import REFUSED, SUITED
-from tests.support.untouched import alive, same, state
+from tests.support.untouched import leaks, same, state
 
 MODES = {"grad": torch.enable_grad, "no_grad": torch.no_grad, "inference_mode": torch.inference_mode}
 # The mode is a matter of the guard around every method: one mode for each pair, in turn, so that every method and every
@@ -162,15 +162,7 @@ def test_an_instance_can_explain_the_input_of_a_layer(name):
 def test_twenty_calls_leave_nothing_behind(name):
     model, x = NETWORKS["residual"](), images(1)
     cam = explainer(name, model)
-    for _ in range(5):
-        cam.attribute(x, 1)
-    tensors, objects, entries = alive()
-    for _ in range(20):
-        cam.attribute(x, 1)
-    more = alive()
-    assert more[0] == tensors
-    assert more[1] - objects < 10  # less than one for every other call
-    assert more[2] - entries < 10
+    assert not leaks(lambda: cam.attribute(x, 1))
     assert not any(isinstance(value, torch.Tensor) for value in vars(cam).values())
 
 
