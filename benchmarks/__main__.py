@@ -31,6 +31,8 @@ METHODS = (
     *("cam", "gradcam", "gradcamplusplus", "xgradcam", "layercam", "hirescam", "eigencam"),
     *("fdcam", "ablationcam", "liftcam", "lrpcam", "reciprocam"),
     *("relevancecam", "fgcam(gradcam)", "lrp"),
+    *("gradcamelementwise", "eigengradcam", "segeigencam", "kpcacam", "fem", "shapleycam", "finercam(gradcam)"),
+    *("fullgrad", "zoomcam", "polycam", "opticam", "xrai"),
     *("attentionrollout", "chefer", "legrad", "vitreciprocam"),
 )
 OTHERS = {"grad-cam": peers.grad_cam, "torchcam": peers.torchcam, "captum": peers.captum, "loop": peers.loop}

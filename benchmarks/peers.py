@@ -19,6 +19,13 @@ GRAD_CAM = {
     "eigencam": "EigenCAM",
     "ablationcam": "AblationCAM",
     "scorecam": "ScoreCAM",
+    "gradcamelementwise": "GradCAMElementWise",
+    "eigengradcam": "EigenGradCAM",
+    "kpcacam": "KPCA_CAM",
+    "fem": "FEM",
+    "shapleycam": "ShapleyCAM",
+    "finercam(gradcam)": "FinerCAM",
+    "fullgrad": "FullGrad",
 }
 TORCHCAM = {
     "cam": "CAM",
@@ -37,7 +44,7 @@ def grad_cam(method: str, model: nn.Module, layer: nn.Module, images: Tensor, ta
     import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    cam = getattr(pytorch_grad_cam, GRAD_CAM[method])(model=model, target_layers=[layer])
+    cam = _quietly(lambda: getattr(pytorch_grad_cam, GRAD_CAM[method])(model=model, target_layers=[layer]))
     cam.batch_size = 16
     targets = [ClassifierOutputTarget(target)] * len(images)
     return lambda: _quietly(lambda: cam(images, targets))

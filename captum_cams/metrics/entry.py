@@ -12,6 +12,7 @@ from captum_cams.metrics.case import Case, Need
 
 Unit = Literal["", "%"]
 MetricFunction = Callable[[Case], Tensor]
+RowsFunction = Callable[[Tensor, Tensor], Tensor]
 _Function = TypeVar("_Function", bound=MetricFunction)
 
 
@@ -30,6 +31,9 @@ class MetricEntry:
             computed from the deletion and insertion curves, which are then saved too.
         levels: thresholds. The threshold that is best over all rows counts. Without levels, the mean over the rows
             counts.
+        size: how many numbers the function returns for each pair, if ``over_rows`` makes the value of a row from them.
+        over_rows: function from the numbers of all rows of one method, R×size, and their classes, R, to one value for
+            each row; for metrics that compare the maps of several images.
 
     Example::
 
@@ -43,11 +47,14 @@ class MetricEntry:
     unit: Unit = ""
     needs: frozenset[Need] = frozenset()
     levels: tuple[float, ...] = ()
+    size: int = 0
+    over_rows: RowsFunction | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the value of one pair: () or (levels,)."""
-        return (len(self.levels),) if self.levels else ()
+        """The shape of what the function returns for one pair: (), (levels,) or (size,)."""
+        count = len(self.levels) or self.size
+        return (count,) if count else ()
 
 
 METRICS: dict[str, MetricEntry] = {}
@@ -63,6 +70,8 @@ def register_metric(
     unit: Unit = "",
     needs: Need | Iterable[Need] = (),
     levels: Sequence[float] = (),
+    size: int = 0,
+    over_rows: RowsFunction | None = None,
 ) -> Callable[[_Function], _Function]:
     """Make a metric of your own, which ``evaluate``, the callback and the command line then know by its name.
 
@@ -75,6 +84,8 @@ def register_metric(
         unit: "%" for values from 0 to 100, or "".
         needs: "labels", "regions", "probabilities", "curves", or several of these; see :class:`MetricEntry`.
         levels: the thresholds of a metric that chooses the best one; see :class:`MetricEntry`.
+        size: the number of numbers for each pair of a metric that compares several images; see :class:`MetricEntry`.
+        over_rows: the function that makes one value for each row from these numbers; see :class:`MetricEntry`.
 
     Returns:
         A decorator that registers the function and returns it unchanged.
@@ -95,6 +106,11 @@ def register_metric(
     if not isinstance(higher_is_better, bool):
         raise CAMError(f"higher_is_better must be True or False, got {brief(higher_is_better)}")
     check_choice("unit", unit, get_args(Unit))
+    if (size > 0) != (over_rows is not None) or (levels and over_rows):
+        raise CAMError(
+            f"size and over_rows must be given together, and without levels, got size={size} and "
+            f"over_rows={brief(over_rows)}; a metric with one value for each pair needs neither"
+        )
     needed = [needs] if isinstance(needs, str) else [*needs]
     for need in needed:
         check_choice("needs", need, get_args(Need))
@@ -116,8 +132,10 @@ def register_metric(
             raise CAMError(
                 f'each metric must have a name of its own, but "{key}" belongs to {owner}; pass another name='
             )
-        entry = MetricEntry(key, function, higher_is_better, unit, frozenset(needed), tuple(map(float, levels)))
-        METRICS[key] = entry
+        thresholds = tuple(map(float, levels))
+        METRICS[key] = MetricEntry(
+            key, function, higher_is_better, unit, frozenset(needed), thresholds, size, over_rows
+        )
         return function
 
     return register

@@ -12,7 +12,8 @@ from captum_cams import CAMAttribution
 from captum_cams.engine.layers import dotted
 from captum_cams.engine.scores import probabilities
 from captum_cams.errors import brief
-from captum_cams.metrics.catalogue import Case, measure
+from captum_cams.metrics.case import Case
+from captum_cams.metrics.catalogue import measure
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.callback.explained import Explained, Failure, Outcome
 from lightning_callbacks.callback.selection import Sample, first_class

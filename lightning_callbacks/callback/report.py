@@ -127,8 +127,11 @@ def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
     if metric == "drift":
         drifts = [row.drift[method] for row in rows if not math.isnan(row.drift.get(method, math.nan))]
         return sum(drifts) / len(drifts) if drifts else math.nan
-    values = [row.values[method][metric] for row in rows if method in row.values]
-    return summary(metric, torch.stack(values)).mean if values else math.nan
+    mine = [row for row in rows if method in row.values]
+    if not mine:
+        return math.nan
+    values = torch.stack([row.values[method][metric] for row in mine])
+    return summary(metric, values, torch.tensor([row.predicted for row in mine])).mean
 
 
 def _signals(rows: Sequence[Explained]) -> bool:

@@ -6,11 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from captum_cams import visual
-from captum_cams.metrics.catalogue import METRICS
 from lightning_callbacks.evaluation.table import Table
 
 
@@ -58,10 +56,10 @@ def _columns(table: Table) -> dict[str, list[Any]]:
     }
     for name in (*table.metrics, "seconds"):
         column = table.columns[name]
-        levels = METRICS[name].levels if name in METRICS else ()
-        if levels:
-            best = torch.tensor([levels.index(table[method, name].level or 0.0) for method in table.methods])
-            column = column[torch.arange(len(column)), best[methods]]
+        if name in table.metrics:
+            column = column.new_empty(len(column))
+            for number, method in enumerate(table.methods):
+                column[methods == number] = table.values(method, name)
         found[name] = ["" if math.isnan(value) else value for value in column.tolist()]
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from captum_cams.errors import lookup
-from captum_cams.metrics.catalogue import METRICS, summary
+from captum_cams.metrics.catalogue import METRICS, row_values, summary
 from captum_cams.metrics.catalogue import Summary as Cell
 
 
@@ -20,8 +20,8 @@ class Table:
         metrics: names of the metrics.
         columns: name → R values. There is one row for each explained pair of image and class and each method. The
             columns are "image" (index in the data set), "class", "method" (position in ``methods``), each metric (NaN
-            if it is not defined, R×levels if it chooses a level), and "seconds" and "forward_seconds" (the time per
-            image for the map, and for a forward pass).
+            if it is not defined, R×levels or R×size if it has several numbers), and "seconds" and "forward_seconds"
+            (the time per image for the map, and for a forward pass).
         curves: method → mean deletion and insertion curve, 2×(steps + 1); empty if no metric needs them.
         skipped: indices of the images that could not be read.
 
@@ -31,7 +31,8 @@ class Table:
         table = lightning_callbacks.evaluate(model, data, "gradcam", metrics="complexity")
         cell = table["gradcam", "complexity"]
         print(cell.mean, cell.standard_error, cell.n)
-        print(table.seconds("gradcam"), table.forward_passes("gradcam"), table.rows("gradcam")["image"])
+        print(table.seconds("gradcam"), table.forward_passes("gradcam"))
+        print(table.rows("gradcam")["image"], table.values("gradcam", "complexity"))
     """
 
     methods: tuple[str, ...]
@@ -54,7 +55,26 @@ class Table:
         """
         method, metric = key
         lookup("metric of this table", metric, dict.fromkeys(self.metrics))
-        return summary(metric, self.rows(method)[metric])
+        rows = self.rows(method)
+        return summary(metric, rows[metric], rows["class"])
+
+    def values(self, method: str, metric: str) -> Tensor:
+        """Take one value of a metric for each row of a method.
+
+        Args:
+            method: the name of the method.
+            metric: the name of the metric.
+
+        Returns:
+            R values in the order of ``rows(method)``; NaN where the metric is not defined. A metric that chooses a
+            level has its values at the best level.
+
+        Raises:
+            CAMError: the table has no such method or metric.
+        """
+        lookup("metric of this table", metric, dict.fromkeys(self.metrics))
+        rows = self.rows(method)
+        return row_values(metric, rows[metric], rows["class"])[0]
 
     def rows(self, method: str) -> dict[str, Tensor]:
         """Take the rows of one method.

@@ -9,7 +9,7 @@ import captum_cams as cc
 from captum_cams import metrics
 from captum_cams.metrics import METRICS, Case, Protocol, register_metric
 from captum_cams.metrics.annotation import Annotation
-from captum_cams.metrics.catalogue import measure, summary
+from captum_cams.metrics.catalogue import measure, row_values, summary
 from tests.support.networks import images
 
 SHELLS = {
@@ -63,13 +63,14 @@ def test_each_metric_says_which_way_it_improves():
 
 
 def test_the_mean_or_the_best_level_counts():
-    found = summary("adcc", torch.tensor([0.5, math.nan, 1.0, 0.0]))
+    found = summary("adcc", torch.tensor([0.5, math.nan, 1.0, 0.0]), torch.arange(4))
     assert (found.mean, found.n, found.level) == (0.5, 3, None)
     assert found.standard_error == pytest.approx(0.5 / 3**0.5)
-    assert math.isnan(summary("adcc", torch.full((2,), math.nan)).mean)
+    assert math.isnan(summary("adcc", torch.full((2,), math.nan), torch.arange(2)).mean)
     values = torch.full((3, 20), 0.5)
     values[:2, 4], values[:2, 6], values[2] = 1, 0, math.nan
-    best, worst = summary("iou", values), summary("localisation_error_mean", values)
+    classes = torch.arange(3)
+    best, worst = summary("iou", values, classes), summary("localisation_error_mean", values, classes)
     assert (best.mean, best.level, best.n) == (1, 0.2, 2)
     assert (worst.mean, worst.level, worst.n) == (0, 0.3, 2)
 
@@ -124,7 +125,7 @@ def values_of(case):
         ({"needs": ["boxes"]}, values_of, "needs must be one of 'labels', 'regions'"),
         ({"name": "my metric"}, values_of, 'letters, digits and "_"'),
         ({"name": "drift"}, values_of, 'none of image, class, method, seconds, forward_seconds, drift, got "drift"'),
-        ({"name": "adcc"}, values_of, "belongs to captum_cams.metrics.catalogue.adcc; pass another name="),
+        ({"name": "adcc"}, values_of, "belongs to captum_cams.metrics.catalogue.masked.adcc; pass another name="),
         ({}, 3, "must be a function of a Case, got 3"),
     ],
 )
@@ -157,9 +158,27 @@ def test_a_protocol_is_checked_when_it_is_made():
 def test_a_level_without_any_value_is_never_the_best(registered, higher):
     register_metric(higher_is_better=higher, name="leveled", levels=(0.1, 0.2, 0.3))(lambda case: case.maps)
     values = torch.tensor([[torch.nan, 1.0, 2.0], [torch.nan, 3.0, 4.0]])
-    found = summary("leveled", values)
+    found = summary("leveled", values, torch.zeros(2))
     assert (found.mean, found.n, found.level) == ((3.0, 2, 0.3) if higher else (2.0, 2, 0.2))
-    assert summary("leveled", torch.full((2, 3), torch.nan)).n == 0
+    assert summary("leveled", torch.full((2, 3), torch.nan), torch.zeros(2)).n == 0
+
+
+def test_a_metric_may_compare_the_rows_of_a_class(registered):
+    def spread(values, classes):  # the distance of each row from the mean of its class
+        means = torch.stack([values[classes == index].mean(0) for index in classes])
+        return (values - means).norm(dim=1)
+
+    register_metric(higher_is_better=False, name="spread", size=2, over_rows=spread)(lambda case: case.maps)
+    values, classes = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0], [1.0, 1.0]]), torch.tensor([7, 7, 7, 2])
+    each, level = row_values("spread", values, classes)
+    assert each.tolist() == [5, 0, 5, 0]
+    assert level is None
+    assert summary("spread", values, classes).mean == 2.5
+    register_metric(higher_is_better=False, name="short", size=2, over_rows=lambda values, _: values)(len)
+    with pytest.raises(cc.CAMError, match=r'"short" must return one value for each of 4 rows, got 4×2'):
+        summary("short", values, classes)
+    with pytest.raises(cc.CAMError, match="size and over_rows must be given together"):
+        register_metric(higher_is_better=False, size=2)
 
 
 # Classes, images, one small box alone, the whole image squeezed, steps of the curves, masking, and margin.

@@ -1,0 +1,58 @@
+"""Metrics that compare maps with annotated boxes or masks."""
+
+import torch
+from torch import Tensor
+
+from captum_cams.metrics import functional
+from captum_cams.metrics.case import Case
+from captum_cams.metrics.entry import register_metric
+from captum_cams.metrics.functional.localisation import LEVELS, Threshold
+
+
+def _overlap(case: Case, threshold: Threshold = "value") -> Tensor:
+    return functional.region_overlap(case.maps, case.regions, case.size, threshold=threshold)
+
+
+@register_metric(higher_is_better=True, needs=["regions"])
+def pointing_game(case: Case) -> Tensor:
+    """1 if the maximum of the map lies in a region, else 0."""
+    return functional.pointing_game(case.maps, case.regions, case.size, margin=case.conditions.margin).float()
+
+
+@register_metric(higher_is_better=True, needs=["regions"])
+def pointing_game_difficult(case: Case) -> Tensor:
+    """The pointing game for images with small regions and several classes; NaN for the other images."""
+    alone = [len(known.classes) < 2 for known in case.annotations]
+    pairs = zip(case.regions, alone, strict=True)
+    hard = [functional.is_difficult(regions, case.size, other_classes=not single) for regions, single in pairs]
+    return case.shared(pointing_game).where(torch.tensor(hard), torch.nan)
+
+
+@register_metric(higher_is_better=True, needs=["regions"])
+def energy(case: Case) -> Tensor:
+    """The share of the map inside the regions, 0 to 1."""
+    return functional.energy_inside(case.maps, case.regions, case.size)
+
+
+@register_metric(higher_is_better=True, needs=["regions"], levels=LEVELS)
+def iou(case: Case) -> Tensor:
+    """The overlap of the regions with the pixels that reach each level, 0 to 1."""
+    return case.shared(_overlap)
+
+
+@register_metric(higher_is_better=False, needs=["regions"], levels=LEVELS)
+def localisation_error_value(case: Case) -> Tensor:
+    """1 if the overlap is below ½, with a fixed value as threshold, else 0."""
+    return (case.shared(_overlap) < 0.5).float()
+
+
+@register_metric(higher_is_better=False, needs=["regions"], levels=LEVELS)
+def localisation_error_mean(case: Case) -> Tensor:
+    """1 if the overlap is below ½, with a multiple of the mean of the map as threshold, else 0."""
+    return (_overlap(case, "mean") < 0.5).float()
+
+
+@register_metric(higher_is_better=False, needs=["regions"], levels=LEVELS)
+def localisation_error_energy(case: Case) -> Tensor:
+    """1 if the overlap is below ½, for the highest pixels that together have a share of the map, else 0."""
+    return (_overlap(case, "energy") < 0.5).float()
