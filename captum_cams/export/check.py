@@ -31,13 +31,32 @@ def check(
     Raises:
         CAMError: scores or map differ by more than rounding can explain.
     """
-    scores, before = module.before_last_step(images)
-    maps = module.resize(module.last_step(before))
+    scores, maps, rounding = results(module, images)
     with untouched(network):
         expected = read_scores(network(images.clone()))
     _compare("scores", scores, expected, torch.zeros(()))
-    rounding = rounding_of_scaled(before) if isinstance(module.last_step, Scaled) else torch.zeros(())
     _compare("map", maps, module.resize(explainer.attribute(images, target)), rounding)
+
+
+@torch.no_grad()
+def results(module: ScoresAndMap, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the scores and the map of a module, and how far rounding may move the map: N×classes, N×1×h×w, N×1×1×1."""
+    scores, before = module.before_last_step(images)
+    scaled = isinstance(module.last_step, Scaled)
+    rounding = rounding_of_scaled(before) if scaled else torch.zeros(len(before), 1, 1, 1)
+    return scores, module.resize(module.last_step(before)), rounding
+
+
+def within(found: Tensor, expected: Tensor, rounding: Tensor) -> bool:
+    """Tell whether two results differ by no more than rounding explains, and by at most a hundredth.
+
+    Args:
+        found: the scores or the maps that are judged.
+        expected: the scores or the maps that are right.
+        rounding: how far rounding may move a map; zero for scores.
+    """
+    allowed = (_TOLERANCE * float(expected.abs().max()) + 1e-6) * torch.ones_like(rounding)
+    return bool(((found - expected).abs() <= torch.maximum(allowed, rounding.clamp(max=_MOST))).all())
 
 
 def rounding_of_scaled(maps: Tensor) -> Tensor:
@@ -52,9 +71,7 @@ def rounding_of_scaled(maps: Tensor) -> Tensor:
 
 
 def _compare(what: str, found: Tensor, expected: Tensor, rounding: Tensor) -> None:
-    difference = (found - expected).abs()
-    allowed = (_TOLERANCE * float(expected.abs().max()) + 1e-6) * torch.ones_like(rounding)
-    if bool((difference <= torch.maximum(allowed, rounding.clamp(max=_MOST))).all()):
+    if within(found, expected, rounding):
         return
     reason = (
         "the model may use state or random numbers, or the first two components of Eigen-CAM may be equally strong: "
@@ -66,6 +83,6 @@ def _compare(what: str, found: Tensor, expected: Tensor, rounding: Tensor) -> No
             "export model.double() with float64 images, or choose another layer or method"
         )
     raise CAMError(
-        f"the exported {what} must equal the {what} in PyTorch, got a difference of {float(difference.max()):.1e}; "
-        + reason
+        f"the exported {what} must equal the {what} in PyTorch, got a difference of "
+        f"{float((found - expected).abs().max()):.1e}; " + reason
     )

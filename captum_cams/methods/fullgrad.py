@@ -29,7 +29,7 @@ class FullGrad(CAMAttribution):
 
     Raises:
         CAMError: in a call, if a layer or ``reshape`` is given, a layer with a bias gives tokens, no layer with
-            positions has a bias, or the images are integers.
+            positions has a bias, a bias differs from position to position, or the images are integers.
 
     Example::
 
@@ -90,6 +90,11 @@ class FullGrad(CAMAttribution):
             check_finite(f"scores of the model ({type(call.network).__name__})", score.detach())
             notice_probabilities(call.network, output, call.task)
             kept = [biased for biased in trail.found if len(biased.output) == call.samples]
+            if odd := [biased for biased in kept if biased.bias.ndim > 1]:
+                raise CAMError(
+                    "FullGrad needs biases with one number for each channel, got one of "
+                    f"{shape_of(odd[0].bias)} (a LayerNorm over several axes); use HiResCAM or LRP"
+                )
             first, *others = gradients_of(score, [image, *(biased.output for biased in kept)], "the input")
         products = [biased.shares(gradient) for biased, gradient in zip(kept, others, strict=True)]
         return [wide((image * first).detach()), *(wide(product.detach()) for product in products)]

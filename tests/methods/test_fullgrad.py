@@ -60,3 +60,10 @@ def test_what_has_no_positions_is_refused():
     bare = nn.Sequential(nn.Conv2d(3, 2, 3, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
     with pytest.raises(cc.CAMError, match="needs layers with positions and a bias, got none"):
         cc.FullGrad(bare).attribute(x, 1)
+
+
+def test_a_bias_of_several_axes_is_refused():
+    layers = nn.Conv2d(3, 4, 3), nn.LayerNorm([4, 6, 6]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    model = seeded(lambda: nn.Sequential(*layers, nn.Linear(4, 3)))
+    with pytest.raises(cc.CAMError, match="one number for each channel, got one of 4×6×6"):
+        cc.FullGrad(model).attribute(torch.rand(2, 3, 8, 8), 1)
