@@ -15,6 +15,7 @@ from captum_cams.metrics.functional.faithfulness import (
     drop_and_increase,
     insertion_curve,
 )
+from captum_cams.metrics.functional.imputation import noisy_linear_imputation
 from captum_cams.metrics.functional.localisation import (
     energy_inside,
     is_difficult,
@@ -61,6 +62,7 @@ __all__ = [
     "insertion_curve",
     "is_difficult",
     "localisation_error",
+    "noisy_linear_imputation",
     "pointing_game",
     "region_mask",
     "region_overlap",
