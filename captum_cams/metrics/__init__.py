@@ -24,18 +24,25 @@ from captum_cams.metrics.functional.localisation import (
     region_mask,
     region_overlap,
 )
+from captum_cams.metrics.functional.removal import average_gain, calibration, calibration_of_curve, single_deletion
+from captum_cams.metrics.functional.road import arcc, arcc_of_parts, road, road_curves
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
 from captum_cams.metrics.presets import PRESETS, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.removal import ARCC, ROAD, AverageGain, Calibration, SingleDeletion
 
 __all__ = [
     "ADCC",
+    "ARCC",
     "METRICS",
     "PRESETS",
     "PROTOCOLS",
+    "ROAD",
     "Annotation",
     "AverageDrop",
+    "AverageGain",
     "AverageIncrease",
+    "Calibration",
     "Case",
     "Conditions",
     "DeletionAUC",
@@ -47,12 +54,18 @@ __all__ = [
     "PointingGame",
     "Preset",
     "Protocol",
+    "SingleDeletion",
     "Summary",
     "adcc",
     "adcc_of_parts",
+    "arcc",
+    "arcc_of_parts",
     "average_drop",
+    "average_gain",
     "average_increase",
     "blur",
+    "calibration",
+    "calibration_of_curve",
     "coherency",
     "complexity",
     "curve_area",
@@ -67,4 +80,7 @@ __all__ = [
     "region_mask",
     "region_overlap",
     "register_metric",
+    "road",
+    "road_curves",
+    "single_deletion",
 ]

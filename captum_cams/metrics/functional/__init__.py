@@ -17,3 +17,11 @@ from captum_cams.metrics.functional.localisation import localisation_error as lo
 from captum_cams.metrics.functional.localisation import pointing_game as pointing_game
 from captum_cams.metrics.functional.localisation import region_mask as region_mask
 from captum_cams.metrics.functional.localisation import region_overlap as region_overlap
+from captum_cams.metrics.functional.removal import average_gain as average_gain
+from captum_cams.metrics.functional.removal import calibration as calibration
+from captum_cams.metrics.functional.removal import calibration_of_curve as calibration_of_curve
+from captum_cams.metrics.functional.removal import single_deletion as single_deletion
+from captum_cams.metrics.functional.road import arcc as arcc
+from captum_cams.metrics.functional.road import arcc_of_parts as arcc_of_parts
+from captum_cams.metrics.functional.road import road as road
+from captum_cams.metrics.functional.road import road_curves as road_curves
