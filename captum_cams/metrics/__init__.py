@@ -15,6 +15,7 @@ from captum_cams.metrics.functional.faithfulness import (
     drop_and_increase,
     insertion_curve,
 )
+from captum_cams.metrics.functional.imputation import noisy_linear_imputation
 from captum_cams.metrics.functional.localisation import (
     energy_inside,
     is_difficult,
@@ -23,18 +24,25 @@ from captum_cams.metrics.functional.localisation import (
     region_mask,
     region_overlap,
 )
+from captum_cams.metrics.functional.removal import average_gain, calibration, calibration_of_curve, single_deletion
+from captum_cams.metrics.functional.road import arcc, arcc_of_parts, road, road_curves
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
 from captum_cams.metrics.presets import PRESETS, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.removal import ARCC, ROAD, AverageGain, Calibration, SingleDeletion
 
 __all__ = [
     "ADCC",
+    "ARCC",
     "METRICS",
     "PRESETS",
     "PROTOCOLS",
+    "ROAD",
     "Annotation",
     "AverageDrop",
+    "AverageGain",
     "AverageIncrease",
+    "Calibration",
     "Case",
     "Conditions",
     "DeletionAUC",
@@ -46,12 +54,18 @@ __all__ = [
     "PointingGame",
     "Preset",
     "Protocol",
+    "SingleDeletion",
     "Summary",
     "adcc",
     "adcc_of_parts",
+    "arcc",
+    "arcc_of_parts",
     "average_drop",
+    "average_gain",
     "average_increase",
     "blur",
+    "calibration",
+    "calibration_of_curve",
     "coherency",
     "complexity",
     "curve_area",
@@ -61,8 +75,12 @@ __all__ = [
     "insertion_curve",
     "is_difficult",
     "localisation_error",
+    "noisy_linear_imputation",
     "pointing_game",
     "region_mask",
     "region_overlap",
     "register_metric",
+    "road",
+    "road_curves",
+    "single_deletion",
 ]

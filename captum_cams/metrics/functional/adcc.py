@@ -16,6 +16,7 @@ from captum_cams.engine.targets import check_output, resolve_target
 from captum_cams.engine.untouched import untouched, unwrap
 from captum_cams.errors import CAMError
 from captum_cams.images import ImageForm, heat, look_channels_last, size_of
+from captum_cams.metrics.functional.correlation import correlation
 from captum_cams.metrics.functional.faithfulness import average_drop
 from captum_cams.metrics.functional.scoring import check_maps, check_model
 
@@ -70,11 +71,7 @@ def coherency(inputs: Tensor, maps: Tensor, explain: Explain, target: Any) -> Te
     first, images = heat(check_maps(inputs, maps), size), form.standard(inputs)
     part = form.as_taken(images * first.to(images.dtype))
     second = heat(check_maps(inputs, explain(part, target)), size).to(first.dtype)
-    pair = torch.stack((first, second)).double().flatten(2)
-    centred = pair - pair.mean(2, keepdim=True)
-    spread = centred.norm(dim=2).prod(0)
-    correlation = centred.prod(0).sum(1) / spread.where(spread > 0, 1)
-    return ((correlation.clamp(-1, 1) + 1) / 2).float()
+    return ((correlation(first.flatten(1), second.flatten(1)) + 1) / 2).float()
 
 
 def adcc(
@@ -111,6 +108,15 @@ def adcc(
         maps = cam.attribute(images, labels)
         print(metrics.adcc(model, images, maps, labels, explain=cam.attribute))
     """
+    index = explained_classes(forward_func, inputs, maps, target, explain, task)
+    drop = average_drop(forward_func, inputs, maps, index, task=task) / 100
+    return adcc_of_parts(coherency(inputs, maps, explain, index), complexity(inputs, maps), drop)
+
+
+def explained_classes(
+    forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any, explain: Explain, task: Task
+) -> Any:
+    """The explained class of each unchanged image, which the explained part keeps, after the arguments are checked."""
     check_model(forward_func)
     own = getattr(getattr(explain, "__self__", None), "task", task)
     if own != task:
@@ -121,9 +127,7 @@ def adcc(
     check_maps(inputs, maps)
     with untouched(forward_func), recipes(forward_func, inputs):
         output = check_output(scores_of(unwrap(forward_func)(inputs.detach().clone()), task), len(inputs))
-    index = resolve_target(target, output)
-    drop = average_drop(forward_func, inputs, maps, index, task=task) / 100
-    return adcc_of_parts(coherency(inputs, maps, explain, index), complexity(inputs, maps), drop)
+    return resolve_target(target, output)
 
 
 def adcc_of_parts(coherent: Tensor, complicated: Tensor, drop: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from captum_cams.metrics.presets import Preset
 Forward = Callable[..., Any]
 Masking = Literal["multiply", "fgcam"]
 """How the explained part of an image is made; see :func:`average_drop`."""
+Change = Callable[[Tensor, Tensor], Tensor]
+"""A function from numbers of images and numbers of versions, R each, to R changed images."""
 
 
 def check_model(forward_func: Forward) -> None:
@@ -100,6 +102,46 @@ def curve(
         )
         scores = torch.cat([_scores(forward_func, form.as_taken(some), task) for some in changed])
     size = len(inputs), len(counts), -1
+    return scores.view(size), probabilities(scores, task).view(size)
+
+
+def scores_of_changes(
+    forward_func: Forward,
+    inputs: Tensor,
+    maps: Tensor,
+    changes: Callable[[Tensor, Tensor], tuple[int, Change]],
+    perturbations_per_eval: int,
+    task: Task,
+) -> tuple[Tensor, Tensor]:
+    """Scores and probabilities of several versions of each image.
+
+    Args:
+        forward_func: the model.
+        inputs: N×C×H×W.
+        maps: explanations of the images, N×h×w or N×1×h×w.
+        changes: function from the images and from the maps at their size to the number of versions of each image, and
+            to the function that makes the versions: from numbers of images and numbers of versions to changed images.
+        perturbations_per_eval: changed images in one forward pass.
+        task: meaning of the model's output.
+
+    Returns:
+        Scores and probabilities, N×versions×classes each.
+    """
+    check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
+    check_model(forward_func)
+    maps = check_maps(inputs, maps)
+    with untouched(forward_func):
+        form = model_form(forward_func, inputs)
+        images = form.standard(inputs.detach().clone())
+        versions, change = changes(images, upsample(maps, images.shape[2:]))
+        pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(versions)).to(images.device)
+        scores = torch.cat(
+            [
+                _scores(forward_func, form.as_taken(change(some[:, 0], some[:, 1])), task)
+                for some in pairs.split(perturbations_per_eval)
+            ]
+        )
+    size = len(inputs), versions, -1
     return scores.view(size), probabilities(scores, task).view(size)
 
 
