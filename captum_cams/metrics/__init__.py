@@ -7,6 +7,7 @@ from captum_cams.metrics.catalogue import METRICS, Summary
 from captum_cams.metrics.entry import MetricEntry, register_metric
 from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional.adcc import adcc, adcc_of_parts, coherency, complexity
+from captum_cams.metrics.functional.consistency import consistency
 from captum_cams.metrics.functional.faithfulness import (
     average_drop,
     average_increase,
@@ -23,9 +24,19 @@ from captum_cams.metrics.functional.localisation import (
     region_mask,
     region_overlap,
 )
-from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
+from captum_cams.metrics.functional.relevance import relevance_mass, relevance_rank, top_k_intersection
+from captum_cams.metrics.functional.shape import entropy, sparseness
+from captum_cams.metrics.localisation import (
+    EnergyPointingGame,
+    LocalisationError,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
+    TopKIntersection,
+)
 from captum_cams.metrics.presets import PRESETS, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.shape import Consistency, Entropy, Sparseness
 
 __all__ = [
     "ADCC",
@@ -37,8 +48,10 @@ __all__ = [
     "AverageIncrease",
     "Case",
     "Conditions",
+    "Consistency",
     "DeletionAUC",
     "EnergyPointingGame",
+    "Entropy",
     "InsertionAUC",
     "LocalisationError",
     "MetricEntry",
@@ -46,7 +59,11 @@ __all__ = [
     "PointingGame",
     "Preset",
     "Protocol",
+    "RelevanceMass",
+    "RelevanceRank",
+    "Sparseness",
     "Summary",
+    "TopKIntersection",
     "adcc",
     "adcc_of_parts",
     "average_drop",
@@ -54,10 +71,12 @@ __all__ = [
     "blur",
     "coherency",
     "complexity",
+    "consistency",
     "curve_area",
     "deletion_curve",
     "drop_and_increase",
     "energy_inside",
+    "entropy",
     "insertion_curve",
     "is_difficult",
     "localisation_error",
@@ -65,4 +84,8 @@ __all__ = [
     "region_mask",
     "region_overlap",
     "register_metric",
+    "relevance_mass",
+    "relevance_rank",
+    "sparseness",
+    "top_k_intersection",
 ]

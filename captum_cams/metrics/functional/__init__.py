@@ -4,6 +4,7 @@ from captum_cams.metrics.functional.adcc import adcc as adcc
 from captum_cams.metrics.functional.adcc import adcc_of_parts as adcc_of_parts
 from captum_cams.metrics.functional.adcc import coherency as coherency
 from captum_cams.metrics.functional.adcc import complexity as complexity
+from captum_cams.metrics.functional.consistency import consistency as consistency
 from captum_cams.metrics.functional.faithfulness import average_drop as average_drop
 from captum_cams.metrics.functional.faithfulness import average_increase as average_increase
 from captum_cams.metrics.functional.faithfulness import curve_area as curve_area
@@ -16,3 +17,8 @@ from captum_cams.metrics.functional.localisation import localisation_error as lo
 from captum_cams.metrics.functional.localisation import pointing_game as pointing_game
 from captum_cams.metrics.functional.localisation import region_mask as region_mask
 from captum_cams.metrics.functional.localisation import region_overlap as region_overlap
+from captum_cams.metrics.functional.relevance import relevance_mass as relevance_mass
+from captum_cams.metrics.functional.relevance import relevance_rank as relevance_rank
+from captum_cams.metrics.functional.relevance import top_k_intersection as top_k_intersection
+from captum_cams.metrics.functional.shape import entropy as entropy
+from captum_cams.metrics.functional.shape import sparseness as sparseness
