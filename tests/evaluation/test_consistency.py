@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +15,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import captum_cams as cc
 from captum_cams import metrics
-from lightning_callbacks import CAMCallback, evaluate
+from lightning_callbacks import CAMCallback, Protocol, evaluate
 from tests.support import evaluation_run
-from tests.support.evaluation_run import Boxed, loader, network, quiet
+from tests.support.evaluation_run import IMAGES, Boxed, loader, network, quiet
 from tests.support.lightning_modules import Net
 
-METHODS = ("gradcam", "centre", "hirescam")
-
-
-def expected(name: str) -> tuple[list[int], torch.Tensor]:
-    model, images = network(), Boxed().images
-    classes = model(images).argmax(1)
-    return classes.tolist(), metrics.consistency(cc.create(name, model).attribute(images, classes), classes)
+METHODS = ("gradcam", "centre")
+ANNOTATED = Protocol("consistency", classes="annotated")  # four classes
 
 
 def rows(out: Path) -> dict[str, list[float]]:
@@ -38,33 +34,34 @@ def rows(out: Path) -> dict[str, list[float]]:
 
 
 def run(out: Path):
-    return evaluate(network(), loader(), METHODS, metrics="consistency", trainer=quiet(), out=out)
+    return evaluate(network(), loader(), METHODS, protocol=ANNOTATED, trainer=quiet(), out=out)
 
 
 def test_rows_and_table_are_those_of_the_function(tmp_path):
     table, found = run(tmp_path), rows(tmp_path)
+    data = Boxed()
+    pairs = [(i, index) for i in range(IMAGES) for index in sorted({*data[i][1]["labels"].tolist()})]
+    positions, classes = (list(side) for side in zip(*pairs, strict=True))
     for name in METHODS:
-        classes, values = expected(name)
-        torch.testing.assert_close(table.values(name, "consistency"), values, equal_nan=True)
-        assert found[name] == pytest.approx(values.tolist(), abs=1e-6, nan_ok=True)
-        assert table[name, "consistency"].mean == pytest.approx(float(values.nanmean()), abs=1e-6)
-        assert table[name, "consistency"].n == sum(classes.count(index) > 1 for index in classes)
+        maps = cc.create(name, network()).attribute(data.images[positions], classes)
+        values = metrics.consistency(maps, classes)
+        torch.testing.assert_close(table.values(name, "consistency"), values)
+        assert found[name] == pytest.approx(values.tolist(), abs=1e-6)
+        assert table[name, "consistency"].mean == pytest.approx(float(values.mean()), abs=1e-6)
+        assert table[name, "consistency"].n == len(pairs)
     assert table["centre", "consistency"].mean == 1  # which is why consistency alone says nothing
-    assert table.columns["consistency"].shape == (len(METHODS) * evaluation_run.IMAGES, 256)
+    assert table.columns["consistency"].shape == (len(METHODS) * len(pairs), 256)
 
 
 def test_an_interrupted_run_compares_the_old_rows_with_the_new_ones(tmp_path):
     whole = run(tmp_path / "whole")
     journal = (tmp_path / "whole" / "journal-0.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "half").mkdir()
-    for name in ("settings.json", "class_names.json"):
-        if (tmp_path / "whole" / name).exists():
-            (tmp_path / "half" / name).write_text((tmp_path / "whole" / name).read_text())
+    shutil.copy(tmp_path / "whole" / "settings.json", tmp_path / "half")
     (tmp_path / "half" / "journal-0.jsonl").write_text("".join(journal[: len(journal) // 2]))
     again = run(tmp_path / "half")
     assert torch.equal(again.columns["consistency"], whole.columns["consistency"])
     done = json.loads(journal[0])["entry"]["rows"]["columns"]["consistency"]
-    assert len(done) == 2 * len(METHODS)  # of two images
     assert len(json.dumps(done)) / len(done) < 256 * 7  # bytes in a row: "255.0, " at most
 
 
@@ -103,5 +100,7 @@ def test_two_processes_compare_all_images(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("journal-*"))) == 2
-    _, values = expected("gradcam")
+    model, images = network(), Boxed().images
+    classes = model(images).argmax(1)
+    values = metrics.consistency(cc.GradCAM(model).attribute(images, classes), classes)
     assert rows(tmp_path)["gradcam"] == pytest.approx(values.tolist(), abs=1e-5, nan_ok=True)
