@@ -7,6 +7,7 @@ from captum_cams.metrics.catalogue import METRICS, Summary
 from captum_cams.metrics.entry import MetricEntry, register_metric
 from captum_cams.metrics.faithfulness import ADCC, AverageDrop, AverageIncrease, DeletionAUC, InsertionAUC, OverAll
 from captum_cams.metrics.functional.adcc import adcc, adcc_of_parts, coherency, complexity
+from captum_cams.metrics.functional.consistency import consistency
 from captum_cams.metrics.functional.faithfulness import (
     average_drop,
     average_increase,
@@ -30,6 +31,19 @@ from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationErr
 from captum_cams.metrics.presets import PRESETS, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from captum_cams.metrics.removal import ARCC, ROAD, AverageGain, Calibration, SingleDeletion
+from captum_cams.metrics.functional.relevance import relevance_mass, relevance_rank, top_k_intersection
+from captum_cams.metrics.functional.shape import entropy, sparseness
+from captum_cams.metrics.localisation import (
+    EnergyPointingGame,
+    LocalisationError,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
+    TopKIntersection,
+)
+from captum_cams.metrics.presets import PRESETS, Preset
+from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.shape import Consistency, Entropy, Sparseness
 
 __all__ = [
     "ADCC",
@@ -45,8 +59,10 @@ __all__ = [
     "Calibration",
     "Case",
     "Conditions",
+    "Consistency",
     "DeletionAUC",
     "EnergyPointingGame",
+    "Entropy",
     "InsertionAUC",
     "LocalisationError",
     "MetricEntry",
@@ -55,7 +71,11 @@ __all__ = [
     "Preset",
     "Protocol",
     "SingleDeletion",
+    "RelevanceMass",
+    "RelevanceRank",
+    "Sparseness",
     "Summary",
+    "TopKIntersection",
     "adcc",
     "adcc_of_parts",
     "arcc",
@@ -68,10 +88,12 @@ __all__ = [
     "calibration_of_curve",
     "coherency",
     "complexity",
+    "consistency",
     "curve_area",
     "deletion_curve",
     "drop_and_increase",
     "energy_inside",
+    "entropy",
     "insertion_curve",
     "is_difficult",
     "localisation_error",
@@ -83,4 +105,8 @@ __all__ = [
     "road",
     "road_curves",
     "single_deletion",
+    "relevance_mass",
+    "relevance_rank",
+    "sparseness",
+    "top_k_intersection",
 ]

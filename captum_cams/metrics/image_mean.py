@@ -1,4 +1,4 @@
-"""The base class of the torchmetrics classes: a sum over images and the number of images."""
+"""The base classes of the torchmetrics classes: what can be drawn, and a sum over images with their number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,28 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-class ImageMean(Metric):
+class Plotted(Metric):
+    """A metric from 0 to 1, unless the class says otherwise, which torchmetrics can draw."""
+
+    full_state_update = False
+    is_differentiable = False
+    plot_lower_bound = 0.0
+    plot_upper_bound: float | None = 1.0
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the result so far, or other results, with the plotting of torchmetrics.
+
+        Args:
+            val: one or several results of ``compute``; None takes the result so far.
+            ax: the matplotlib axes to draw in; None makes a new figure.
+
+        Returns:
+            The matplotlib figure and its axes.
+        """
+        return self._plot(val, ax)
+
+
+class ImageMean(Plotted):
     """The mean over all images of all processes; every image counts the same, whatever the sizes of the batches.
 
     Args:
@@ -16,10 +37,6 @@ class ImageMean(Metric):
         **kwargs: passed to ``torchmetrics.Metric``.
     """
 
-    full_state_update = False
-    is_differentiable = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
     total: Tensor
     count: Tensor
 
@@ -40,15 +57,3 @@ class ImageMean(Metric):
             A scalar in the range that the class states; NaN before the first image.
         """
         return (self.total / self.count).float()
-
-    def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the result so far, or other results, with the plotting of torchmetrics.
-
-        Args:
-            val: one or several results of ``compute``; None takes the result so far.
-            ax: the matplotlib axes to draw in; None makes a new figure.
-
-        Returns:
-            The matplotlib figure and its axes.
-        """
-        return self._plot(val, ax)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from captum_cams.errors import CAMError, check_choice
+from captum_cams.errors import CAMError, check_at_least, check_choice
 from captum_cams.metrics.functional.localisation import (
     LEVELS,
     Threshold,
@@ -14,6 +14,7 @@ from captum_cams.metrics.functional.localisation import (
     pointing_game,
     region_overlap,
 )
+from captum_cams.metrics.functional.relevance import relevance_mass, relevance_rank, top_k_intersection
 from captum_cams.metrics.image_mean import ImageMean
 
 
@@ -85,6 +86,84 @@ class EnergyPointingGame(_Localisation):
 
     def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         return energy_inside(maps, regions, size)
+
+
+class RelevanceMass(_Localisation):
+    """The mean share of the positive values of the map inside the regions, 0 to 1, higher is better.
+
+    See ``relevance_mass`` for its difference from :class:`EnergyPointingGame`.
+
+    Args:
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Example::
+
+        mass = metrics.RelevanceMass()
+        boxes = [torch.tensor([[8, 8, 40, 40]])] * 2
+        mass.update(cc.GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
+        print(mass.compute())
+    """
+
+    higher_is_better = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        return relevance_mass(maps, regions, size)
+
+
+class RelevanceRank(_Localisation):
+    """The mean share of the highest pixels inside the regions, 0 to 1, higher is better; see ``relevance_rank``.
+
+    Args:
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Example::
+
+        rank = metrics.RelevanceRank()
+        boxes = [torch.tensor([[8, 8, 40, 40]])] * 2
+        rank.update(cc.GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
+        print(rank.compute())
+    """
+
+    higher_is_better = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        return relevance_rank(maps, regions, size)
+
+
+class TopKIntersection(_Localisation):
+    """The mean share of the k highest pixels inside the regions, 0 to 1, higher is better; see ``top_k_intersection``.
+
+    Args:
+        k: how many of the highest pixels are taken; None takes 2 % of the image.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: k is not an integer of at least 1.
+
+    Example::
+
+        top = metrics.TopKIntersection(k=100)
+        boxes = [torch.tensor([[8, 8, 40, 40]])] * 2
+        top.update(cc.GradCAM(model).attribute(images, labels), boxes, images.shape[-2:])
+        print(top.compute())
+    """
+
+    higher_is_better = True
+
+    def __init__(self, k: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if k is not None:
+            check_at_least("k", k, 1)
+        self.k = k
+
+    def values(self, maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        return top_k_intersection(maps, regions, size, k=self.k)
 
 
 class LocalisationError(_Localisation):

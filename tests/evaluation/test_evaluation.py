@@ -48,6 +48,7 @@ def test_every_cell_is_the_metric_called_by_hand(model):
     hard = [len(set(data[i][1]["labels"].tolist())) > 1 for i in known]
     hits = m.pointing_game(maps[known], regions, SIZE).float()
     overlaps = {cut: m.region_overlap(maps[known], regions, SIZE, threshold=cut) for cut in ("value", "mean", "energy")}
+    similar = m.consistency(maps, classes)
     expected = {
         "deletion_auc": m.curve_area(deletion),
         "insertion_auc": m.curve_area(insertion),
@@ -60,6 +61,12 @@ def test_every_cell_is_the_metric_called_by_hand(model):
         "pointing_game": hits,
         "pointing_game_difficult": hits[torch.tensor(hard)],
         "energy": m.energy_inside(maps[known], regions, SIZE),
+        "relevance_mass": m.relevance_mass(maps[known], regions, SIZE),
+        "relevance_rank": m.relevance_rank(maps[known], regions, SIZE),
+        "top_k_intersection": m.top_k_intersection(maps[known], regions, SIZE),
+        "sparseness": m.sparseness(images, maps),
+        "entropy": m.entropy(images, maps),
+        "consistency": similar[similar.isfinite()],
     }
     assert set(expected) | {"iou"} | {f"localisation_error_{cut}" for cut in overlaps} == set(METRICS)
     assert 0 < len(known) < IMAGES  # both kinds are met

@@ -21,6 +21,12 @@ SHELLS = {
     "adcc": metrics.ADCC(lambda images, target: images),
     "pointing_game": metrics.PointingGame(),
     "energy": metrics.EnergyPointingGame(),
+    "relevance_mass": metrics.RelevanceMass(),
+    "relevance_rank": metrics.RelevanceRank(),
+    "top_k_intersection": metrics.TopKIntersection(),
+    "sparseness": metrics.Sparseness(),
+    "entropy": metrics.Entropy(),
+    "consistency": metrics.Consistency(),
     **{f"localisation_error_{cut}": metrics.LocalisationError(cut) for cut in ("value", "mean", "energy")},
 }
 
@@ -54,7 +60,7 @@ def case(**changed):
 
 
 def test_each_metric_says_which_way_it_improves():
-    lower = {"deletion_auc", "average_drop", "complexity"} | {name for name in METRICS if "error" in name}
+    lower = {"deletion_auc", "average_drop", "complexity", "entropy"} | {name for name in METRICS if "error" in name}
     assert {name for name, entry in METRICS.items() if not entry.higher_is_better} == lower
     for name, shell in SHELLS.items():
         assert shell.higher_is_better is METRICS[name].higher_is_better, name

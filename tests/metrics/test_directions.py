@@ -11,8 +11,10 @@ from tests.support.evaluation_run import loader, network, quiet
 
 UP = {"insertion_auc", "over_all", "average_increase", "adcc", "coherency"}
 UP |= {"pointing_game", "pointing_game_difficult", "energy", "iou"}
+UP |= {"relevance_mass", "relevance_rank", "top_k_intersection", "sparseness", "consistency"}
 DOWN = {"deletion_auc", "average_drop", "complexity"}
 DOWN |= {"localisation_error_value", "localisation_error_mean", "localisation_error_energy"}
+DOWN |= {"entropy"}
 # Shells whose name is not that of a metric without its underscores.
 NAMES = {"energypointinggame": "energy", "localisationerror": "localisation_error_value"}
 CLASSES = {name: one for name in metrics.__all__ if inspect.isclass(one := getattr(metrics, name))}

@@ -11,3 +11,8 @@ from captum_cams.metrics.catalogue.measured import Summary, measure, row_values,
 from captum_cams.metrics.entry import METRICS
 
 __all__ = ["METRICS", "Summary", "curves", "localisation", "masked", "measure", "removal", "row_values", "summary"]
+from captum_cams.metrics.catalogue import shape as shape
+from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summary
+from captum_cams.metrics.entry import METRICS
+
+__all__ = ["METRICS", "Summary", "curves", "localisation", "masked", "measure", "row_values", "shape", "summary"]

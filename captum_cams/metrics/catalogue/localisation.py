@@ -34,6 +34,24 @@ def energy(case: Case) -> Tensor:
     return functional.energy_inside(case.maps, case.regions, case.size)
 
 
+@register_metric(higher_is_better=True, needs=["regions"])
+def relevance_mass(case: Case) -> Tensor:
+    """The share of the positive values of the map inside the regions, 0 to 1."""
+    return functional.relevance_mass(case.maps, case.regions, case.size)
+
+
+@register_metric(higher_is_better=True, needs=["regions"])
+def relevance_rank(case: Case) -> Tensor:
+    """The share of the highest pixels, as many as the regions have, inside the regions, 0 to 1."""
+    return functional.relevance_rank(case.maps, case.regions, case.size)
+
+
+@register_metric(higher_is_better=True, needs=["regions"])
+def top_k_intersection(case: Case) -> Tensor:
+    """The share of the highest 2 % of the pixels inside the regions, 0 to 1."""
+    return functional.top_k_intersection(case.maps, case.regions, case.size)
+
+
 @register_metric(higher_is_better=True, needs=["regions"], levels=LEVELS)
 def iou(case: Case) -> Tensor:
     """The overlap of the regions with the pixels that reach each level, 0 to 1."""

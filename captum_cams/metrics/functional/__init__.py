@@ -4,6 +4,7 @@ from captum_cams.metrics.functional.adcc import adcc as adcc
 from captum_cams.metrics.functional.adcc import adcc_of_parts as adcc_of_parts
 from captum_cams.metrics.functional.adcc import coherency as coherency
 from captum_cams.metrics.functional.adcc import complexity as complexity
+from captum_cams.metrics.functional.consistency import consistency as consistency
 from captum_cams.metrics.functional.faithfulness import average_drop as average_drop
 from captum_cams.metrics.functional.faithfulness import average_increase as average_increase
 from captum_cams.metrics.functional.faithfulness import curve_area as curve_area
@@ -25,3 +26,8 @@ from captum_cams.metrics.functional.road import arcc as arcc
 from captum_cams.metrics.functional.road import arcc_of_parts as arcc_of_parts
 from captum_cams.metrics.functional.road import road as road
 from captum_cams.metrics.functional.road import road_curves as road_curves
+from captum_cams.metrics.functional.relevance import relevance_mass as relevance_mass
+from captum_cams.metrics.functional.relevance import relevance_rank as relevance_rank
+from captum_cams.metrics.functional.relevance import top_k_intersection as top_k_intersection
+from captum_cams.metrics.functional.shape import entropy as entropy
+from captum_cams.metrics.functional.shape import sparseness as sparseness

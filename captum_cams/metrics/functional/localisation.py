@@ -46,7 +46,7 @@ def pointing_game(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int], 
         hits = metrics.pointing_game(maps, boxes, images.shape[-2:], margin=15)
         print(hits.float().mean())
     """
-    peaks = heat(_checked(maps, regions, size), size).flatten(1).argmax(1).tolist()
+    peaks = heat(check_regions(maps, regions, size), size).flatten(1).argmax(1).tolist()
     points = torch.stack(torch.unravel_index(torch.tensor(peaks), tuple(size)), 1)
     hits = [_distance(given, point) <= margin for point, given in zip(points, regions, strict=True)]
     return torch.tensor(hits)
@@ -75,7 +75,7 @@ def energy_inside(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) 
         maps = cc.GradCAM(model).attribute(images, labels)
         print(metrics.energy_inside(maps, masks, images.shape[-2:]))
     """
-    scaled = heat(_checked(maps, regions, size), size)[:, 0]
+    scaled = heat(check_regions(maps, regions, size), size)[:, 0]
     inside = torch.stack([region_mask(given, size) for given in regions]).to(scaled)
     whole = scaled.flatten(1).sum(1)
     return ((scaled * inside).flatten(1).sum(1) / whole.where(whole > 0, 1)).float()
@@ -119,7 +119,7 @@ def region_overlap(
         print(metrics.localisation_error(overlaps))
     """
     check_choice("threshold", threshold, get_args(Threshold))
-    scaled = heat(_checked(maps, regions, size), size)[:, 0].cpu()
+    scaled = heat(check_regions(maps, regions, size), size)[:, 0].cpu()
     return torch.stack(
         [
             _overlaps(torch.stack([_marked(map_, threshold, level) for level in levels]), given.cpu())
@@ -246,7 +246,7 @@ def _overlaps(marked: Tensor, regions: Tensor) -> Tensor:
     return box_iou(parts, regions.double()).amax(1).float()
 
 
-def _checked(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+def check_regions(maps: Tensor, regions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
     """The maps as N×1×h×w, or an error if maps, regions and size do not fit."""
     check_tensor("maps", maps, "N×h×w or N×1×h×w")
     if not isinstance(regions, Sequence | Tensor):
