@@ -23,9 +23,12 @@ from captum_cams.metrics.functional.localisation import (
     region_mask,
     region_overlap,
 )
+from captum_cams.metrics.functional.randomisation import random_logit, randomisation, randomisation_curve
+from captum_cams.metrics.functional.stability import infidelity, sensitivity
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
 from captum_cams.metrics.presets import PRESETS, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.stability import Infidelity, Randomisation, RandomLogit, Sensitivity
 
 __all__ = [
     "ADCC",
@@ -39,6 +42,7 @@ __all__ = [
     "Conditions",
     "DeletionAUC",
     "EnergyPointingGame",
+    "Infidelity",
     "InsertionAUC",
     "LocalisationError",
     "MetricEntry",
@@ -46,6 +50,9 @@ __all__ = [
     "PointingGame",
     "Preset",
     "Protocol",
+    "RandomLogit",
+    "Randomisation",
+    "Sensitivity",
     "Summary",
     "adcc",
     "adcc_of_parts",
@@ -58,11 +65,16 @@ __all__ = [
     "deletion_curve",
     "drop_and_increase",
     "energy_inside",
+    "infidelity",
     "insertion_curve",
     "is_difficult",
     "localisation_error",
     "pointing_game",
+    "random_logit",
+    "randomisation",
+    "randomisation_curve",
     "region_mask",
     "region_overlap",
     "register_metric",
+    "sensitivity",
 ]

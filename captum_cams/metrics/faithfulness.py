@@ -204,7 +204,7 @@ class AverageIncrease(_MaskingMetric):
 def _missing(inputs: Tensor, target: Any) -> Tensor:
     """Raise, because the explainer is missing after a metric was loaded."""
     raise CAMError(
-        "ADCC needs the explainer, got a metric that was loaded from a file, which does not contain it; "
+        "this metric needs the explainer, got one that was loaded from a file, which does not contain it; "
         "set metric.explain = cam.attribute"
     )
 
@@ -222,7 +222,24 @@ class _Shared:
         return _Shared, ()
 
 
-class ADCC(_Faithfulness):
+class _Explaining(_Faithfulness):
+    """A metric that explains changed images, or by a changed model."""
+
+    def __init__(self, explain: Explain, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._explain = _Shared(explain)
+
+    @property
+    def explain(self) -> Explain:
+        """The function from images and target to maps."""
+        return self._explain.function
+
+    @explain.setter
+    def explain(self, explain: Explain) -> None:
+        self._explain = _Shared(explain)
+
+
+class ADCC(_Explaining):
     """The mean ADCC of the images, 0 to 1, higher is better; see ``adcc``.
 
     Args:
@@ -243,19 +260,6 @@ class ADCC(_Faithfulness):
     """
 
     higher_is_better = True
-
-    def __init__(self, explain: Explain, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._explain = _Shared(explain)
-
-    @property
-    def explain(self) -> Explain:
-        """The function from images and target to maps."""
-        return self._explain.function
-
-    @explain.setter
-    def explain(self, explain: Explain) -> None:
-        self._explain = _Shared(explain)
 
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
         return adcc(forward_func, inputs, maps, target, explain=self.explain, task=self.task)

@@ -6,6 +6,8 @@ kind of metric. Results that several metrics need are computed once: ``case.shar
 
 from captum_cams.metrics.catalogue import curves, masked  # the order of import is the order of the lists for users
 from captum_cams.metrics.catalogue import localisation as localisation
+from captum_cams.metrics.catalogue import sanity as sanity
+from captum_cams.metrics.catalogue import stability as stability
 from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summary
 from captum_cams.metrics.entry import METRICS
 

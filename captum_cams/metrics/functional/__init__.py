@@ -16,3 +16,8 @@ from captum_cams.metrics.functional.localisation import localisation_error as lo
 from captum_cams.metrics.functional.localisation import pointing_game as pointing_game
 from captum_cams.metrics.functional.localisation import region_mask as region_mask
 from captum_cams.metrics.functional.localisation import region_overlap as region_overlap
+from captum_cams.metrics.functional.randomisation import random_logit as random_logit
+from captum_cams.metrics.functional.randomisation import randomisation as randomisation
+from captum_cams.metrics.functional.randomisation import randomisation_curve as randomisation_curve
+from captum_cams.metrics.functional.stability import infidelity as infidelity
+from captum_cams.metrics.functional.stability import sensitivity as sensitivity
