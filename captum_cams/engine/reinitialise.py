@@ -1,7 +1,6 @@
 """Give the layers of a network new random weights, in the order from its output to its input."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -47,19 +46,20 @@ def reinitialise(module: nn.Module, seed: int) -> None:
     as it is. The new weights are the same on every device, and the random state of the process does not change.
 
     Args:
-        module: is changed; the parameters of the modules inside it change only if its ``reset_parameters`` does that.
+        module: a module with parameters of its own, which is changed. The modules inside it change only if its
+            ``reset_parameters`` does that.
         seed: another seed gives other weights.
     """
-    own = [parameter for parameter in module.parameters(recurse=False) if parameter.is_floating_point()]
-    with torch.no_grad():
-        before = [parameter.clone() for parameter in own]
-        if callable(getattr(module, "reset_parameters", None)):
-            fresh = deepcopy(module).cpu()  # so that a GPU draws the same numbers
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
-                fresh.reset_parameters()  # type: ignore[operator]
-            module.load_state_dict(fresh.state_dict())
-        for number, (old, parameter) in enumerate(zip(before, own, strict=True)):
-            if torch.equal(old, parameter):
-                noise = torch.randn(old.shape, generator=generator_of(seed, number)).to(old.device)
+    before = [parameter.detach().clone() for parameter in module.parameters(recurse=False)]
+    if callable(getattr(module, "reset_parameters", None)):
+        device = before[0].device
+        module.cpu()  # so that a GPU draws the same numbers
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            module.reset_parameters()  # type: ignore[operator]
+        module.to(device)
+    for number, (old, parameter) in enumerate(zip(before, module.parameters(recurse=False), strict=True)):
+        if old.is_floating_point() and torch.equal(old, parameter):
+            noise = torch.randn(old.shape, generator=generator_of(seed, number)).to(old.device)
+            with torch.no_grad():
                 parameter.copy_(wide(old).mean() + wide(old).std(correction=0) * noise)
