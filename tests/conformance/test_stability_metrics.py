@@ -21,6 +21,10 @@ def model():
     return NETWORKS["plain"]()
 
 
+def plus(noise):
+    return lambda image: image + noise
+
+
 @pytest.mark.parametrize("per_eval", [1, 7, 100])
 def test_sensitivity_is_captums(model, per_eval):
     x, cam = images(3) * torch.tensor([1.0, 5.0, 0.2]).view(3, 1, 1, 1), cc.HiResCAM(model)
@@ -30,14 +34,9 @@ def test_sensitivity_is_captums(model, per_eval):
         x, maps, cam.attribute, LABELS, radius=0.1, samples=5, seed=4, perturbations_per_eval=per_eval
     )
     for i, index in enumerate(LABELS):  # one at a time: in a batch, Captum takes the rows of the maps for a tuple
-        spread = 0.1 * (x[i].max() - x[i].min())
-        theirs = captum.metrics.sensitivity_max(
-            cam.attribute,
-            x[i : i + 1],
-            lambda image, spread=spread: image + spread * (2 * noise - 1),
-            n_perturb_samples=5,
-            target=index,
-        )
+        added = 0.1 * (x[i].max() - x[i].min()) * (2 * noise - 1)
+        given = {"perturb_func": plus(added), "n_perturb_samples": 5, "target": index}
+        theirs = captum.metrics.sensitivity_max(cam.attribute, x[i : i + 1], **given)
         torch.testing.assert_close(found[i : i + 1], theirs, rtol=1e-4, atol=1e-6)
 
 

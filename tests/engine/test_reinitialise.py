@@ -75,7 +75,7 @@ class Holder(nn.Module):
 def test_other_parameters_keep_their_mean_and_spread():
     before, after = Holder(), Holder()
     reinitialise(after, 3)
-    for old, new in ((before.spread, after.spread), (before.low, after.low)):
+    for old, new in ((before.spread.data, after.spread.data), (before.low.data, after.low.data)):
         assert old.dtype == new.dtype
         assert float((old == new).float().mean()) < 0.05
         assert abs(float(old.float().mean() - new.float().mean())) < 0.02
