@@ -25,14 +25,12 @@ from captum_cams.metrics.functional.localisation import (
     region_mask,
     region_overlap,
 )
+from captum_cams.metrics.functional.randomisation import random_logit, randomisation, randomisation_curve
+from captum_cams.metrics.functional.relevance import relevance_mass, relevance_rank, top_k_intersection
 from captum_cams.metrics.functional.removal import average_gain, calibration, calibration_of_curve, single_deletion
 from captum_cams.metrics.functional.road import arcc, arcc_of_parts, road, road_curves
-from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
-from captum_cams.metrics.presets import PRESETS, Preset
-from captum_cams.metrics.protocols import PROTOCOLS, Protocol
-from captum_cams.metrics.removal import ARCC, ROAD, AverageGain, Calibration, SingleDeletion
-from captum_cams.metrics.functional.relevance import relevance_mass, relevance_rank, top_k_intersection
 from captum_cams.metrics.functional.shape import entropy, sparseness
+from captum_cams.metrics.functional.stability import infidelity, sensitivity
 from captum_cams.metrics.localisation import (
     EnergyPointingGame,
     LocalisationError,
@@ -43,7 +41,9 @@ from captum_cams.metrics.localisation import (
 )
 from captum_cams.metrics.presets import PRESETS, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.removal import ARCC, ROAD, AverageGain, Calibration, SingleDeletion
 from captum_cams.metrics.shape import Consistency, Entropy, Sparseness
+from captum_cams.metrics.stability import Infidelity, Randomisation, RandomLogit, Sensitivity
 
 __all__ = [
     "ADCC",
@@ -63,6 +63,7 @@ __all__ = [
     "DeletionAUC",
     "EnergyPointingGame",
     "Entropy",
+    "Infidelity",
     "InsertionAUC",
     "LocalisationError",
     "MetricEntry",
@@ -70,9 +71,12 @@ __all__ = [
     "PointingGame",
     "Preset",
     "Protocol",
-    "SingleDeletion",
+    "RandomLogit",
+    "Randomisation",
     "RelevanceMass",
     "RelevanceRank",
+    "Sensitivity",
+    "SingleDeletion",
     "Sparseness",
     "Summary",
     "TopKIntersection",
@@ -94,19 +98,24 @@ __all__ = [
     "drop_and_increase",
     "energy_inside",
     "entropy",
+    "infidelity",
     "insertion_curve",
     "is_difficult",
     "localisation_error",
     "noisy_linear_imputation",
     "pointing_game",
+    "random_logit",
+    "randomisation",
+    "randomisation_curve",
     "region_mask",
     "region_overlap",
     "register_metric",
-    "road",
-    "road_curves",
-    "single_deletion",
     "relevance_mass",
     "relevance_rank",
+    "road",
+    "road_curves",
+    "sensitivity",
+    "single_deletion",
     "sparseness",
     "top_k_intersection",
 ]

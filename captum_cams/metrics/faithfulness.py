@@ -223,7 +223,7 @@ class _Shared:
 
 
 class _ExplainingMetric(_Faithfulness):
-    """A metric that explains changed images again."""
+    """A metric that explains changed images, or by a changed model."""
 
     def __init__(self, explain: Explain, **kwargs: Any) -> None:
         super().__init__(**kwargs)

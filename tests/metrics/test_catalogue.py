@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import captum_cams as cc
 from captum_cams import metrics
@@ -19,6 +20,10 @@ SHELLS = {
     "average_drop": metrics.AverageDrop(),
     "average_increase": metrics.AverageIncrease(),
     "adcc": metrics.ADCC(lambda images, target: images),
+    "sensitivity": metrics.Sensitivity(lambda images, target: images),
+    "infidelity": metrics.Infidelity(),
+    "randomisation": metrics.Randomisation(lambda images, target: images),
+    "random_logit": metrics.RandomLogit(lambda images, target: images),
     "pointing_game": metrics.PointingGame(),
     "energy": metrics.EnergyPointingGame(),
     "relevance_mass": metrics.RelevanceMass(),
@@ -53,7 +58,7 @@ def case(**changed):
         "classes": [1, 2, 3],
         "maps": torch.rand(3, 1, 5, 5, generator=torch.Generator().manual_seed(0)),
         "annotations": [Annotation()] * 3,
-        "explain": lambda images, target: images.mean(1, keepdim=True),
+        "explain": lambda images, target: F.adaptive_avg_pool2d(images.mean(1, keepdim=True), 5),
         "conditions": Protocol((), preset="quick"),
     }
     return Case(**given | changed)
@@ -61,6 +66,7 @@ def case(**changed):
 
 def test_each_metric_says_which_way_it_improves():
     lower = {"deletion_auc", "average_drop", "complexity", "entropy"} | {name for name in METRICS if "error" in name}
+    lower |= {"sensitivity", "infidelity", "randomisation", "random_logit"}
     assert {name for name, entry in METRICS.items() if not entry.higher_is_better} == lower
     for name, shell in SHELLS.items():
         assert shell.higher_is_better is METRICS[name].higher_is_better, name

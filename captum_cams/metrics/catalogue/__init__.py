@@ -4,15 +4,29 @@ A metric is a function of a :class:`Case`, which :func:`register_metric` adds to
 kind of metric. Results that several metrics need are computed once: ``case.shared(deletion)``.
 """
 
-from captum_cams.metrics.catalogue import curves, masked  # the order of import is the order of the lists for users
-from captum_cams.metrics.catalogue import localisation as localisation
-from captum_cams.metrics.catalogue import removal as removal
+# The order of the imports is the order of the lists that users see.
+from captum_cams.metrics.catalogue import curves, masked  # isort: split
+
+from captum_cams.metrics.catalogue import removal  # isort: split
+
+from captum_cams.metrics.catalogue import localisation, shape  # isort: split
+
+from captum_cams.metrics.catalogue import sanity, stability  # isort: split
+
 from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summary
 from captum_cams.metrics.entry import METRICS
 
-__all__ = ["METRICS", "Summary", "curves", "localisation", "masked", "measure", "removal", "row_values", "summary"]
-from captum_cams.metrics.catalogue import shape as shape
-from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summary
-from captum_cams.metrics.entry import METRICS
-
-__all__ = ["METRICS", "Summary", "curves", "localisation", "masked", "measure", "row_values", "shape", "summary"]
+__all__ = [
+    "METRICS",
+    "Summary",
+    "curves",
+    "localisation",
+    "masked",
+    "measure",
+    "removal",
+    "row_values",
+    "sanity",
+    "shape",
+    "stability",
+    "summary",
+]

@@ -18,6 +18,12 @@ from captum_cams.metrics.functional.localisation import localisation_error as lo
 from captum_cams.metrics.functional.localisation import pointing_game as pointing_game
 from captum_cams.metrics.functional.localisation import region_mask as region_mask
 from captum_cams.metrics.functional.localisation import region_overlap as region_overlap
+from captum_cams.metrics.functional.randomisation import random_logit as random_logit
+from captum_cams.metrics.functional.randomisation import randomisation as randomisation
+from captum_cams.metrics.functional.randomisation import randomisation_curve as randomisation_curve
+from captum_cams.metrics.functional.relevance import relevance_mass as relevance_mass
+from captum_cams.metrics.functional.relevance import relevance_rank as relevance_rank
+from captum_cams.metrics.functional.relevance import top_k_intersection as top_k_intersection
 from captum_cams.metrics.functional.removal import average_gain as average_gain
 from captum_cams.metrics.functional.removal import calibration as calibration
 from captum_cams.metrics.functional.removal import calibration_of_curve as calibration_of_curve
@@ -26,8 +32,7 @@ from captum_cams.metrics.functional.road import arcc as arcc
 from captum_cams.metrics.functional.road import arcc_of_parts as arcc_of_parts
 from captum_cams.metrics.functional.road import road as road
 from captum_cams.metrics.functional.road import road_curves as road_curves
-from captum_cams.metrics.functional.relevance import relevance_mass as relevance_mass
-from captum_cams.metrics.functional.relevance import relevance_rank as relevance_rank
-from captum_cams.metrics.functional.relevance import top_k_intersection as top_k_intersection
 from captum_cams.metrics.functional.shape import entropy as entropy
 from captum_cams.metrics.functional.shape import sparseness as sparseness
+from captum_cams.metrics.functional.stability import infidelity as infidelity
+from captum_cams.metrics.functional.stability import sensitivity as sensitivity

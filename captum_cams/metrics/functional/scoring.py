@@ -100,7 +100,7 @@ def curve(
         changed = (
             torch.where(rank[i] < count.reshape(-1, *[1] * (rank.ndim - 1)), end[i], begin[i]) for i, count in chunks
         )
-        scores = torch.cat([_scores(forward_func, form.as_taken(some), task) for some in changed])
+        scores = torch.cat([scores_for(forward_func, form.as_taken(some), task) for some in changed])
     size = len(inputs), len(counts), -1
     return scores.view(size), probabilities(scores, task).view(size)
 
@@ -147,7 +147,7 @@ def scores_of_changes(
 
 def of_class(probability: Tensor, target: Any, unchanged: Tensor) -> Tensor:
     """The curve of the target class of each image; without a target, of the class with the highest unchanged score."""
-    return probability[torch.arange(len(probability)), :, _classes(target, unchanged)]
+    return probability[torch.arange(len(probability)), :, classes_of(target, unchanged)]
 
 
 def before_and_after(
@@ -167,9 +167,9 @@ def before_and_after(
             maps = upsample(maps, size)
             kept = (_rank(maps) < maps[0].numel() // 2) & (maps > 0)
             part = torch.where(kept, images, blur(images))
-        scores, of_part = (_scores(forward_func, form.as_taken(some), task) for some in (images, part))
+        scores, of_part = (scores_for(forward_func, form.as_taken(some), task) for some in (images, part))
         before, after = probabilities(scores, task), probabilities(of_part, task)
-        classes = _classes(target, scores)[:, None]
+        classes = classes_of(target, scores)[:, None]
     return before.gather(1, classes)[:, 0], after.gather(1, classes)[:, 0]
 
 
@@ -181,7 +181,7 @@ def _rank(maps: Tensor) -> Tensor:
     return rank.view_as(maps)
 
 
-def _scores(forward_func: Forward, images: Tensor, task: Task) -> Tensor:
+def scores_for(forward_func: Forward, images: Tensor, task: Task) -> Tensor:
     """The model's scores for these images, N×classes."""
     model = unwrap(forward_func)
     with recipes(forward_func, images):
@@ -193,7 +193,7 @@ def _scores(forward_func: Forward, images: Tensor, task: Task) -> Tensor:
     return output.float()
 
 
-def _classes(target: Any, unchanged: Tensor) -> Tensor:
+def classes_of(target: Any, unchanged: Tensor) -> Tensor:
     """The index of the target class of each image, N."""
     if callable(target) or (isinstance(target, list) and any(map(callable, target))):
         raise CAMError(

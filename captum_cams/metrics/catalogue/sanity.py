@@ -1,0 +1,19 @@
+"""Sanity checks: a map must depend on the weights of the model and on the class."""
+
+from torch import Tensor
+
+from captum_cams.metrics import functional
+from captum_cams.metrics.case import Case
+from captum_cams.metrics.entry import register_metric
+
+
+@register_metric(higher_is_better=False)
+def randomisation(case: Case) -> Tensor:
+    """The rank correlation of the map with the maps of a model whose layers are re-initialised, −1 to 1."""
+    return functional.randomisation(*case.arguments, explain=case.explain, task=case.conditions.task)
+
+
+@register_metric(higher_is_better=False)
+def random_logit(case: Case) -> Tensor:
+    """The rank correlation of the map with the map of another class, −1 to 1; NaN if there is only one class."""
+    return functional.random_logit(*case.arguments, explain=case.explain, task=case.conditions.task)

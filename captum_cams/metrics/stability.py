@@ -1,0 +1,177 @@
+"""Stability and sanity checks as torchmetrics classes, which keep only a sum and a count."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from captum_cams.errors import check_at_least
+from captum_cams.metrics.faithfulness import _ExplainingMetric, _Faithfulness
+from captum_cams.metrics.functional.adcc import Explain
+from captum_cams.metrics.functional.randomisation import random_logit, randomisation
+from captum_cams.metrics.functional.stability import check_radius, infidelity, sensitivity
+from captum_cams.metrics.presets import Preset, find_preset
+
+
+class Sensitivity(_ExplainingMetric):
+    """The mean largest change of the map under small noise, 0 or greater, lower is better; see ``sensitivity``.
+
+    Args:
+        explain: the ``attribute`` method of the explainer that is measured, kept as in :class:`ADCC`.
+        radius: the largest change of a value, as a share of the range of the image.
+        samples: number of changed images for each image.
+        seed: another seed gives other noise.
+        perturbations_per_eval: changed images that are explained together.
+        task: meaning of the model's output; not needed here.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: an argument does not fit, or ``update`` is called without ``explain`` after loading, or without a
+            target.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        stable = metrics.Sensitivity(cam.attribute)
+        stable.update(model, images, cam.attribute(images, labels), labels)
+        print(stable.compute())
+    """
+
+    higher_is_better = False
+    plot_upper_bound = None
+
+    def __init__(
+        self,
+        explain: Explain,
+        *,
+        radius: float = 0.02,
+        samples: int = 10,
+        seed: int = 0,
+        perturbations_per_eval: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(explain, **kwargs)
+        check_radius(radius)
+        check_at_least("samples", samples, 1)
+        check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
+        self.options: dict[str, Any] = {
+            "radius": radius,
+            "samples": samples,
+            "seed": seed,
+            "perturbations_per_eval": perturbations_per_eval,
+        }
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return sensitivity(inputs, maps, self.explain, target, **self.options)
+
+
+class Infidelity(_Faithfulness):
+    """The mean infidelity of the maps, in squared units of the score, lower is better; see ``infidelity``.
+
+    Args:
+        preset: what replaces the pixels of a box: a name from ``PRESETS`` or a :class:`Preset`.
+        samples: number of boxes.
+        seed: another seed gives other boxes.
+        perturbations_per_eval: changed images in one forward pass.
+        task: meaning of the model's output; see :class:`Conditions`.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: an argument does not fit.
+
+    Example::
+
+        wrong = metrics.Infidelity("quick")
+        wrong.update(model, images, cc.GradCAM(model).attribute(images, labels), labels)
+        print(wrong.compute())
+    """
+
+    higher_is_better = False
+    plot_upper_bound = None
+
+    def __init__(
+        self,
+        preset: str | Preset = "rise",
+        *,
+        samples: int = 50,
+        seed: int = 0,
+        perturbations_per_eval: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_at_least("samples", samples, 1)
+        check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
+        self.options: dict[str, Any] = {
+            "preset": find_preset(preset),
+            "samples": samples,
+            "seed": seed,
+            "perturbations_per_eval": perturbations_per_eval,
+            "task": self.task,
+        }
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return infidelity(forward_func, inputs, maps, target, **self.options)
+
+
+class Randomisation(_ExplainingMetric):
+    """The mean similarity of the map after the model is re-initialised, −1 to 1, lower is better.
+
+    See ``randomisation``.
+
+    Args:
+        explain: the ``attribute`` method of the explainer that is measured, kept as in :class:`ADCC`.
+        seed: another seed gives other weights.
+        task: meaning of the model's output; see :class:`Conditions`.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: the task is unknown, or ``update`` is called without ``explain`` after loading.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        check = metrics.Randomisation(cam.attribute)
+        check.update(model, images, cam.attribute(images, labels), labels)
+        print(check.compute())
+    """
+
+    higher_is_better = False
+    plot_lower_bound = -1.0
+
+    def __init__(self, explain: Explain, *, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(explain, **kwargs)
+        self.seed = seed
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return randomisation(forward_func, inputs, maps, target, explain=self.explain, seed=self.seed, task=self.task)
+
+
+class RandomLogit(_ExplainingMetric):
+    """The mean similarity of the map to the map of another class, −1 to 1, lower is better; see ``random_logit``.
+
+    Args:
+        explain: the ``attribute`` method of the explainer that is measured, kept as in :class:`ADCC`.
+        seed: another seed gives other classes.
+        task: meaning of the model's output; see :class:`Conditions`.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        CAMError: the task is unknown, or ``update`` is called without ``explain`` after loading.
+
+    Example::
+
+        cam = cc.GradCAM(model)
+        check = metrics.RandomLogit(cam.attribute)
+        check.update(model, images, cam.attribute(images, labels), labels)
+        print(check.compute())
+    """
+
+    higher_is_better = False
+    plot_lower_bound = -1.0
+
+    def __init__(self, explain: Explain, *, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(explain, **kwargs)
+        self.seed = seed
+
+    def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
+        return random_logit(forward_func, inputs, maps, target, explain=self.explain, seed=self.seed, task=self.task)
