@@ -21,8 +21,8 @@ class Interval:
 
     Args:
         mean: the mean of the values; NaN without any value.
-        low: the lower end; NaN with fewer than two images.
-        high: the upper end; NaN with fewer than two images.
+        low: the lower end; NaN with too few images, for 95 % fewer than six.
+        high: the upper end, or NaN.
         n: the number of images with a value.
 
     Example::
@@ -93,7 +93,8 @@ def intervals(
     The expanded percentile interval of Hesterberg ("What Teachers Should Know About the Bootstrap", The American
     Statistician 2015): the percentiles are those that make the interval as wide as Student's for normal values, because
     the plain percentile interval is too short for few images. For a difference of two methods, pass the differences.
-    With fewer than about ten images, no bootstrap interval covers as often as it says.
+    There is no interval if 2^(1 − n) is above 1 − level for n images, for 95 % with fewer than six: then even the
+    smallest and the largest value enclose the median too rarely.
 
     Args:
         values: R×K, NaN where there is no value.
@@ -123,7 +124,7 @@ def intervals(
     found = []
     for mean, n, column in zip(means, numbers, drawn.T, strict=True):
         low = high = math.nan
-        if n > 1:
+        if n > 1 and 2.0 ** (1 - n) <= 1 - level:
             tail = norm.cdf(math.sqrt(n / (n - 1)) * student.ppf((1 - level) / 2, n - 1))
             low, high = column.nanquantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
         found.append(Interval(mean, low, high, n))
