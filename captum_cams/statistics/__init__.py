@@ -21,6 +21,7 @@ from captum_cams.statistics.comparison import Comparison as Comparison
 from captum_cams.statistics.comparison import compare as compare
 from captum_cams.statistics.comparison import holm as holm
 from captum_cams.statistics.comparison import signed_rank as signed_rank
+from captum_cams.statistics.rank_figure import draw_ranks as draw_ranks
 from captum_cams.statistics.ranking import Rank as Rank
 from captum_cams.statistics.ranking import critical_difference as critical_difference
 from captum_cams.statistics.ranking import ranks as ranks

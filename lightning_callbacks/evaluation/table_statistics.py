@@ -119,7 +119,7 @@ class TableStatistics(ABC):
         """
         values, images = self.paired_values(metric)
         found = statistics.ranks(values, self.methods, higher_is_better=METRICS[metric].higher_is_better, units=images)
-        return Ranking(metric, tuple(found), _ranked_images(values, images))
+        return Ranking(metric, tuple(found), self.ranked_images(metric))
 
     def agreement(self) -> statistics.Agreement:
         """Compute how far the metrics agree about the methods.
@@ -138,12 +138,8 @@ class TableStatistics(ABC):
         Raises:
             CAMError: the table has only one method.
         """
-        pairs = {metric: self.paired_values(metric) for metric in self.metrics}
-        return {
-            metric: statistics.reliability(values, images)
-            for metric, (values, images) in pairs.items()
-            if _ranked_images(values, images) > 1
-        }
+        ranked = [metric for metric in self.metrics if self.ranked_images(metric) > 1]
+        return {metric: statistics.reliability(*self.paired_values(metric)) for metric in ranked}
 
     def best(self, method: str, metric: str, k: int = 9) -> list[int]:
         """Find the images on which one method does best.
@@ -183,6 +179,11 @@ class TableStatistics(ABC):
         means = self.paired_values(metric)[0].nanmean(0)
         return (means if METRICS[metric].higher_is_better else -means).tolist()
 
+    def ranked_images(self, metric: str) -> int:
+        """How many images have a value of every method."""
+        values, images = self.paired_values(metric)
+        return len(images[values.isfinite().all(1)].unique())
+
     def _number(self, method: str) -> int:
         return lookup("method of this table", method, {name: i for i, name in enumerate(self.methods)})
 
@@ -195,8 +196,3 @@ class TableStatistics(ABC):
         sums, counts = unit_sums(values[known][:, [number]], images[known])
         order = (sums / counts)[:, 0].argsort(descending=highest, stable=True)
         return images[known].unique()[order][:k].tolist()
-
-
-def _ranked_images(values: Tensor, images: Tensor) -> int:
-    """How many images have a value of every method."""
-    return len(images[values.isfinite().all(1)].unique())

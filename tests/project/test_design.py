@@ -37,7 +37,7 @@ ALLOWED = {
     "visual": {"errors", "images"},
     "concepts": {"errors", "images", "argument_names", "engine", "visual", "concepts"},
 }
-DRAWING = ("visual.py", "concepts/panel.py")
+DRAWING = ("visual.py", "concepts/panel.py", "statistics/rank_figure.py")
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.
 WINGS = {"callback": {"callback"}, "evaluation": {"evaluation"}, "command": {"callback", "evaluation", "command"}}
 FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")

@@ -129,6 +129,7 @@ def test_an_image_alone_shows_no_difference():
     assert none.verdict == "no difference shown"
 
 
+@pytest.mark.slow
 def test_holm_errs_in_at_most_5_of_100_experiments():
     """Four methods that are equal, and four of which two are equal: how often is a wrong difference named?"""
     shared = 3 * torch.randn(500, 40, 1, generator=generator_of(5))  # how easy each image is
