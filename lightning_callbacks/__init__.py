@@ -5,8 +5,10 @@ from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from lightning_callbacks.batches import images_and_labels
 from lightning_callbacks.callback.cam_callback import CAMCallback
 from lightning_callbacks.callback.explained import Explained
+from lightning_callbacks.evaluation.compare_tables import SideBySide, compare_tables
 from lightning_callbacks.evaluation.evaluate import evaluate
 from lightning_callbacks.evaluation.module import CAMEvaluation
+from lightning_callbacks.evaluation.records import Compared, Ranking
 from lightning_callbacks.evaluation.table import Cell, Table
 
 __all__ = [
@@ -15,9 +17,13 @@ __all__ = [
     "CAMCallback",
     "CAMEvaluation",
     "Cell",
+    "Compared",
     "Explained",
     "Protocol",
+    "Ranking",
+    "SideBySide",
     "Table",
+    "compare_tables",
     "evaluate",
     "images_and_labels",
 ]

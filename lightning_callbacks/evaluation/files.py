@@ -1,4 +1,4 @@
-"""Write the files of an evaluation: table.md, table.csv, table.json, rows.csv and curves.png."""
+"""Write the files of an evaluation: table.md, table.csv, table.json, rows.csv, curves.png and ranks.png."""
 
 import csv
 import json
@@ -8,7 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from captum_cams import visual
+from captum_cams import statistics, visual
+from lightning_callbacks.evaluation.records import Ranking
 from lightning_callbacks.evaluation.table import Table
 
 
@@ -20,14 +21,11 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
         folder: an existing folder.
         settings: the settings of the evaluation, for table.json.
     """
-    (folder / "table.md").write_text(f"{table}\n")
-    cells = {method: {metric: vars(table[method, metric]) for metric in table.metrics} for method in table.methods}
-    with open(folder / "table.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", "metric", "mean", "standard_error", "n", "level"])
-        writer.writerows(
-            [method, metric, *cell.values()] for method, of in cells.items() for metric, cell in of.items()
-        )
+    (folder / "table.md").write_text(f"{table}\n\n95 % bootstrap intervals:\n\n{table.with_intervals()}\n")
+    (folder / "table.csv").write_text(table.to_csv())
+    cells: dict[str, dict[str, Any]] = {method: {} for method in table.methods}
+    for cell in table.cells():
+        cells[cell.pop("method")][cell.pop("metric")] = cell
     cost = {
         method: {"seconds_per_image": table.seconds(method), "forward_passes": table.forward_passes(method)}
         for method in table.methods
@@ -44,6 +42,17 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
         pairs = {method: (both[0], both[1]) for method, both in table.curves.items()}
         quantity = "value" if settings.get("protocol", {}).get("task") == "regression" else "probability"
         Image.fromarray(visual.curves(pairs, quantity)).save(folder / "curves.png")
+    if rankings := _rankings(table):
+        places = {one.metric: {place.method: place.mean_rank for place in one} for one in rankings}
+        picture = statistics.draw_ranks(places, {one.metric: one.images for one in rankings})
+        Image.fromarray(picture).save(folder / "ranks.png")
+
+
+def _rankings(table: Table) -> list[Ranking]:
+    """The rankings of at least two methods on at least five images; with fewer, hardly any difference is critical."""
+    if len(table.methods) < 2:
+        return []
+    return [table.ranks(metric) for metric in table.metrics if table.ranked_images(metric) >= 5]
 
 
 def _columns(table: Table) -> dict[str, list[Any]]:

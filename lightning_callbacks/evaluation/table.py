@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from captum_cams.errors import lookup
-from captum_cams.metrics.catalogue import METRICS, row_values, summary
 from captum_cams.metrics.catalogue import Summary as Cell
+from captum_cams.metrics.catalogue import row_values, summary
+from lightning_callbacks.evaluation.records import directed, markdown, number
+from lightning_callbacks.evaluation.table_forms import TableForms
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(TableForms):
     """The result of ``evaluate``; ``print(table)`` shows it as Markdown, and ``table["gradcam", "adcc"]`` is one cell.
 
     Args:
@@ -33,6 +35,15 @@ class Table:
         print(cell.mean, cell.standard_error, cell.n)
         print(table.seconds("gradcam"), table.forward_passes("gradcam"))
         print(table.rows("gradcam")["image"], table.values("gradcam", "complexity"))
+
+        both = lightning_callbacks.evaluate(model, data, ["gradcam", "random"], metrics=["complexity", "over_all"])
+        print(both.compare("gradcam", "random"))
+        print(both.interval("gradcam", "over_all"), both.intervals()["random", "over_all"])
+        print(both.ranks("over_all"), both.agreement(), both.reliability()["over_all"].whole)
+        print(both.best("gradcam", "over_all", k=1), both.worst("gradcam", "over_all", k=1))
+        print({index: part["gradcam", "over_all"].mean for index, part in both.by_class().items()})
+        print(both.with_intervals(), both.to_latex(), both.to_csv(), both.cells()[0]["low"])
+        values, of_images = both.paired_values("over_all")
     """
 
     methods: tuple[str, ...]
@@ -92,6 +103,18 @@ class Table:
         mine = self.columns["method"] == number
         return {name: column[mine] for name, column in self.columns.items()}
 
+    def by_class(self) -> dict[int, "Table"]:
+        """Split the table by the explained class.
+
+        Returns:
+            Class → a table of its rows. It has no curves and no skipped images, since these belong to no class.
+        """
+        parts, classes = {}, self.columns["class"]
+        for index in classes.unique().tolist():
+            columns = {name: column[classes == index] for name, column in self.columns.items()}
+            parts[index] = replace(self, columns=columns, curves={}, skipped=())
+        return parts
+
     def seconds(self, method: str) -> float:
         """Compute the time that the maps of one method take, without the metrics.
 
@@ -121,24 +144,23 @@ class Table:
         return self.seconds(method) / float(self.rows(method)["forward_seconds"].double().mean())
 
     def __str__(self) -> str:
-        arrows = [f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}" for metric in self.metrics]
-        lines = [["method", *arrows, "n", "s/image", "forward passes"], ["---"] * (len(arrows) + 4)]
+        lines = []
         for method in self.methods:
             total = len(self.rows(method)["image"])
-            shown = [_shown(self[method, name], total, 1 if METRICS[name].unit == "%" else 3) for name in self.metrics]
+            shown = [_shown(self[method, name], name, total) for name in self.metrics]
             cost = f"{self.seconds(method):.3g}", f"{self.forward_passes(method):.3g}"
             lines.append([method, *shown, str(total), *cost])
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        table = markdown(["method", *map(directed, self.metrics), "n", "s/image", "forward passes"], lines)
         if not self.skipped:
             return table
         some = ", ".join(map(str, self.skipped[:10])) + ", …" * (len(self.skipped) > 10)
         return f"{table}\n\nLeft out because they could not be read: {len(self.skipped)} images ({some})."
 
 
-def _shown(cell: Cell, total: int, digits: int) -> str:
+def _shown(cell: Cell, metric: str, total: int) -> str:
     """The text of a cell: mean ± standard error, and the number of values if it is not the number of rows."""
     if cell.n == 0:
         return ""
     some = f" (n = {cell.n})" if cell.n != total else ""
-    error = "" if math.isnan(cell.standard_error) else f" ± {cell.standard_error:.{digits}f}"
-    return f"{cell.mean:.{digits}f}{error}{some}"
+    error = "" if math.isnan(cell.standard_error) else f" ± {number(cell.standard_error, metric)}"
+    return f"{number(cell.mean, metric)}{error}{some}"

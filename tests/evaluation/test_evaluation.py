@@ -122,7 +122,9 @@ def test_every_protocol_runs(model, name, tmp_path):
         assert math.isfinite(table["gradcam", metric].mean)
     assert {"table.md", "table.csv", "table.json", "rows.csv", "settings.json"} <= {f.name for f in tmp_path.iterdir()}
     assert (tmp_path / "curves.png").exists() == ("over_all" in PROTOCOLS[name].metrics)
-    assert (tmp_path / "table.md").read_text() == f"{table}\n"
+    assert (tmp_path / "table.md").read_text() == f"{table}\n\n95 % bootstrap intervals:\n\n{table.with_intervals()}\n"
+    ranked = any(table.ranked_images(metric) >= 5 for metric in table.metrics)
+    assert (tmp_path / "ranks.png").exists() == ranked
 
 
 def test_files_say_what_the_table_says(model, tmp_path, capsys):
@@ -131,6 +133,7 @@ def test_files_say_what_the_table_says(model, tmp_path, capsys):
     assert str(table) in capsys.readouterr().out
     whole = json.loads((tmp_path / "table.json").read_text())
     assert whole["table"]["ours"]["over_all"]["mean"] == table["ours", "over_all"].mean
+    assert whole["table"]["ours"]["over_all"]["low"] == table.interval("ours", "over_all").low
     assert whole["settings"]["methods"]["theirs"]["class"] == "LayerCAM"
     with open(tmp_path / "table.csv", newline="") as file:
         long = {(row["method"], row["metric"]): row for row in csv.DictReader(file)}

@@ -33,10 +33,11 @@ ALLOWED = {
     "metrics": {"errors", "images", "engine", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},
+    "statistics": {"errors", "engine", "statistics"},  # of the engine, the random numbers
     "visual": {"errors", "images"},
     "concepts": {"errors", "images", "argument_names", "engine", "visual", "concepts"},
 }
-DRAWING = ("visual.py", "concepts/panel.py")
+DRAWING = ("visual.py", "concepts/panel.py", "statistics/rank_figure.py")
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.
 WINGS = {"callback": {"callback"}, "evaluation": {"evaluation"}, "command": {"callback", "evaluation", "command"}}
 FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
