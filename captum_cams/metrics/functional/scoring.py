@@ -137,7 +137,7 @@ def scores_of_changes(
         pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(versions)).to(images.device)
         scores = torch.cat(
             [
-                _scores(forward_func, form.as_taken(change(some[:, 0], some[:, 1])), task)
+                scores_for(forward_func, form.as_taken(change(some[:, 0], some[:, 1])), task)
                 for some in pairs.split(perturbations_per_eval)
             ]
         )
