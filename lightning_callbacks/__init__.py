@@ -6,6 +6,7 @@ from lightning_callbacks.batches import images_and_labels
 from lightning_callbacks.callback.cam_callback import CAMCallback
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.evaluation.evaluate import evaluate
+from lightning_callbacks.evaluation.merge_tables import merge_tables
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.table import Cell, Table
 
@@ -20,4 +21,5 @@ __all__ = [
     "Table",
     "evaluate",
     "images_and_labels",
+    "merge_tables",
 ]

@@ -129,13 +129,13 @@ class CAMEvaluation(ExplainsItself):
         rows = Rows(tuple(self.explainers), self.protocol.metrics, self.points, self.save_curves)
         self.rows, self.progress = rows.to(self.trainer.strategy.root_device), Progress(self.trainer)
         if self.out is not None:
-            chosen = batch_settings(self.batches.parts) | {"precision": str(self.trainer.precision)}
+            chosen = batch_settings(self.batches.parts, unread) | {"precision": str(self.trainer.precision)}
             self.journal = Journal(Path(self.out), self.settings | chosen)
             self.journal.open(self.trainer)
             for entry in self.journal.entries() if self.trainer.is_global_zero else ():
                 lost = [int(index) for index, mark in entry["images"].items() if mark is None]
                 self.rows.update(*self.rows.from_json(entry["rows"]), lost)
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self.shard[0] == 0:  # other shards do not count them again
             self._skip(unread)
 
     def teardown(self, stage: str) -> None:

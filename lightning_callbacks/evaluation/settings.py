@@ -1,7 +1,7 @@
 """The settings of an evaluation: everything that its numbers depend on, as values that can be saved and compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -48,9 +48,15 @@ def settings_of(
     }
 
 
-def batch_settings(parts: list[list[int]]) -> dict[str, Any]:
-    """Describe which images are evaluated, by the indices of the images of each batch."""
-    return {"images": sum(map(len, parts)), "batches": {"count": len(parts), "indices": digest(parts)}}
+def batch_settings(parts: list[list[int]], unread: Iterable[int]) -> dict[str, Any]:
+    """Describe which images are evaluated.
+
+    Args:
+        parts: the indices of the images of each batch.
+        unread: the indices of the images that could not be read when the images were chosen.
+    """
+    batches = {"count": len(parts), "indices": digest(parts)}
+    return {"images": sum(map(len, parts)), "batches": batches, "unread": [*unread]}
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
