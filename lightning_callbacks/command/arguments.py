@@ -143,7 +143,7 @@ def _shard(word: str) -> tuple[int, int]:
     try:
         k, n = map(int, word.split("/"))
     except ValueError:
-        raise CAMError(f'--shard must be K/N with integers 0 ≤ K < N, such as 0/4, got "{word}"') from None
+        raise argparse.ArgumentTypeError(f'must be K/N with integers 0 ≤ K < N, such as 0/4, got "{word}"') from None
     return k, n
 
 

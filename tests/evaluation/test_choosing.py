@@ -160,5 +160,5 @@ def test_the_command_line_reads_limit_and_shard():
     assert (options["limit"], options["shard"]) == (7, (1, 4))
     _, options = parse(typed)
     assert (options["limit"], options["shard"]) == (None, (0, 1))
-    with pytest.raises(cc.CAMError, match='--shard must be K/N with integers 0 ≤ K < N, such as 0/4, got "1"'):
+    with pytest.raises(cc.CAMError, match='--shard: must be K/N with integers 0 ≤ K < N, such as 0/4, got "1"'):
         parse([*typed, "--shard", "1"])
