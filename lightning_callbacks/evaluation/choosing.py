@@ -73,13 +73,14 @@ def _labelled(labels: Any, index: int) -> tuple[Annotation, Sequence[int]]:
     known = annotations([labels], 1)[0]
     size = labels.get("size")
     if size is None and labels.get("masks") is not None:
-        size = torch.as_tensor(labels["masks"]).shape[-2:]
+        masks = torch.as_tensor(labels["masks"])
+        size = masks.shape if masks.ndim == 2 else masks.shape[1:]
     if size is None and known.regions:
         raise CAMError(
             f'labels_of must also return "size", height and width of the image that the network gets, got only '
             f"{', '.join(labels)} for image {index}"
         )
-    return known, tuple(size or ())
+    return known, () if size is None else tuple(map(int, size))
 
 
 def choose(

@@ -144,7 +144,8 @@ def _joined(tables: Sequence[Table]) -> Table:
         seen |= own
     columns = {name: torch.cat([table.columns[name] for table in tables]) for name in first.columns}
     order = order_of(columns)
-    curves = {method: _mean_curves(tables, first.methods.index(method), method) for method in first.curves}
+    drawn = next((table.curves for table in tables if table.curves), {})  # a table without rows has none
+    curves = {method: _mean_curves(tables, first.methods.index(method), method) for method in drawn}
     skipped = sorted({index for table in tables for index in table.skipped})
     return Table(
         first.methods, first.metrics, {name: column[order] for name, column in columns.items()}, curves, tuple(skipped)

@@ -24,7 +24,7 @@ from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import of_data
 from lightning_callbacks.evaluation.journal import Journal
 from lightning_callbacks.evaluation.progress import Progress
-from lightning_callbacks.evaluation.rows import Measured, Rows, joined
+from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, joined
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
 from lightning_callbacks.evaluation.settings import batch_settings, settings_of
 from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, Shard, check_shard, share
@@ -243,7 +243,7 @@ class CAMEvaluation(ExplainsItself):
             if curves is not None:
                 sums[name] = curves.sum(0)
             if curves is not None and self.save_curves:
-                found[-1]["curves"] = curves.half()
+                found[-1]["curves"] = as_float16(curves)
         return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}, sums
 
     def _chosen(self) -> tuple[list[int], dict[int, str]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
+from captum_cams.errors import CAMError
 from captum_cams.metrics.catalogue import METRICS
 from lightning_callbacks.evaluation.packed import packed, unpacked
 from lightning_callbacks.evaluation.table import Table
@@ -74,7 +75,7 @@ class Rows(Metric):
         # torchmetrics removes the axis of rows if there is only one row.
         columns = {name: column.reshape(-1, *self.empty[name].shape[1:]) for name, column in columns.items()}
         count = columns["method"].bincount(minlength=len(self.methods)).tolist()
-        means = {name: both / n for (name, both), n in zip(sums.items(), count, strict=False)}
+        means = {name: both / n for (name, both), n in zip(sums.items(), count, strict=False) if n}
         return Table(self.methods, self.metrics, columns, means, tuple(skipped))
 
     def to_json(self, columns: Mapping[str, Tensor], curves: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -98,6 +99,21 @@ def joined(parts: Sequence[Measured], empty: dict[str, Tensor]) -> Measured:
     columns = {name: torch.cat([none, *(part[name] for part, _ in parts)]) for name, none in empty.items()}
     methods = parts[0][1] if parts else ()
     return columns, {name: torch.stack([sums[name] for _, sums in parts]).sum(0) for name in methods}
+
+
+def as_float16(curves: Tensor) -> Tensor:
+    """The curves as they are saved.
+
+    Raises:
+        CAMError: a number is too large.
+    """
+    largest = float(curves.abs().max()) if curves.numel() else 0.0
+    if largest > torch.finfo(torch.float16).max:
+        raise CAMError(
+            f"save_curves keeps float16 numbers of at most 65,504, got {largest:.3g}; scale the output with output_fn, "
+            "or do not pass save_curves"
+        )
+    return curves.half()
 
 
 def order_of(columns: Mapping[str, Tensor]) -> Tensor:
