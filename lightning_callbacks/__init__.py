@@ -7,6 +7,7 @@ from lightning_callbacks.callback.cam_callback import CAMCallback
 from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.evaluation.compare_tables import SideBySide, compare_tables
 from lightning_callbacks.evaluation.evaluate import evaluate
+from lightning_callbacks.evaluation.merge_tables import merge_tables
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.records import Compared, Ranking
 from lightning_callbacks.evaluation.table import Cell, Table
@@ -26,4 +27,5 @@ __all__ = [
     "compare_tables",
     "evaluate",
     "images_and_labels",
+    "merge_tables",
 ]

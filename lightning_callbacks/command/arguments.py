@@ -99,6 +99,10 @@ def _evaluate(add: Callable[..., Any]) -> None:
         ("--workers", 0, "number of extra processes that read images"),
     ):
         add(name, type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
+    limit = "evaluate at most N images, a sample that is the same in every run (default: all images)"
+    add("--limit", type=int, metavar="N", help=limit)
+    shard = "evaluate part K of N, counted from 0, with a folder of its own; merge_tables joins the folders"
+    add("--shard", type=_shard, default=(0, 1), metavar="K/N", help=shard)
     precision = "number format for the computation, for example 16-mixed or bf16-mixed (default: %(default)s)"
     add("--precision", default="32-true", metavar="FORMAT", help=precision)
 
@@ -132,6 +136,15 @@ def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
     task = "meaning of the output: one class of several, any number of labels, one of two classes, or numbers"
     add("--task", choices=get_args(Kind), default="multiclass", help=f"{task} (default: %(default)s)")
     add("--skip_unreadable", action="store_true", help="skip images that cannot be read, with a warning")
+
+
+def _shard(word: str) -> tuple[int, int]:
+    """The part and the number of parts in a word such as "0/4"."""
+    try:
+        k, n = map(int, word.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be K/N with integers 0 ≤ K < N, such as 0/4, got "{word}"') from None
+    return k, n
 
 
 def _index_or_name(word: str) -> int | str:

@@ -31,6 +31,8 @@ def evaluate_folder(
     checkpoint: Path | None,
     task: Kind,
     skip_unreadable: bool,
+    limit: int | None,
+    shard: tuple[int, int],
 ) -> None:
     """Measure methods on a folder of images and print a table; the command line describes the arguments.
 
@@ -62,4 +64,6 @@ def evaluate_folder(
         out=out,
         class_names=loaded.class_names or None,
         skip_unreadable=skip_unreadable,
+        limit=limit,
+        shard=shard,
     )

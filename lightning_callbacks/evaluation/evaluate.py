@@ -14,7 +14,9 @@ from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError
 from captum_cams.metrics.protocols import Protocol, find_protocol
 from lightning_callbacks.batches import BatchFn
+from lightning_callbacks.evaluation.choosing import LabelsOf
 from lightning_callbacks.evaluation.module import CAMEvaluation
+from lightning_callbacks.evaluation.shares import Shard
 from lightning_callbacks.evaluation.table import Table
 from lightning_callbacks.lightning_internals import borrowed, starts_own_processes
 from lightning_callbacks.methods import Methods
@@ -43,6 +45,10 @@ def evaluate(
     version: str | None = None,
     class_names: Sequence[str] | None = None,
     skip_unreadable: bool = False,
+    limit: int | None = None,
+    shard: Shard = (0, 1),
+    labels_of: LabelsOf | None = None,
+    save_curves: bool = False,
 ) -> Table:
     """Explain every image of a data set with every method, measure the maps, and print and return one table.
 
@@ -70,6 +76,15 @@ def evaluate(
         class_names: the names of the model's classes, one for each class. They are compared with the ``classes`` of the
             data set.
         skip_unreadable: leave out images that cannot be read, and count them, instead of raising an error.
+        limit: evaluate at most this number of images, a sample that is the same in every run. A larger limit keeps the
+            images of a smaller one. If the protocol has a number of images, the smaller number counts.
+        shard: (k, n) evaluates part k of n, counted from 0, with an ``out`` of its own. Computers without a connection
+            can so share a data set; :func:`merge_tables` joins the folders.
+        labels_of: function from the index of an image to {"labels": ..., "boxes": ..., "size": (height, width)} or
+            {"labels": ..., "masks": ...}, as the network gets them after all transforms. A protocol that chooses images
+            by their boxes then reads no image to choose; without it, images are read until there are enough.
+        save_curves: keep the deletion and insertion curve of each row, as float16 numbers in the column "curves",
+            R×2×(steps + 1), and in the file curves.npy, in the order of rows.csv.
 
     Returns:
         The table with the mean of each metric for each method; see :class:`Table`.
@@ -110,6 +125,10 @@ def evaluate(
             version=version,
             class_names=class_names,
             skip_unreadable=skip_unreadable,
+            limit=limit,
+            shard=shard,
+            labels_of=labels_of,
+            save_curves=save_curves,
         )
         with borrowed(trainer, model):
             try:

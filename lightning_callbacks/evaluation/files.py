@@ -1,4 +1,4 @@
-"""Write the files of an evaluation: table.md, table.csv, table.json, rows.csv, curves.png and ranks.png."""
+"""Write the files of an evaluation: the table, the rows, figures of curves and ranks, and perhaps every curve."""
 
 import csv
 import json
@@ -6,11 +6,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from captum_cams import statistics, visual
 from lightning_callbacks.evaluation.records import Ranking
 from lightning_callbacks.evaluation.table import Table
+
+_PART = 4096
 
 
 def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
@@ -37,7 +41,11 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
     with open(folder / "rows.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        for start in range(0, len(columns["image"]), _PART):  # all rows as text would take much memory
+            part = [_texts(name, column[start : start + _PART], table) for name, column in columns.items()]
+            writer.writerows(zip(*part, strict=True))
+    if "curves" in table.columns:
+        np.save(folder / "curves.npy", table.columns["curves"].numpy())
     if table.curves:
         pairs = {method: (both[0], both[1]) for method, both in table.curves.items()}
         quantity = "value" if settings.get("protocol", {}).get("task") == "regression" else "probability"
@@ -55,22 +63,25 @@ def _rankings(table: Table) -> list[Ranking]:
     return [table.ranks(metric) for metric in table.metrics if table.ranked_images(metric) >= 5]
 
 
-def _columns(table: Table) -> dict[str, list[Any]]:
+def _columns(table: Table) -> dict[str, Tensor]:
     """The columns of rows.csv. A metric that chooses a level has its value at the best level of the method."""
     methods = table.columns["method"]
-    found: dict[str, list[Any]] = {
-        "image": table.columns["image"].tolist(),
-        "class": table.columns["class"].tolist(),
-        "method": [table.methods[number] for number in methods.tolist()],
-    }
+    found = {name: table.columns[name] for name in ("image", "class", "method")}
     for name in (*table.metrics, "seconds"):
         column = table.columns[name]
         if name in table.metrics:
             column = column.new_empty(len(column))
             for number, method in enumerate(table.methods):
                 column[methods == number] = table.values(method, name)
-        found[name] = ["" if math.isnan(value) else value for value in column.tolist()]
+        found[name] = column
     return found
+
+
+def _texts(name: str, column: Tensor, table: Table) -> list[Any]:
+    """Some values of a column of rows.csv; a value that is not defined is empty."""
+    if name == "method":
+        return [table.methods[number] for number in column.tolist()]
+    return ["" if value != value else value for value in column.tolist()]
 
 
 def _without_nan(value: Any) -> Any:

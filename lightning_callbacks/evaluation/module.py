@@ -10,30 +10,27 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from captum_cams.errors import CAMError
-from captum_cams.images import size_of
-from captum_cams.metrics import region_mask
+from captum_cams.errors import CAMError, check_at_least
 from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.case import Case
 from captum_cams.metrics.catalogue import METRICS, measure
 from captum_cams.metrics.presets import find_preset
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.batches import BatchFn, annotations, images_and_labels
+from lightning_callbacks.evaluation.choosing import LabelsOf, Reader, check_boxes, choose
 from lightning_callbacks.evaluation.class_names import check_class_names
 from lightning_callbacks.evaluation.code import package_of
 from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import of_data
 from lightning_callbacks.evaluation.journal import Journal
-from lightning_callbacks.evaluation.rows import Rows
+from lightning_callbacks.evaluation.progress import Progress
+from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, joined
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
-from lightning_callbacks.evaluation.settings import settings_of
-from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, read, share
+from lightning_callbacks.evaluation.settings import batch_settings, settings_of
+from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, Shard, check_shard, share
 from lightning_callbacks.evaluation.table import Table
 from lightning_callbacks.methods import Methods, check_scores, make, named
 from lightning_callbacks.network import ExplainsItself, Network, OutputFn
-
-_Measured = tuple[dict[str, Tensor], dict[str, Tensor]]
-"""The columns of some rows, and the sum of their curves for each method."""
 
 
 class CAMEvaluation(ExplainsItself):
@@ -53,6 +50,10 @@ class CAMEvaluation(ExplainsItself):
         version: your own version name for your functions and classes.
         class_names: the names of the model's classes.
         skip_unreadable: leave out images that cannot be read.
+        limit: at most this number of images, a sample.
+        shard: (k, n) evaluates part k of n of the batches.
+        labels_of: function from an index to the labels of an image, for protocols that choose images by their boxes.
+        save_curves: keep the curves of each row.
 
     Raises:
         CAMError: an argument does not fit; while the Trainer runs, in the same cases as :func:`evaluate`.
@@ -82,6 +83,10 @@ class CAMEvaluation(ExplainsItself):
         version: str | None = None,
         class_names: Sequence[str] | None = None,
         skip_unreadable: bool = False,
+        limit: int | None = None,
+        shard: Shard = (0, 1),
+        labels_of: LabelsOf | None = None,
+        save_curves: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -90,36 +95,48 @@ class CAMEvaluation(ExplainsItself):
             )
         if not protocol.metrics:
             raise CAMError("metrics must name at least one metric, got none; METRICS holds all of them")
+        if limit is not None:
+            check_at_least("limit", limit, 1)
+        check_shard(shard)
+        if save_curves and not protocol.draws_curves:
+            metrics = ", ".join(protocol.metrics)
+            raise CAMError(f'save_curves needs a metric of the curves, got {metrics}; add "over_all" to metrics')
         self.network, self.protocol = Network(model, output_fn), protocol
         self.explainers = {
             name: make(method, self.network, layer, protocol.task) for name, method in named(methods).items()
         }
         self.batch_fn, self.loader = batch_fn or images_and_labels, as_loader(data)
-        self.class_names, self.skips, self.unread = class_names, skip_unreadable, dict[int, str]()
-        indices = indices_of(self.loader)
-        if protocol.images is not None or protocol.single_small_box:
-            indices = draw(indices, protocol.images, self._wanted)
-        self.batches, self.warm = Batches(self.loader, indices, skip_unreadable), False
+        self.class_names, self.skips, self.warm = class_names, skip_unreadable, False
+        self.limit, self.shard, self.labels_of, self.save_curves = limit, shard, labels_of, save_curves
+        self.indices = indices_of(self.loader)
         self.table: Table | None = None
         self.journal: Journal | None = None
         self.out, self.settings = out, dict[str, Any]()
         if out is not None:
             functions = {"batch_fn": batch_fn, "output_fn": output_fn}
             given = {"protocol": protocol, "functions": functions, "registered metrics": _registered(protocol)}
-            parts = self.batches.parts
-            self.settings = settings_of(model, self.network, self.explainers, parts, version, **given)
+            given |= {"points": self.points, "save_curves": save_curves, "shard": shard}
+            self.settings = settings_of(model, self.network, self.explainers, version, **given)
+
+    @property
+    def points(self) -> int:
+        """The number of points of a curve, or 0 if no metric draws curves."""
+        return find_preset(self.protocol.preset).steps + 1 if self.protocol.draws_curves else 0
 
     def setup(self, stage: str) -> None:
-        steps = find_preset(self.protocol.preset).steps + 1
-        rows = Rows(tuple(self.explainers), self.protocol.metrics, steps)
-        self.rows = rows.to(self.trainer.strategy.root_device)
+        indices, unread = self._chosen()
+        self.batches = Batches(self.loader, indices, self.skips, self.shard)
+        rows = Rows(tuple(self.explainers), self.protocol.metrics, self.points, self.save_curves)
+        self.rows, self.progress = rows.to(self.trainer.strategy.root_device), Progress(self.trainer)
         if self.out is not None:
-            self.journal = Journal(Path(self.out), self.settings | {"precision": str(self.trainer.precision)})
-            for entry in self.journal.open(self.trainer):
-                unread = [int(index) for index, mark in entry["images"].items() if mark is None]
-                self.rows.update(*self.rows.from_json(entry["rows"]), unread)
-        if self.trainer.is_global_zero:
-            self._skip(self.unread)
+            chosen = batch_settings(self.batches.parts, unread) | {"precision": str(self.trainer.precision)}
+            self.journal = Journal(Path(self.out), self.settings | chosen)
+            self.journal.open(self.trainer)
+            for entry in self.journal.entries() if self.trainer.is_global_zero else ():
+                lost = [int(index) for index, mark in entry["images"].items() if mark is None]
+                self.rows.update(*self.rows.from_json(entry["rows"]), lost)
+        if self.trainer.is_global_zero and self.shard[0] == 0:  # other shards do not count them again
+            self._skip(unread)
 
     def teardown(self, stage: str) -> None:
         if self.journal is not None:
@@ -139,28 +156,29 @@ class CAMEvaluation(ExplainsItself):
                 "filter the data set instead"
             )
         known = annotations(labels, len(batch.indices), self.protocol.task)
+        if self.labels_of is not None and self.protocol.single_small_box and images is not None:
+            check_boxes(images, known, batch.indices)
         marks: dict[str, str | None] = {str(index): None for index in batch.unread}
         if self.journal is not None and images is not None:
             marks |= {str(index): of_data([*pair]) for index, *pair in zip(batch.indices, images, known, strict=True)}
         if self.journal is not None and self.journal.has(batch.number, marks):
             return
+        self.progress.begin(batch_idx)
         with torch.inference_mode(False):
             parts = [] if images is None else self._measured(images, known, batch.indices)
-            columns, curves = _joined(parts, self.rows.empty)
+            columns, curves = joined(parts, self.rows.empty)
             self.rows.update(columns, curves)
             self._skip(batch.unread)
+        self.progress.show()
         if self.journal is not None:
             entry = {"batch": batch.number, "images": marks, "rows": self.rows.to_json(columns, curves)}
             self.journal.write(self.trainer.global_rank, entry)
 
     def on_test_epoch_end(self) -> None:
-        columns, curves, skipped = self.rows.gathered()
-        names, metrics = tuple(self.explainers), self.protocol.metrics
-        count = dict(zip(names, columns["method"].bincount(minlength=len(names)).tolist(), strict=True))
-        means = {name: both / count[name] for name, both in curves.items()} if self.protocol.draws_curves else {}
-        table = Table(names, metrics, columns, means, tuple(skipped))
-        if all(table[name, metric].n == 0 for name in names for metric in metrics):
-            left_out = f" ({len(skipped)} could not be read)" if skipped else ""
+        table, metrics = self.rows.table(), self.protocol.metrics
+        empty = all(table[name, metric].n == 0 for name in table.methods for metric in metrics)
+        if empty and self.shard[1] == 1:  # other shards may have annotations
+            left_out = f" ({len(table.skipped)} could not be read)" if table.skipped else ""
             raise CAMError(
                 f"{', '.join(metrics)} need annotations, but no image{left_out} has them; pass labels with the batch "
                 '(for localisation, a list of {"labels": ..., "boxes": ...}), or choose another protocol'
@@ -175,7 +193,7 @@ class CAMEvaluation(ExplainsItself):
             warnings.warn(f"left out image {index}: {reason}", stacklevel=2)
         self.rows.update(self.rows.empty, {}, [*unread])
 
-    def _measured(self, images: Tensor, known: Sequence[Annotation], indices: Sequence[int]) -> list[_Measured]:
+    def _measured(self, images: Tensor, known: Sequence[Annotation], indices: Sequence[int]) -> list[Measured]:
         """Columns and summed curves of one batch; a part has at most as many pairs as the batch has images."""
         if not self.warm:
             self._scores(images)  # the first forward pass on a device is slow
@@ -205,7 +223,7 @@ class CAMEvaluation(ExplainsItself):
         indices: Sequence[int],
         pairs: list[tuple[int, int]],
         forward: float,
-    ) -> _Measured:
+    ) -> Measured:
         """Columns and summed curves of some pairs, for every method."""
         positions, classes = (list(side) for side in zip(*pairs, strict=True))
         mine, annotated = images[positions], [known[i] for i in positions]
@@ -217,26 +235,27 @@ class CAMEvaluation(ExplainsItself):
                 values, curves = measure(case, self.protocol.metrics)
             except CAMError as error:
                 raise CAMError(f"{name}: {error}") from error
+            self.progress.add(name, seconds, len(pairs))
             keys = {"image": torch.tensor(indices)[positions], "class": torch.tensor(classes)}
             seconds_each = {"seconds": seconds / len(pairs), "forward_seconds": forward}
             cost = {key: torch.full((len(pairs),), value).float() for key, value in seconds_each.items()}
             found.append(keys | {"method": torch.full((len(pairs),), number)} | values | cost)
             if curves is not None:
                 sums[name] = curves.sum(0)
+            if curves is not None and self.save_curves:
+                found[-1]["curves"] = as_float16(curves)
         return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}, sums
 
-    def _wanted(self, index: int) -> bool:
-        """Whether the protocol takes this image of the data set."""
-        if not self.protocol.single_small_box:
-            return True
-        item, reason = read(self.loader.dataset, index, self.skips)
-        if reason is not None:
-            self.unread[index] = reason
-            return False
-        images, labels = self.batch_fn(self.loader.collate_fn([item]))
-        regions = list(annotations(labels, 1, self.protocol.task)[0].regions.values())
-        single = len(regions) == 1 and len(regions[0]) == 1
-        return single and float(region_mask(regions[0], size_of(images)).float().mean()) <= 0.5
+    def _chosen(self) -> tuple[list[int], dict[int, str]]:
+        """The indices of the images to evaluate; and index → reason, for images that could not be read to choose."""
+        count = min((n for n in (self.protocol.images, self.limit) if n is not None), default=None)
+        if count is None and not self.protocol.single_small_box:
+            return self.indices, {}
+        order, unread = draw(self.indices), dict[int, str]()
+        if self.protocol.single_small_box:
+            labels_of = self.labels_of or Reader(self.batch_fn, self.protocol.task)
+            order, unread = choose(self.loader, order, count, labels_of, self.skips, self.trainer)
+        return sorted(order[:count]), unread
 
     def _scores(self, images: Tensor) -> Tensor:
         return self.network.scores(images, self.protocol.task)
@@ -252,13 +271,6 @@ class CAMEvaluation(ExplainsItself):
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
         return result, time.perf_counter() - start
-
-
-def _joined(parts: Sequence[_Measured], empty: dict[str, Tensor]) -> _Measured:
-    """Join the parts of a batch; there may be none."""
-    columns = {name: torch.cat([none, *(part[name] for part, _ in parts)]) for name, none in empty.items()}
-    methods = parts[0][1] if parts else ()
-    return columns, {name: torch.stack([sums[name] for _, sums in parts]).sum(0) for name in methods}
 
 
 def _registered(protocol: Protocol) -> dict[str, Any]:

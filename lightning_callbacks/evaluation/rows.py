@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
+from captum_cams.errors import CAMError
 from captum_cams.metrics.catalogue import METRICS
+from lightning_callbacks.evaluation.packed import packed, unpacked
+from lightning_callbacks.evaluation.table import Table
 
-
-def empty_columns(metrics: Sequence[str]) -> dict[str, Tensor]:
-    """The columns of an evaluation, without rows; :class:`Table` describes each column."""
-    keys = {name: torch.empty(0, dtype=torch.long) for name in ("image", "class", "method")}
-    values = {metric: torch.empty(0, *METRICS[metric].shape, dtype=torch.float32) for metric in metrics}
-    return keys | values | {name: torch.empty(0, dtype=torch.float32) for name in ("seconds", "forward_seconds")}
+Measured = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""The columns of some rows, and the sum of their curves for each method."""
 
 
 class Rows(Metric):
@@ -24,19 +24,26 @@ class Rows(Metric):
     Args:
         methods: names of the methods.
         metrics: names of the metrics.
-        steps: number of points of a curve.
+        points: number of points of a curve, or 0 if no metric draws curves.
+        save_curves: keep the two curves of each row, too, as a column of float16 numbers.
     """
 
     full_state_update = False
     skipped: list[Tensor]
 
-    def __init__(self, methods: Sequence[str], metrics: Sequence[str], steps: int) -> None:
+    def __init__(self, methods: Sequence[str], metrics: Sequence[str], points: int, save_curves: bool = False) -> None:
         super().__init__()
-        self.methods, self.empty = tuple(methods), empty_columns(metrics)
+        self.methods, self.metrics, self.points = tuple(methods), tuple(metrics), points
+        keys = {name: torch.empty(0, dtype=torch.long) for name in ("image", "class", "method")}
+        values = {metric: torch.empty(0, *METRICS[metric].shape, dtype=torch.float32) for metric in metrics}
+        seconds = {name: torch.empty(0, dtype=torch.float32) for name in ("seconds", "forward_seconds")}
+        curves = {"curves": torch.empty(0, 2, points, dtype=torch.float16)} if save_curves else {}
+        self.empty = keys | values | seconds | curves
+        """The columns of an evaluation, without rows; :class:`Table` describes each column."""
         for name in self.empty:
             self.add_state(_state(name), [], dist_reduce_fx="cat")
-        for method in self.methods:
-            self.add_state(_state(method, "curves"), torch.zeros(2, steps), dist_reduce_fx="sum")
+        for method in self.methods if points else ():
+            self.add_state(_state(method, "curves"), torch.zeros(2, points), dist_reduce_fx="sum")
         self.add_state("skipped", [], dist_reduce_fx="cat")
         self.update(self.empty, {})  # a process without a batch must take part in the gathering too
 
@@ -44,46 +51,84 @@ class Rows(Metric):
         """Add rows.
 
         Args:
-            columns: the columns of :func:`empty_columns`, with the same number of rows each.
+            columns: the columns of ``empty``, with the same number of rows each.
             curves: method → sum of the deletion and insertion curves of these rows.
             skipped: indices of images that could not be read.
         """
         for name in self.empty:
-            getattr(self, _state(name)).append(columns[name].to(self.device))
+            _append(getattr(self, _state(name)), columns[name].to(self.device))
         for method, both in curves.items():
             getattr(self, _state(method, "curves")).add_(both.to(self.device))
-        self.skipped.append(torch.tensor([*skipped], dtype=torch.long, device=self.device))
+        _append(self.skipped, torch.tensor([*skipped], dtype=torch.long, device=self.device))
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[int]]:
         """Join the rows, sorted by image, class and method; with the sums of the curves and the skipped images."""
         columns = {name: dim_zero_cat(getattr(self, _state(name))).cpu() for name in self.empty}
-        keys = [*zip(*(columns[name].tolist() for name in ("image", "class", "method")), strict=True)]
-        order = torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.long)
-        curves = {method: getattr(self, _state(method, "curves")).cpu() for method in self.methods}
+        order = order_of(columns)
+        curves = {method: getattr(self, _state(method, "curves")).cpu() for method in self.methods if self.points}
         skipped = sorted({*dim_zero_cat(self.skipped).tolist()})
         return {name: column[order] for name, column in columns.items()}, curves, skipped
 
-    def gathered(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[int]]:
-        """The result of :meth:`compute`, with the axis of rows that torchmetrics removes if there is only one row."""
-        columns, curves, skipped = self.compute()
-        return {name: self._shaped(name, column) for name, column in columns.items()}, curves, skipped
+    def table(self) -> Table:
+        """Make the table of all rows of all processes; each process must call this."""
+        columns, sums, skipped = self.compute()
+        # torchmetrics removes the axis of rows if there is only one row.
+        columns = {name: column.reshape(-1, *self.empty[name].shape[1:]) for name, column in columns.items()}
+        count = columns["method"].bincount(minlength=len(self.methods)).tolist()
+        means = {name: both / n for (name, both), n in zip(sums.items(), count, strict=False) if n}
+        return Table(self.methods, self.metrics, columns, means, tuple(skipped))
 
     def to_json(self, columns: Mapping[str, Tensor], curves: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The arguments of :meth:`update` as JSON values; methods have their names, since numbers may change."""
-        plain = {name: column.tolist() for name, column in columns.items()}
-        plain["method"] = [self.methods[number] for number in plain["method"]]
-        return {"columns": plain, "curves": {method: both.tolist() for method, both in curves.items()}}
+        """The arguments of :meth:`update` as JSON values, with the names of the methods, since numbers may change."""
+        return {
+            "methods": self.methods,
+            "columns": {name: packed(columns[name]) for name in self.empty},
+            "curves": {method: packed(both) for method, both in curves.items()},
+        }
 
     def from_json(self, found: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The arguments of :meth:`to_json` from its result."""
-        plain = found["columns"] | {"method": [self.methods.index(name) for name in found["columns"]["method"]]}
-        columns = {
-            name: self._shaped(name, torch.tensor(plain[name], dtype=none.dtype)) for name, none in self.empty.items()
-        }
-        return columns, {method: torch.tensor(both, dtype=torch.float32) for method, both in found["curves"].items()}
+        columns = {name: unpacked(found["columns"][name], none) for name, none in self.empty.items()}
+        columns["method"] = torch.tensor([self.methods.index(name) for name in found["methods"]])[columns["method"]]
+        like = torch.empty(0, self.points)
+        return columns, {method: unpacked(both, like) for method, both in found["curves"].items()}
 
-    def _shaped(self, name: str, column: Tensor) -> Tensor:
-        return column.reshape(-1, *self.empty[name].shape[1:])
+
+def joined(parts: Sequence[Measured], empty: dict[str, Tensor]) -> Measured:
+    """Join the parts of a batch; there may be none."""
+    columns = {name: torch.cat([none, *(part[name] for part, _ in parts)]) for name, none in empty.items()}
+    methods = parts[0][1] if parts else ()
+    return columns, {name: torch.stack([sums[name] for _, sums in parts]).sum(0) for name in methods}
+
+
+def as_float16(curves: Tensor) -> Tensor:
+    """The curves as they are saved.
+
+    Raises:
+        CAMError: a number is too large.
+    """
+    largest = float(curves.abs().max()) if curves.numel() else 0.0
+    if largest > torch.finfo(torch.float16).max:
+        raise CAMError(
+            f"save_curves keeps float16 numbers of at most 65,504, got {largest:.3g}; scale the output with output_fn, "
+            "or do not pass save_curves"
+        )
+    return curves.half()
+
+
+def order_of(columns: Mapping[str, Tensor]) -> Tensor:
+    """The order of rows by image, class and method."""
+    return torch.from_numpy(np.lexsort([columns[name].numpy() for name in ("method", "class", "image")]))
+
+
+def _append(parts: list[Tensor], new: Tensor) -> None:
+    """Add rows to the parts of a column, and join parts so that there are few, each longer than the next.
+
+    Many small tensors would take several times the memory of their numbers.
+    """
+    parts.append(new)
+    while len(parts) > 1 and len(parts[-1]) >= len(parts[-2]):
+        parts[-2:] = [torch.cat(parts[-2:])]
 
 
 def _state(name: str, kind: str = "column") -> str:

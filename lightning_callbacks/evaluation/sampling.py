@@ -1,6 +1,6 @@
 """Choose the images of a data set that are evaluated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -49,23 +49,10 @@ def indices_of(loader: DataLoader) -> list[int]:
     return indices
 
 
-def draw(indices: Sequence[int], count: int | None, wanted: Callable[[int], bool]) -> list[int]:
-    """Choose ``count`` of the wanted indices at random, or all of them; every run chooses the same indices.
+def draw(indices: Sequence[int]) -> list[int]:
+    """Bring the indices into a random order, which is the same in every run.
 
-    Raises:
-        CAMError: no image is wanted.
+    The first images of this order are a sample; a larger sample has all images of a smaller sample.
     """
     order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0)).tolist()
-    found: list[int] = []
-    for position in order:
-        if count is not None and len(found) == count:
-            break
-        if wanted(indices[position]):
-            found.append(indices[position])
-    if not found:
-        raise CAMError(
-            "the protocol needs images with one annotated box or mask of at most half of the image, but none of "
-            f'{len(indices)} images has one; pass labels as a list of {{"labels": ..., "boxes": ...}}, or '
-            "choose another protocol"
-        )
-    return sorted(found)
+    return [indices[position] for position in order]

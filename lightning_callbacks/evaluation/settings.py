@@ -1,7 +1,7 @@
 """The settings of an evaluation: everything that its numbers depend on, as values that can be saved and compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from captum_cams.engine.untouched import unwrap
 from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.network import Network
 
-FORMAT = 2
+FORMAT = 3
 """The format of the entries of a journal. A journal of another format belongs to another version and is not read."""
 
 
@@ -21,7 +21,6 @@ def settings_of(
     model: nn.Module,
     network: Network,
     explainers: Mapping[str, CAMAttribution],
-    parts: list[list[int]],
     version: str | None,
     **given: Any,
 ) -> dict[str, Any]:
@@ -31,7 +30,6 @@ def settings_of(
         model: the model as the user gave it.
         network: the network of the model.
         explainers: the explainers by name.
-        parts: the indices of the images of each batch.
         version: the user's version of the code; see :class:`Description`.
         **given: all other settings, by name.
     """
@@ -43,13 +41,22 @@ def settings_of(
         "methods": {name: description.of(one) for name, one in explainers.items()},
         "model": description.module(inner),
         **{name: description.of(value) for name, value in given.items()},
-        "images": sum(map(len, parts)),
-        "batches": digest(parts),
         "code version": version,
         "journal format": FORMAT,
         "captum_cams": captum_cams.__version__,
         "torch": torch.__version__,
     }
+
+
+def batch_settings(parts: list[list[int]], unread: Iterable[int]) -> dict[str, Any]:
+    """Describe which images are evaluated.
+
+    Args:
+        parts: the indices of the images of each batch.
+        unread: the indices of the images that could not be read when the images were chosen.
+    """
+    batches = {"count": len(parts), "indices": digest(parts)}
+    return {"images": sum(map(len, parts)), "batches": batches, "unread": [*unread]}
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +72,11 @@ def differences(before: Any, now: Any, path: str = "") -> list[str]:
     keys = [*before, *(key for key in now if key not in before)]
     inner = [differences(before.get(key, _MISSING), now.get(key, _MISSING), f"{path}.{key}".strip(".")) for key in keys]
     return [*dict.fromkeys(name for names in inner for name in names)]
+
+
+def listed(names: list[str]) -> str:
+    """The first names of a list, for a message."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 _MISSING = object()

@@ -9,6 +9,9 @@ from torch.utils.data.distributed import DistributedSampler
 
 from captum_cams.errors import CAMError
 
+Shard = tuple[int, int]
+"""(k, n): part k of n, counted from 0."""
+
 
 class NumberedBatch(NamedTuple):
     """A batch of the data set with its number.
@@ -33,12 +36,28 @@ class Batches(Dataset):
         loader: the data loader that gives data set, batch size and ``collate_fn``.
         indices: the indices of the images.
         skip_unreadable: leave out images that cannot be read, instead of raising an error.
+        shard: (k, n) takes every n-th batch from batch k on.
+        size: number of images in a batch; None takes that of the loader.
     """
 
-    def __init__(self, loader: DataLoader, indices: Sequence[int], skip_unreadable: bool = False) -> None:
+    def __init__(
+        self,
+        loader: DataLoader,
+        indices: Sequence[int],
+        skip_unreadable: bool = False,
+        shard: Shard = (0, 1),
+        size: int | None = None,
+    ) -> None:
         self.data, self.collate, self.skips = loader.dataset, loader.collate_fn, skip_unreadable
-        size = int(loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or 1)
+        size = size or int(loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or 1)
         self.parts = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
+        k, n = shard
+        self.numbers = range(k, len(self.parts), n)
+        if not self.numbers:
+            raise CAMError(
+                f"each shard must have a batch, but there are only {len(self.parts)} for {n} shards; "
+                "take fewer shards or smaller batches"
+            )
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -55,6 +74,15 @@ class Batches(Dataset):
             else:
                 unread[index] = reason
         return NumberedBatch(k, [*items], unread, self.collate([*items.values()]) if items else None)
+
+
+def check_shard(shard: Shard) -> None:
+    """Raise an error unless the shard is a pair (k, n) of integers with 0 ≤ k < n."""
+    pair = isinstance(shard, tuple) and len(shard) == 2 and all(type(number) is int for number in shard)
+    if not pair or not 0 <= shard[0] < shard[1]:
+        raise CAMError(
+            f"shard must be (k, n) with integers 0 ≤ k < n, such as (0, 4) for the first of four parts, got {shard!r}"
+        )
 
 
 def read(data: Dataset, index: int, skip_unreadable: bool) -> tuple[Any, str | None]:
@@ -84,8 +112,9 @@ class Unrepeated(DistributedSampler):
 
     def __init__(self, batches: Batches, finished: set[int], world_size: int, rank: int) -> None:
         super().__init__(batches, world_size, rank, shuffle=False)
-        left = [k for k in range(len(batches)) if k not in finished]
-        mine: list[int | None] = [*sorted(finished)[rank::world_size], *left[rank::world_size]]
+        done = [k for k in batches.numbers if k in finished]
+        left = [k for k in batches.numbers if k not in finished]
+        mine: list[int | None] = [*done[rank::world_size], *left[rank::world_size]]
         # A process with an empty loader would run no epoch, and so would not take part in the gathering at its end.
         self.mine = mine or [None]
 

@@ -1,9 +1,10 @@
-"""Two processes, a killed one and the command line, each really started."""
+"""Two processes, two nodes, a killed one and the command line, each really started."""
 
 import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,20 @@ def start(out: Path, devices: int) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), str(out), str(devices)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def start_node(out: Path, rank: int, port: int) -> subprocess.Popen:
+    """Start the launcher of one of two nodes, which has one process, as a cluster does."""
+    node = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **node}
+    command = [sys.executable, str(SCRIPT), str(out), "1", "2"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def ended(process: subprocess.Popen) -> str:
@@ -69,6 +84,21 @@ def test_two_processes_give_the_table_of_one(single, tmp_path):
     assert {file.name for file in tmp_path.glob("journal-*")} == {"journal-0.jsonl", "journal-1.jsonl"}
     assert said.count('{"rows":') == said.count("| method |") == 1  # rank zero alone prints
     assert_same(tmp_path, single)
+
+
+@pytest.mark.parametrize("folders", ["shared", "own"])
+def test_two_nodes_give_the_table_of_one_process(single, tmp_path, folders):
+    """A cluster may have one disk for all nodes, or a disk for each."""
+    outs = [tmp_path / ("0" if folders == "shared" else str(rank)) for rank in range(2)]
+    port = free_port()
+    nodes = [start_node(out, rank, port) for rank, out in enumerate(outs)]
+    said = [ended(node) for node in nodes]
+    assert ['{"rows":' in words for words in said] == ["| method |" in words for words in said] == [True, False]
+    for rank, out in enumerate(outs):
+        assert (out / f"journal-{rank}.jsonl").read_text().count("\n") == 3  # of six batches
+    assert_same(outs[0], single)
+    ended(start(outs[0], 1))  # goes on alone; what is on the disk of the other node is computed again
+    assert_same(outs[0], single)
 
 
 @pytest.mark.parametrize("devices", [1, 2])

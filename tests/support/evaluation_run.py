@@ -1,4 +1,4 @@
-"""python evaluation_run.py OUT DEVICES: an evaluation that tests start as a process of its own, and kill."""
+"""python evaluation_run.py OUT DEVICES [NODES]: an evaluation that tests start as a process of its own, and kill."""
 
 import json
 import sys
@@ -48,8 +48,8 @@ METHODS = ["random", "gradcam", "fdcam", "fgcam(gradcam)"]
 
 
 def main() -> None:
-    out, devices = sys.argv[1], int(sys.argv[2])
-    trainer = quiet(devices=devices, strategy="ddp" if devices > 1 else "auto")
+    out, devices, nodes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    trainer = quiet(devices=devices, num_nodes=nodes, strategy="ddp" if devices * nodes > 1 else "auto")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = evaluate(network(), loader(), METHODS, metrics=METRICS, trainer=trainer, out=out)
