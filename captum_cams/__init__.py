@@ -15,6 +15,10 @@ Example::
 from captum_cams import methods as methods
 from captum_cams import targets as targets
 from captum_cams import wrappers as wrappers
+from captum_cams.adapters.captummaps import CaptumMaps as CaptumMaps
+from captum_cams.adapters.functionmaps import FunctionMaps as FunctionMaps
+from captum_cams.adapters.peermaps import PeerMaps as PeerMaps
+from captum_cams.adapters.storedmaps import StoredMaps as StoredMaps
 from captum_cams.bases.attribution import CAMAttribution as CAMAttribution
 from captum_cams.bases.input_mask import InputMaskCAM as InputMaskCAM
 from captum_cams.bases.layered import LayeredCAM as LayeredCAM

@@ -43,6 +43,7 @@ def evaluate(
     version: str | None = None,
     class_names: Sequence[str] | None = None,
     skip_unreadable: bool = False,
+    save_maps: str | Path | None = None,
 ) -> Table:
     """Explain every image of a data set with every method, measure the maps, and print and return one table.
 
@@ -52,6 +53,8 @@ def evaluate(
         model: a Lightning module or another module that maps images to scores N×classes.
         data: a data set or a data loader; ``images_and_labels`` describes the batches that are understood.
         methods: one or more names from ``captum_cams.names()``, explainers, or a mapping from your own names to these.
+            A method may also be an attribution of ``captum.attr``, an object of pytorch-grad-cam or TorchCAM,
+            :class:`StoredMaps`, or a function ``(model, images, target) -> maps``; see :class:`FunctionMaps`.
         metrics: one or more names from ``METRICS``, instead of the metrics of the protocol.
         protocol: a name from ``PROTOCOLS`` or a :class:`Protocol`. "default" measures insertion, deletion and over-all
             (with 28 steps), average drop and average increase, for the predicted class of every image.
@@ -69,13 +72,16 @@ def evaluate(
         class_names: the names of the model's classes, one for each class. They are compared with the ``classes`` of the
             data set.
         skip_unreadable: leave out images that cannot be read, and count them, instead of raising an error.
+        save_maps: folder for the maps of every method: a NumPy file of each batch, and manifest.json with the method,
+            layer, hyperparameters, versions, and the index, class and sizes of each image. :class:`StoredMaps` reads
+            them. With ``out``, an interrupted evaluation continues in this folder, too; all processes must share it.
 
     Returns:
         The table with the mean of each metric for each method; see :class:`Table`.
 
     Raises:
-        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out`` has
-            another evaluation or is in use.
+        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out`` or
+            ``save_maps`` has another evaluation or is in use.
 
     Example::
 
@@ -109,6 +115,7 @@ def evaluate(
             version=version,
             class_names=class_names,
             skip_unreadable=skip_unreadable,
+            save_maps=save_maps,
         )
         with borrowed(trainer, model):
             try:

@@ -22,10 +22,11 @@ from lightning_callbacks.batches import BatchFn, annotations, images_and_labels
 from lightning_callbacks.evaluation.class_names import check_class_names
 from lightning_callbacks.evaluation.code import package_of
 from lightning_callbacks.evaluation.files import write_files
-from lightning_callbacks.evaluation.fingerprints import of_data
+from lightning_callbacks.evaluation.fingerprints import digest, of_data
 from lightning_callbacks.evaluation.journal import Journal
 from lightning_callbacks.evaluation.rows import Rows
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
+from lightning_callbacks.evaluation.saved_maps import SavedMaps
 from lightning_callbacks.evaluation.settings import settings_of
 from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, read, share
 from lightning_callbacks.evaluation.table import Table
@@ -53,6 +54,7 @@ class CAMEvaluation(ExplainsItself):
         version: your own version name for your functions and classes.
         class_names: the names of the model's classes.
         skip_unreadable: leave out images that cannot be read.
+        save_maps: folder for the maps.
 
     Raises:
         CAMError: an argument does not fit; while the Trainer runs, in the same cases as :func:`evaluate`.
@@ -82,6 +84,7 @@ class CAMEvaluation(ExplainsItself):
         version: str | None = None,
         class_names: Sequence[str] | None = None,
         skip_unreadable: bool = False,
+        save_maps: str | Path | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -102,6 +105,7 @@ class CAMEvaluation(ExplainsItself):
         self.batches, self.warm = Batches(self.loader, indices, skip_unreadable), False
         self.table: Table | None = None
         self.journal: Journal | None = None
+        self.saved = None if save_maps is None else SavedMaps(Path(save_maps), self.explainers)
         self.out, self.settings = out, dict[str, Any]()
         if out is not None:
             functions = {"batch_fn": batch_fn, "output_fn": output_fn}
@@ -118,6 +122,10 @@ class CAMEvaluation(ExplainsItself):
             for entry in self.journal.open(self.trainer):
                 unread = [int(index) for index, mark in entry["images"].items() if mark is None]
                 self.rows.update(*self.rows.from_json(entry["rows"]), unread)
+        if self.saved is not None:
+            done = {} if self.journal is None else self.journal.images
+            finished = [batch for batch, images in done.items() if any(images.values())]
+            self.saved.open(self.trainer, self._mark, finished)
         if self.trainer.is_global_zero:
             self._skip(self.unread)
 
@@ -149,6 +157,8 @@ class CAMEvaluation(ExplainsItself):
             columns, curves = _joined(parts, self.rows.empty)
             self.rows.update(columns, curves)
             self._skip(batch.unread)
+        if self.saved is not None and images is not None:
+            self.saved.write(batch.number)
         if self.journal is not None:
             entry = {"batch": batch.number, "images": marks, "rows": self.rows.to_json(columns, curves)}
             self.journal.write(self.trainer.global_rank, entry)
@@ -168,6 +178,13 @@ class CAMEvaluation(ExplainsItself):
         self.table = table
         if self.journal is not None and self.trainer.is_global_zero:
             write_files(table, self.journal.folder, self.journal.settings)
+        if self.saved is not None and self.trainer.is_global_zero:
+            self.saved.close(self._mark, range(len(self.batches)))
+
+    @property
+    def _mark(self) -> str | None:
+        """A hash of the settings; None without a journal."""
+        return None if self.journal is None else digest(self.journal.settings)
 
     def _skip(self, unread: dict[int, str]) -> None:
         """Warn about images that cannot be read, and count them."""
@@ -215,6 +232,8 @@ class CAMEvaluation(ExplainsItself):
                 maps, seconds = self._timed(explainer.attribute, mine, classes)
                 case = Case(self.network, mine, classes, maps, annotated, explainer.attribute, self.protocol)
                 values, curves = measure(case, self.protocol.metrics)
+                if self.saved is not None:
+                    self.saved.add(name, maps, mine, classes, [indices[i] for i in positions])
             except CAMError as error:
                 raise CAMError(f"{name}: {error}") from error
             keys = {"image": torch.tensor(indices)[positions], "class": torch.tensor(classes)}
