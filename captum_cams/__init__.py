@@ -85,6 +85,8 @@ from captum_cams.methods.xrai import XRAI as XRAI
 from captum_cams.methods.zoomcam import ZoomCAM as ZoomCAM
 from captum_cams.networks.lfinetwork import LFINetwork as LFINetwork
 from captum_cams.paper import Paper as Paper
+from captum_cams.regions import boxes_from_map as boxes_from_map
+from captum_cams.regions import mask_from_map as mask_from_map
 from captum_cams.registry import create as create
 from captum_cams.registry import names as names
 from captum_cams.registry import register as register

@@ -134,7 +134,7 @@ def _checked(method: object) -> Method:
         got = getattr(method, "__name__", None) if isinstance(method, type) else None
         raise CAMError(
             "a method must be a name of captum_cams.names(), an explainer, an attribution of captum.attr, or a "
-            f"function (model, images, target) -> maps, got {got or brief(method)}; make an object of a class for the model "
-            "first, and pass maps in a folder as captum_cams.StoredMaps(folder)"
+            f"function (model, images, target) -> maps, got {got or brief(method)}; make an object of a class for the "
+            "model first, and pass maps in a folder as captum_cams.StoredMaps(folder)"
         )
     return method  # type: ignore[return-value]

@@ -31,7 +31,8 @@ ALLOWED = {
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "adapters": {"errors", "engine", "cost", "bases", "adapters"},  # code of others
     "export": {"errors", "images", "engine", "registry", "bases", "export"},  # finds the methods in the registry
-    "metrics": {"errors", "images", "engine", "metrics"},
+    "regions": {"errors", "images"},
+    "metrics": {"errors", "images", "engine", "regions", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},
     "visual": {"errors", "images"},
