@@ -1,9 +1,8 @@
 """Explain with an attribution of Captum."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import log
 from typing import Any, Literal
 
 from captum.attr import Attribution, LayerAttribution
@@ -160,18 +159,18 @@ def _check_attribution(attribution: Any, options: Mapping[str, Any]) -> None:
 
 def _check_axes(name: str, found: Tensor, images: Tensor) -> None:
     """Raise unless the axes behind the channels have the proportions of the image, as tokens and N×h×w×K have not."""
-    wanted = [log(one) - log(other) for one, other in pairwise(images.shape[2:])]
+    ratios = [other / one for one, other in pairwise(images.shape[2:])]
 
-    def distance(sizes: Any) -> float:
-        ratios = (log(one) - log(other) for one, other in pairwise(sizes))
-        return sum(abs(ratio - at) for ratio, at in zip(ratios, wanted, strict=True))
+    def gaps(sizes: Sequence[int]) -> list[float]:
+        return [abs(other - one * ratio) for (one, other), ratio in zip(pairwise(sizes), ratios, strict=True)]
 
-    behind, before = distance(found.shape[2:]), distance(found.shape[1:-1])
-    if behind > len(wanted) * log(2.01) or (before < behind and found.shape[1] > 1):
+    behind, before = gaps(found.shape[2:]), gaps(found.shape[1:-1])
+    rounded = all(gap <= 1 + ratio for gap, ratio in zip(behind, ratios, strict=True))  # each side may be off by one
+    if not rounded or (sum(before) < sum(behind) and found.shape[1] > 1):
         raise CAMError(
-            f"{name} must give maps N×K×h×w with the proportions of the images, got {shape_of(found)} for "
-            f"images {shape_of(images)}; choose a layer with channels first, or use a method of captum_cams, "
-            "which finds the layout"
+            f"{name} must give maps N×K×h×w with the proportions of the images, got {shape_of(found)} for images "
+            f"{shape_of(images)}; choose a layer with channels first, or use a method of captum_cams, which finds the "
+            "layout"
         )
 
 

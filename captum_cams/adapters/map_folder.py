@@ -42,20 +42,19 @@ def file_of(folder: Path, batch: int) -> Path:
 
 def write_batch(folder: Path, batch: int, maps: Maps) -> None:
     """Write the complete file of a batch, or leave the old file as it was."""
-    arrays = {f"map_{number}": _array(one) for number, one in enumerate(maps.of.values())}
+    arrays = {
+        "methods": np.array([*maps.of], dtype=str),
+        "image": np.array(maps.images),
+        "class_index": np.array(maps.classes),
+        "fingerprint": np.array(maps.fingerprints),
+        "image_size": np.array(maps.size),
+        "map_sizes": np.array([one.shape[2:] for one in maps.of.values()]),
+        **{f"map_{number}": _array(one) for number, one in enumerate(maps.of.values())},
+    }
     target = file_of(folder, batch)
     new = target.with_suffix(f".{os.getpid()}.new")
     with open(new, "wb") as file:
-        np.savez(
-            file,
-            methods=np.array([*maps.of], dtype=str),
-            image=np.array(maps.images),
-            class_index=np.array(maps.classes),
-            fingerprint=np.array(maps.fingerprints),
-            image_size=np.array(maps.size),
-            map_sizes=np.array([one.shape[2:] for one in maps.of.values()]),
-            **arrays,
-        )
+        np.savez(file, allow_pickle=False, **arrays)
     os.replace(new, target)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 import captum_cams as cc
 from tests.support.networks import NETWORKS, images
 from tests.support.refusals import said
-from tests.support.untouched import assert_equal, state
+from tests.support.untouched import same, state
 
 X = images(2)
 
@@ -60,7 +60,7 @@ def test_whatever_the_function_does_is_undone(model):
     numbers = np.random.get_state()[1].copy(), random.getstate()
     with pytest.raises(RuntimeError, match="on its way"):
         cc.FunctionMaps(model, function=destructive).attribute(X, 1)
-    assert_equal(before, state(model), "model")
+    assert same(before, state(model))
     assert convolution.weight.grad is grad
     assert bool((grad == 1).all())
     assert convolution.weight.data_ptr() == place
@@ -94,8 +94,8 @@ def test_forms_of_maps(model, form):
 WRONG = {
     "nothing": (lambda: None, "a tensor N×1×h×w, got NoneType"),
     "channels": (lambda: X, "maps.abs().sum(1, keepdim=True)"),
-    "a vector": (lambda: X.mean((1, 2, 3)), "must be real numbers N×1×hw, got 2 "),
-    "one image": (lambda: X[:1].mean(1), "for each of 2 images, got 1×1×64×64"),
+    "a vector": (lambda: X.mean((1, 2, 3)), "must be real numbers N×1×h×w, got 2 "),
+    "one image": (lambda: X[:1].mean(1), "for each of 2 images, got 1×1×40×40"),
     "nan": (lambda: X.mean(1) * torch.nan, "must be finite, got NaN in samples 0, 1"),
     "no positions": (lambda: X.mean(1)[:, :0], "must be real numbers"),
     "complex numbers": (lambda: X.mean(1) * 1j, "must be real numbers"),
@@ -109,7 +109,7 @@ def test_what_is_no_map_is_refused(model, name):
 
 
 def test_the_class_of_a_single_logit_reaches_the_function():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 1)).eval()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(X[0].numel(), 1)).eval()
     seen = []
 
     def recorded(network, images, target):
