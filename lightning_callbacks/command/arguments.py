@@ -150,5 +150,5 @@ def _stored(word: str) -> tuple[str, Path]:
     """The name and the folder of stored maps."""
     name, equals, folder = word.partition("=")
     if not name or not equals or not folder:
-        raise CAMError(f'--stored needs NAME=FOLDER, got "{word}"; write for example --stored gradcam=maps')
+        raise argparse.ArgumentTypeError(f'must be NAME=FOLDER, got "{word}"; write for example gradcam=maps')
     return name, Path(folder)

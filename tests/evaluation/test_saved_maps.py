@@ -18,7 +18,7 @@ from lightning_callbacks.methods import named
 from tests.support.evaluation_run import IMAGES, Boxed, loader, network, quiet
 from tests.support.untouched import same, state
 
-METRICS = ["average_drop", "complexity", "energy_inside"]
+METRICS = ["average_drop", "complexity", "energy"]
 LABELLED = Protocol((), preset="quick", classes="annotated")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's, of short runs
 
