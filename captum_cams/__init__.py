@@ -15,6 +15,10 @@ Example::
 from captum_cams import methods as methods
 from captum_cams import targets as targets
 from captum_cams import wrappers as wrappers
+from captum_cams.adapters.captummaps import CaptumMaps as CaptumMaps
+from captum_cams.adapters.functionmaps import FunctionMaps as FunctionMaps
+from captum_cams.adapters.peermaps import PeerMaps as PeerMaps
+from captum_cams.adapters.storedmaps import StoredMaps as StoredMaps
 from captum_cams.bases.attribution import CAMAttribution as CAMAttribution
 from captum_cams.bases.input_mask import InputMaskCAM as InputMaskCAM
 from captum_cams.bases.layered import LayeredCAM as LayeredCAM
@@ -81,6 +85,8 @@ from captum_cams.methods.xrai import XRAI as XRAI
 from captum_cams.methods.zoomcam import ZoomCAM as ZoomCAM
 from captum_cams.networks.lfinetwork import LFINetwork as LFINetwork
 from captum_cams.paper import Paper as Paper
+from captum_cams.regions import boxes_from_map as boxes_from_map
+from captum_cams.regions import mask_from_map as mask_from_map
 from captum_cams.registry import create as create
 from captum_cams.registry import names as names
 from captum_cams.registry import register as register

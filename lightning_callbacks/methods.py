@@ -1,10 +1,14 @@
-"""Read the ``methods`` argument: names, explainers, or a mapping from own names to these."""
+"""Read the ``methods`` argument: names, explainers, whatever makes maps, or a mapping from own names to these."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
+from captum.attr import Attribution
 from torch import Tensor, nn
 
 from captum_cams import CAMAttribution, CAMError, create
+from captum_cams.adapters.adapt import adapt, makes_maps
 from captum_cams.engine.layers import named_layer
 from captum_cams.engine.scores import Task, scores_of
 from captum_cams.engine.untouched import untouched, unwrap
@@ -12,23 +16,25 @@ from captum_cams.errors import brief, shape_of
 from captum_cams.registry import canonical
 from lightning_callbacks.network import Network
 
-Method = str | CAMAttribution
+Method = str | CAMAttribution | Attribution | Callable[..., Any]
+"""A name, an explainer, an attribution of Captum, an object of pytorch-grad-cam or TorchCAM, :class:`StoredMaps`, or a
+function ``(model, images, target) -> maps``; see :class:`FunctionMaps`."""
 Methods = Method | Sequence[Method] | Mapping[str, Method]
 
 
 def named(methods: Methods) -> dict[str, Method]:
-    """Give each method a name: the name in the registry, the name of its class, or its key in a mapping.
+    """Give each method a name: in the registry, of its function or its class, or its key in a mapping.
 
     Raises:
-        CAMError: there is no method, a method is neither a name nor an explainer or is unknown, or two methods have the
-            same name.
+        CAMError: there is no method, a method is nothing that makes maps or is unknown, or two methods have the same
+            name.
     """
     if isinstance(methods, Mapping):
         names, listed = list(methods), [_checked(method) for method in methods.values()]
     else:
         several = isinstance(methods, Iterable) and not isinstance(methods, str)
         listed = [_checked(method) for method in methods] if several else [_checked(methods)]
-        names = [canonical(method) if isinstance(method, str) else type(method).__name__.lower() for method in listed]
+        names = [canonical(method) if isinstance(method, str) else _called(method) for method in listed]
     found = dict(zip(names, listed, strict=True))
     if len(found) < len(listed):
         raise CAMError(f"each method must have a name of its own, got {names}; pass a mapping from names to methods")
@@ -38,12 +44,15 @@ def named(methods: Methods) -> dict[str, Method]:
 
 
 def make(method: Method, network: Network, layer: nn.Module | str | None, task: Task) -> CAMAttribution:
-    """Make the explainer with this name for a network; an explainer is checked and returned as it is.
+    """Make the explainer with this name for a network, or around what makes maps; an explainer is only checked.
 
     Raises:
         CAMError: the explainer belongs to another model or another task, the name is unknown, or the network has
             no such layer.
     """
+    if not isinstance(method, str | CAMAttribution):
+        function = method if hasattr(method, "model") or isinstance(method, Attribution) else partial(_inside, method)
+        method = adapt(function, network, task)
     if isinstance(method, CAMAttribution):
         explained = unwrap(method.forward_func)
         modules = {*explained.modules()} if isinstance(explained, nn.Module) else {network.network}
@@ -103,18 +112,29 @@ def _ordered_alike(one: Tensor, other: Tensor) -> bool:
     return not (rises(one, other) and rises(other, one))
 
 
+def _inside(function: Callable[..., Any], network: Network, images: Tensor, target: Tensor) -> Any:
+    """Call a function with the user's own network instead of the module around it."""
+    return function(network.network, images, target)
+
+
+def _called(method: Any) -> str:
+    """The name of a method that is not a string: that of a function, or of a class in lower case."""
+    return getattr(method, "__name__", None) or type(method).__name__.lower()
+
+
 def _checked(method: object) -> Method:
-    """The method itself, or an error if it is neither a name nor an explainer."""
+    """The method itself, or an error if it makes no maps."""
     if isinstance(method, type) and issubclass(method, CAMAttribution):
         name = method.__name__
         raise CAMError(
             f"a method must be a name or an explainer, got the class {name}; "
             f'pass its name "{name.lower()}" or {name}(model)'
         )
-    if not isinstance(method, str | CAMAttribution):
+    if not isinstance(method, str | CAMAttribution) and not makes_maps(method):
+        got = getattr(method, "__name__", None) if isinstance(method, type) else None
         raise CAMError(
-            "a method must be a name of captum_cams.names() or an explainer of captum_cams, got "
-            f"{getattr(method, '__name__', brief(method))}; to measure other maps, use the functions of "
-            "captum_cams.metrics"
+            "a method must be a name of captum_cams.names(), an explainer, an attribution of captum.attr, or a "
+            f"function (model, images, target) -> maps, got {got or brief(method)}; make an object of a class for the "
+            "model first, and pass maps in a folder as captum_cams.StoredMaps(folder)"
         )
-    return method
+    return method  # type: ignore[return-value]

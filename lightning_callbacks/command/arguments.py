@@ -93,6 +93,10 @@ def _evaluate(add: Callable[..., Any]) -> None:
     add("--protocol", default="default", metavar="NAME", help=protocol)
     metrics = f"metrics to compute instead of those of the protocol: {', '.join(METRICS)}"
     add("--metrics", nargs="+", metavar="METRIC", help=metrics)
+    saved = "folder for the maps of all methods, as NumPy files with a manifest"
+    add("--save_maps", type=Path, metavar="FOLDER", help=saved)
+    stored = "read the maps of method NAME from a FOLDER that --save_maps has written, instead of computing them"
+    add("--stored", nargs="+", type=_stored, default=[], metavar="NAME=FOLDER", help=stored)
     for name, default, what in (
         ("--devices", 1, "number of devices; each device gets a process"),
         ("--batch_size", 8, "number of images in a batch"),
@@ -153,3 +157,11 @@ def _index_or_name(word: str) -> int | str:
         return int(word)
     except ValueError:
         return word
+
+
+def _stored(word: str) -> tuple[str, Path]:
+    """The name and the folder of stored maps."""
+    name, equals, folder = word.partition("=")
+    if not name or not equals or not folder:
+        raise argparse.ArgumentTypeError(f'must be NAME=FOLDER, got "{word}"; write for example gradcam=maps')
+    return name, Path(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from captum_cams.adapters.storedmaps import StoredMaps
 from captum_cams.engine.scores import Kind
 from captum_cams.errors import check_at_least
 from captum_cams.metrics.protocols import find_protocol
@@ -13,6 +14,7 @@ from lightning_callbacks.command.folders import collate, open_folder
 from lightning_callbacks.command.models import load_model
 from lightning_callbacks.command.words import listed
 from lightning_callbacks.evaluation.evaluate import evaluate
+from lightning_callbacks.methods import named
 
 
 def evaluate_folder(
@@ -33,6 +35,8 @@ def evaluate_folder(
     skip_unreadable: bool,
     limit: int | None,
     shard: tuple[int, int],
+    save_maps: Path | None,
+    stored: Sequence[tuple[str, Path]],
 ) -> None:
     """Measure methods on a folder of images and print a table; the command line describes the arguments.
 
@@ -55,7 +59,7 @@ def evaluate_folder(
     evaluate(
         loaded.network,
         loader,
-        listed(methods),
+        named(listed(methods)) | {name: StoredMaps(folder, name) for name, folder in stored},
         metrics=None if metrics is None else listed(metrics),
         protocol=measured,
         trainer=trainer,
@@ -66,4 +70,5 @@ def evaluate_folder(
         skip_unreadable=skip_unreadable,
         limit=limit,
         shard=shard,
+        save_maps=save_maps,
     )

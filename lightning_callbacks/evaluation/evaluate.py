@@ -49,6 +49,7 @@ def evaluate(
     shard: Shard = (0, 1),
     labels_of: LabelsOf | None = None,
     save_curves: bool = False,
+    save_maps: str | Path | None = None,
 ) -> Table:
     """Explain every image of a data set with every method, measure the maps, and print and return one table.
 
@@ -58,6 +59,8 @@ def evaluate(
         model: a Lightning module or another module that maps images to scores N×classes.
         data: a data set or a data loader; ``images_and_labels`` describes the batches that are understood.
         methods: one or more names from ``captum_cams.names()``, explainers, or a mapping from your own names to these.
+            A method may also be an attribution of ``captum.attr``, an object of pytorch-grad-cam or TorchCAM,
+            :class:`StoredMaps`, or a function ``(model, images, target) -> maps``; see :class:`FunctionMaps`.
         metrics: one or more names from ``METRICS``, instead of the metrics of the protocol.
         protocol: a name from ``PROTOCOLS`` or a :class:`Protocol`. "default" measures insertion, deletion and over-all
             (with 28 steps), average drop and average increase, for the predicted class of every image.
@@ -85,13 +88,16 @@ def evaluate(
             by their boxes then reads no image to choose; without it, images are read until there are enough.
         save_curves: keep the deletion and insertion curve of each row, as float16 numbers in the column "curves",
             R×2×(steps + 1), and in the file curves.npy, in the order of rows.csv.
+        save_maps: folder for the maps of every method: a NumPy file of each batch, and manifest.json with the method,
+            layer, hyperparameters, versions, and the index, class and sizes of each image. :class:`StoredMaps` reads
+            them. With ``out``, an interrupted evaluation continues in this folder, too; all processes must share it.
 
     Returns:
         The table with the mean of each metric for each method; see :class:`Table`.
 
     Raises:
-        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out`` has
-            another evaluation or is in use.
+        CAMError: an argument does not fit, a method cannot explain this model, an image cannot be read, or ``out`` or
+            ``save_maps`` has another evaluation or is in use.
 
     Example::
 
@@ -129,6 +135,7 @@ def evaluate(
             shard=shard,
             labels_of=labels_of,
             save_curves=save_curves,
+            save_maps=save_maps,
         )
         with borrowed(trainer, model):
             try:

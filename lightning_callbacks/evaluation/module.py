@@ -21,11 +21,12 @@ from lightning_callbacks.evaluation.choosing import LabelsOf, Reader, check_boxe
 from lightning_callbacks.evaluation.class_names import check_class_names
 from lightning_callbacks.evaluation.code import package_of
 from lightning_callbacks.evaluation.files import write_files
-from lightning_callbacks.evaluation.fingerprints import of_data
+from lightning_callbacks.evaluation.fingerprints import digest, of_data
 from lightning_callbacks.evaluation.journal import Journal
 from lightning_callbacks.evaluation.progress import Progress
 from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, joined
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
+from lightning_callbacks.evaluation.saved_maps import SavedMaps
 from lightning_callbacks.evaluation.settings import batch_settings, settings_of
 from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, Shard, check_shard, share
 from lightning_callbacks.evaluation.table import Table
@@ -54,6 +55,7 @@ class CAMEvaluation(ExplainsItself):
         shard: (k, n) evaluates part k of n of the batches.
         labels_of: function from an index to the labels of an image, for protocols that choose images by their boxes.
         save_curves: keep the curves of each row.
+        save_maps: folder for the maps.
 
     Raises:
         CAMError: an argument does not fit; while the Trainer runs, in the same cases as :func:`evaluate`.
@@ -87,6 +89,7 @@ class CAMEvaluation(ExplainsItself):
         shard: Shard = (0, 1),
         labels_of: LabelsOf | None = None,
         save_curves: bool = False,
+        save_maps: str | Path | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -111,6 +114,7 @@ class CAMEvaluation(ExplainsItself):
         self.indices = indices_of(self.loader)
         self.table: Table | None = None
         self.journal: Journal | None = None
+        self.saved = None if save_maps is None else SavedMaps(Path(save_maps), self.explainers)
         self.out, self.settings = out, dict[str, Any]()
         if out is not None:
             functions = {"batch_fn": batch_fn, "output_fn": output_fn}
@@ -135,6 +139,10 @@ class CAMEvaluation(ExplainsItself):
             for entry in self.journal.entries() if self.trainer.is_global_zero else ():
                 lost = [int(index) for index, mark in entry["images"].items() if mark is None]
                 self.rows.update(*self.rows.from_json(entry["rows"]), lost)
+        if self.saved is not None:
+            done = {} if self.journal is None else self.journal.images
+            finished = [batch for batch, images in done.items() if any(images.values())]
+            self.saved.open(self.trainer, self._mark, finished)
         if self.trainer.is_global_zero and self.shard[0] == 0:  # other shards do not count them again
             self._skip(unread)
 
@@ -170,6 +178,8 @@ class CAMEvaluation(ExplainsItself):
             self.rows.update(columns, curves)
             self._skip(batch.unread)
         self.progress.show()
+        if self.saved is not None and images is not None:
+            self.saved.write(batch.number)
         if self.journal is not None:
             entry = {"batch": batch.number, "images": marks, "rows": self.rows.to_json(columns, curves)}
             self.journal.write(self.trainer.global_rank, entry)
@@ -186,6 +196,13 @@ class CAMEvaluation(ExplainsItself):
         self.table = table
         if self.journal is not None and self.trainer.is_global_zero:
             write_files(table, self.journal.folder, self.journal.settings)
+        if self.saved is not None and self.trainer.is_global_zero:
+            self.saved.close(self._mark, range(len(self.batches)))
+
+    @property
+    def _mark(self) -> str | None:
+        """A hash of the settings; None without a journal."""
+        return None if self.journal is None else digest(self.journal.settings)
 
     def _skip(self, unread: dict[int, str]) -> None:
         """Warn about images that cannot be read, and count them."""
@@ -233,6 +250,8 @@ class CAMEvaluation(ExplainsItself):
                 maps, seconds = self._timed(explainer.attribute, mine, classes)
                 case = Case(self.network, mine, classes, maps, annotated, explainer.attribute, self.protocol)
                 values, curves = measure(case, self.protocol.metrics)
+                if self.saved is not None:
+                    self.saved.add(name, maps, mine, classes, [indices[i] for i in positions])
             except CAMError as error:
                 raise CAMError(f"{name}: {error}") from error
             self.progress.add(name, seconds, len(pairs))

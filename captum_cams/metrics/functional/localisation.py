@@ -11,6 +11,7 @@ from torchvision.ops import box_iou
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief, check_choice, check_finite, check_tensor, shape_of
 from captum_cams.images import heat
+from captum_cams.regions import highest
 
 Threshold = Literal["value", "mean", "energy"]
 """How the marked part of a map is chosen; see :func:`region_overlap`."""
@@ -219,12 +220,7 @@ def _marked(heat: Tensor, threshold: Threshold, level: float) -> Tensor:
         return heat >= level
     if threshold == "mean":
         return heat >= level * heat.mean()
-    order = heat.flatten().argsort(descending=True, stable=True)
-    running = heat.flatten()[order].double().cumsum(0)
-    count = int((running < level * running[-1]).sum()) + 1
-    marked = torch.zeros(heat.numel(), dtype=torch.bool)
-    marked[order[:count]] = True
-    return marked.view_as(heat)
+    return highest(heat, level)
 
 
 def _part(marked: Tensor) -> tuple[int, int, int, int]:
