@@ -15,6 +15,8 @@ from captum_cams.metrics.functional.faithfulness import (
     drop_and_increase,
     insertion_curve,
 )
+from captum_cams.metrics.functional.imputation import noisy_linear_imputation
+from captum_cams.metrics.functional.inpainting import telea_inpainting
 from captum_cams.metrics.functional.localisation import (
     energy_inside,
     is_difficult,
@@ -24,14 +26,16 @@ from captum_cams.metrics.functional.localisation import (
     region_overlap,
 )
 from captum_cams.metrics.localisation import EnergyPointingGame, LocalisationError, PointingGame
-from captum_cams.metrics.presets import PRESETS, Preset
+from captum_cams.metrics.presets import PRESETS, Imputation, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
+from captum_cams.metrics.replacements import REPLACEMENTS, Noise, mean_colour
 
 __all__ = [
     "ADCC",
     "METRICS",
     "PRESETS",
     "PROTOCOLS",
+    "REPLACEMENTS",
     "Annotation",
     "AverageDrop",
     "AverageIncrease",
@@ -39,9 +43,11 @@ __all__ = [
     "Conditions",
     "DeletionAUC",
     "EnergyPointingGame",
+    "Imputation",
     "InsertionAUC",
     "LocalisationError",
     "MetricEntry",
+    "Noise",
     "OverAll",
     "PointingGame",
     "Preset",
@@ -61,8 +67,11 @@ __all__ = [
     "insertion_curve",
     "is_difficult",
     "localisation_error",
+    "mean_colour",
+    "noisy_linear_imputation",
     "pointing_game",
     "region_mask",
     "region_overlap",
     "register_metric",
+    "telea_inpainting",
 ]
