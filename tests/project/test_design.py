@@ -33,6 +33,7 @@ ALLOWED = {
     "metrics": {"errors", "images", "engine", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},
+    "statistics": {"errors", "engine", "statistics"},  # of the engine, the random numbers
     "visual": {"errors", "images"},
     "concepts": {"errors", "images", "argument_names", "engine", "visual", "concepts"},
 }
