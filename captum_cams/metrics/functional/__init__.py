@@ -10,6 +10,7 @@ from captum_cams.metrics.functional.faithfulness import curve_area as curve_area
 from captum_cams.metrics.functional.faithfulness import deletion_curve as deletion_curve
 from captum_cams.metrics.functional.faithfulness import drop_and_increase as drop_and_increase
 from captum_cams.metrics.functional.faithfulness import insertion_curve as insertion_curve
+from captum_cams.metrics.functional.imputation import noisy_linear_imputation as noisy_linear_imputation
 from captum_cams.metrics.functional.localisation import energy_inside as energy_inside
 from captum_cams.metrics.functional.localisation import is_difficult as is_difficult
 from captum_cams.metrics.functional.localisation import localisation_error as localisation_error
