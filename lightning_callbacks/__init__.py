@@ -8,6 +8,8 @@ from lightning_callbacks.callback.explained import Explained
 from lightning_callbacks.evaluation.evaluate import evaluate
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.table import Cell, Table
+from lightning_callbacks.evaluation.trial import trial
+from lightning_callbacks.evaluation.verdicts import Trial
 
 __all__ = [
     "METRICS",
@@ -18,6 +20,8 @@ __all__ = [
     "Explained",
     "Protocol",
     "Table",
+    "Trial",
     "evaluate",
     "images_and_labels",
+    "trial",
 ]

@@ -31,7 +31,7 @@ class Imputation:
 
 
 Replacement = Callable[[Tensor], Tensor] | Imputation
-"""What stands in the place of removed pixels: a function from images to images that are shown there, or an imputation."""
+"""What stands in the place of removed pixels: a function from images to what is shown there, or an imputation."""
 
 
 @dataclass(frozen=True)

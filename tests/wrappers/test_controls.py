@@ -20,7 +20,9 @@ def plain(map_, sigma):
         return -place if place < 0 else 2 * (side - 1) - place if place >= side else place
 
     def mean(i, j):
-        near = [(weights[y] * weights[x], reflected(i + y, height), reflected(j + x, width)) for y in down for x in right]
+        near = [
+            (weights[y] * weights[x], reflected(i + y, height), reflected(j + x, width)) for y in down for x in right
+        ]
         return sum(w * values[y][x] for w, y, x in near) / sum(w for w, _, _ in near)
 
     return torch.tensor([[mean(i, j) for j in range(width)] for i in range(height)], dtype=map_.dtype)

@@ -51,7 +51,7 @@ def _filled(image: Tensor, removed: Tensor, radius: float) -> Tensor:
         import cv2
     except ModuleNotFoundError as error:
         raise CAMError(
-            'Telea inpainting needs the package opencv-python-headless, which is not installed; pip install '
+            "Telea inpainting needs the package opencv-python-headless, which is not installed; pip install "
             '"captum-cams[inpainting]", or use the replacement "linear"'
         ) from error
     if bool(removed.all()):
