@@ -1,7 +1,8 @@
 """The command ``captum-cams evaluate``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
@@ -31,8 +32,12 @@ def evaluate_folder(
     checkpoint: Path | None,
     task: Kind,
     skip_unreadable: bool,
+    run: Callable[..., Any] = evaluate,
 ) -> None:
     """Measure methods on a folder of images and print a table; the command line describes the arguments.
+
+    Args:
+        run: what is done with the network, the images and the methods: ``evaluate``, or a function like it.
 
     Raises:
         CAMError: an argument does not fit.
@@ -50,7 +55,7 @@ def evaluate_folder(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    evaluate(
+    run(
         loaded.network,
         loader,
         listed(methods),

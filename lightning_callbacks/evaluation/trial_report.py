@@ -159,9 +159,8 @@ def _against(where: Condition, duel: Duel) -> str:
 
 def _figures(metric: str, duel: Duel, sign: int = 1) -> str:
     """The gain and its interval; ``sign`` −1 turns them over."""
-    digits = 1 if METRICS[metric].unit == "%" else 3
     low, high = sorted((sign * duel.low, sign * duel.high))
-    return f"{sign * duel.gain:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{sign * duel.gain:+.2g} [{low:+.2g}, {high:+.2g}]{METRICS[metric].unit and ' %'}"
 
 
 def _joined(parts: Iterable[str]) -> str:
