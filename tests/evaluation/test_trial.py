@@ -8,7 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 import captum_cams as cc
-from captum_cams.metrics import METRICS, REPLACEMENTS, Protocol, register_metric
+from captum_cams.metrics import METRICS, REPLACEMENTS, register_metric
 from lightning_callbacks import Table, trial
 from lightning_callbacks.command.main import main
 from lightning_callbacks.evaluation.controls import KINDS, with_controls
@@ -16,7 +16,7 @@ from lightning_callbacks.evaluation.duels import Condition, fight
 from lightning_callbacks.evaluation.verdicts import UNSWEPT, judge
 from tests.support.evaluation_run import network, quiet
 
-IMAGES = 16
+IMAGES = 10
 
 
 def table(values: dict[str, torch.Tensor], metric: str) -> Table:
@@ -56,7 +56,7 @@ def made():
 
 def test_what_blur_games_is_named_and_what_nothing_games_is_not_accused(made, tmp_path, capsys):
     x = torch.rand(IMAGES, 3, 24, 24, generator=torch.Generator().manual_seed(2))
-    data = DataLoader(TensorDataset(x, torch.zeros(IMAGES).long()), 8)
+    data = DataLoader(TensorDataset(x, torch.zeros(IMAGES).long()), IMAGES)
     given = {"metrics": ["smoothness", "distance", "insertion_auc"], "replacements": ["zero", "mean"]}
     found = trial(made, data, "gradcam", **given, trainer=quiet(), out=tmp_path)
     games = {found.controls[one.first, one.second] for one in found.gamed[Condition("smoothness", None)]}
@@ -65,10 +65,9 @@ def test_what_blur_games_is_named_and_what_nothing_games_is_not_accused(made, tm
     assert Condition("distance", None) not in found.gamed
     assert {one.grade for one in found.challenges[Condition("distance", None)]} == {"below"}
     lines = (tmp_path / "trial.md").read_text().splitlines()
-    assert any(line.startswith("- **A blurred copy of the map** games smoothness (gradcam +") for line in lines)
-    assert not any(
-        "games" in line.split("distance")[0] for line in lines if line.startswith("- ") and "distance" in line
-    )
+    accusations = [line for line in lines if line.startswith("- ") and " games " in line]
+    assert any(line.startswith("- **A blurred copy of the map** games smoothness (gradcam +") for line in accusations)
+    assert not any("distance" in line for line in accusations)
     assert "No control games distance: every one is shown to be rated below its method." in lines
     assert str(found) in capsys.readouterr().out
     stored = json.loads((tmp_path / "trial.json").read_text())
@@ -76,8 +75,6 @@ def test_what_blur_games_is_named_and_what_nothing_games_is_not_accused(made, tm
     assert len(stored["challenges"]) == len(KINDS) * (2 + 2)
     assert {name.name for name in tmp_path.iterdir()} == {"zero", "mean", UNSWEPT, "trial.md", "trial.json"}
     again = found.tables["mean"]["centre", "insertion_auc"].mean  # the same numbers as an evaluation by itself
-    preset = Protocol("insertion_auc", preset="quick").preset
-    assert preset == "quick"
     centre = cc.Centre(made).attribute(x)
     area = cc.metrics.functional.insertion_curve(
         made, x, centre, preset=cc.metrics.PRESETS["quick"].with_replacement(REPLACEMENTS["mean"])
@@ -87,32 +84,23 @@ def test_what_blur_games_is_named_and_what_nothing_games_is_not_accused(made, tm
 
 def test_a_ranking_that_turns_over_is_found_and_what_holds_remains():
     means = {"zero": (0.2, 0.3, 0.5), "blur": (0.3, 0.2, 0.5)}  # lower is better: a and b change places, c is last
-    tables = {
-        name: table(
-            {m: around(mean, seed=i) for i, (m, mean) in enumerate(zip("abc", of, strict=True))}, "deletion_auc"
-        )
-        for name, of in means.items()
-    }
-    duels = {
-        Condition("deletion_auc", name): fight(one, "deletion_auc", [*_pairs("abc")]) for name, one in tables.items()
-    }
+    tables = {}
+    for name, of in means.items():
+        values = {m: around(mean, seed=i) for i, (m, mean) in enumerate(zip("abc", of, strict=True))}
+        tables[name] = table(values, "deletion_auc")
     found = judge(tables, {(m, m): "blurred" for m in "abc"})  # each is its own control, which is no difference
-    assert found.duels == duels
     assert found.agreements["deletion_auc"]["zero", "blur"] == pytest.approx(1 / 3)
     assert [[(one.first, one.second) for one in turn.values()] for turn in found.turnovers["deletion_auc"]] == [
         [("a", "b"), ("a", "b")]
     ]
     said = str(found)
-    assert "- a and b: a is ahead with zero +0.1" in said
+    gain = float((tables["zero"].values("b", "deletion_auc") - tables["zero"].values("a", "deletion_auc")).mean())
+    assert f"- a and b: a is ahead with zero {gain:+.2g} [" in said
     assert "Both sides are shown: the replacement decides." in said
     assert {*found.orders()} == {("a", "c"), ("b", "c")}
     assert "Of 3 pairs of methods, 2 have the same order of means in all 2 conditions, and 2 of them are shown" in said
-    assert "- a above c, shown in each: deletion_auc with zero +0.3" in said
+    assert "- a above c, shown in each: deletion_auc with zero +0." in said
     assert not found.gamed
-
-
-def _pairs(names):
-    return [(one, other) for i, one in enumerate(names) for other in names[i + 1 :]]
 
 
 def test_a_turn_within_the_noise_is_no_turn_that_is_shown():
@@ -151,19 +139,8 @@ def test_too_few_images_accuse_nothing_and_the_report_says_so():
 def test_controls_are_made_of_names_and_of_explainers():
     model = network()
     everything, pairs = with_controls({"mine": cc.GradCAM(model, "0"), "fd": "fdcam"})
-    assert [*everything] == [
-        *(
-            "mine",
-            "fd",
-            "blurred(mine)",
-            "blurred(fd)",
-            "sharpened(mine)",
-            "sharpened(fd)",
-            "random",
-            "centre",
-            "constant",
-        )
-    ]
+    copies = ["blurred(mine)", "blurred(fd)", "sharpened(mine)", "sharpened(fd)"]
+    assert [*everything] == ["mine", "fd", *copies, "random", "centre", "constant"]
     assert everything["blurred(mine)"].base is everything["mine"]
     assert everything["sharpened(fd)"] == "sharpened(fdcam)"
     assert pairs["blurred(fd)", "fd"] == "blurred"
