@@ -1,6 +1,6 @@
 """What may stand in the place of removed pixels, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +70,7 @@ REPLACEMENTS: dict[str, Replacement] = {
 """What replaces the pixels that deletion removes and that insertion has not yet shown."""
 
 
-def find_replacements(given: Mapping[str, Replacement] | list[str] | tuple[str, ...] | str) -> dict[str, Replacement]:
+def find_replacements(given: str | Iterable[str] | Mapping[str, Replacement]) -> dict[str, Replacement]:
     """Find replacements by their names; a mapping from own names to replacements is returned as it is.
 
     Raises:

@@ -68,12 +68,10 @@ def _controls(trial: Trial) -> list[str]:
                 of_grade = [one for one in mine if one.grade == grade]
                 if of_grade:
                     said.append(f"{where} ({'; '.join(_against(where, one) for one in of_grade)})")
-        games = (
-            f"games {_joined(graded['above'])}" if graded["above"] else "is nowhere shown to be rated above its method"
-        )
+        games = f"games {_joined(graded['above'])}" if graded["above"] else "is nowhere shown to be above its method"
         lines.append(f"- **{WHAT[kind]}** {games}.")
         if graded["level"]:
-            lines.append(f"  - No difference shown: {_joined(graded['level'])}.")
+            lines.append(f"  - Not told from its method, as no difference is shown: {_joined(graded['level'])}.")
         if graded["below"]:
             lines.append(f"  - Shown to be rated below its method: {_joined(graded['below'])}.")
     clean = [where for where, duels in trial.challenges.items() if duels and all(o.grade == "below" for o in duels)]
@@ -85,19 +83,13 @@ def _controls(trial: Trial) -> list[str]:
 def _replacements(trial: Trial) -> list[str]:
     lines = ["## Where the ranking turns over with the replacement"]
     if not trial.agreements:
-        return [
-            *lines,
-            "",
-            "There is no ranking to compare: this needs two methods, two replacements and a curve metric.",
-        ]
+        return [*lines, "", "Nothing to compare: this needs two methods, two replacements and a metric of curves."]
     for metric, found in trial.agreements.items():
         taus = sorted((found[pair], *pair) for pair in combinations(found.names, 2) if found[pair] == found[pair])
         lowest = f": Kendall's τ is lowest between {taus[0][1]} and {taus[0][2]}, {taus[0][0]:.2f}" if taus else ""
         lines += ["", f"**{metric}**{lowest}.", "", str(found), ""]
-        turns = {
-            pair: duels for (name, *pair), duels in trial.turnovers.items() if name == metric for pair in [tuple(pair)]
-        }
-        lines += [f"- {_turn(metric, duels)}" for duels in turns.values()]
+        turns = trial.turnovers[metric]
+        lines += [f"- {_turn(metric, duels)}" for duels in turns]
         if not turns:
             lines.append("All replacements order the means of every pair of methods alike.")
     return lines
