@@ -19,7 +19,7 @@ LIBRARIES = {
     "Captum": ("captum", ["captum.attr"]),
     "zennit": ("zennit", ["zennit.attribution", "zennit.composites"]),
 }
-BASELINES = {"random", "centre", "constant"}
+BASELINES = {"random", "centre", "constant", "blurred", "sharpened"}
 OTHER_NAMES = {
     "gradcamplusplus": {"gradcampp"},
     "smoothgradcamplusplus": {"smoothgradcampp"},

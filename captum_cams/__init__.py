@@ -95,11 +95,13 @@ from captum_cams.relevance.rules import ZBetaRule as ZBetaRule
 from captum_cams.relevance.rules import ZPlusRule as ZPlusRule
 from captum_cams.wrappers.augmentedcam import AugmentedCAM as AugmentedCAM
 from captum_cams.wrappers.augmentedcam import Transformation as Transformation
+from captum_cams.wrappers.blurred import Blurred as Blurred
 from captum_cams.wrappers.fgcam import FGCAM as FGCAM
 from captum_cams.wrappers.finercam import FinerCAM as FinerCAM
 from captum_cams.wrappers.guidedcam import GuidedCAM as GuidedCAM
 from captum_cams.wrappers.jittercam import JitterCAM as JitterCAM
 from captum_cams.wrappers.multilayercam import MultiLayerCAM as MultiLayerCAM
 from captum_cams.wrappers.sess import SESS as SESS
+from captum_cams.wrappers.sharpened import Sharpened as Sharpened
 
 __version__ = "0.1.0"

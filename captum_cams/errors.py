@@ -1,6 +1,7 @@
 """The exception of the package, and the checks that raise it."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any, TypeVar, get_args
@@ -81,6 +82,12 @@ def check_at_least(name: str, value: int, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         remedy = f"; pass int({name})" if isinstance(value, Integral) and int(value) >= least else ""
         raise CAMError(f"{name} must be an integer of at least {least}, got {brief(value)}{remedy}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise an error unless ``value`` is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise CAMError(f"{name} must be a finite number above 0, got {brief(value)}")
 
 
 def check_finite(what: str, tensor: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Operations on images and maps: the axes of images, scaling to [0, 1], resizing, and blur."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -156,3 +157,19 @@ def blur(images: Tensor, kernel_size: int = 51, sigma: float = 50.0) -> Tensor:
         blurred = gaussian_blur(lines.flatten(2, -2) if lines.ndim > 3 else lines[:, :, None], sizes, [sigma, sigma])
         images = blurred.reshape(lines.shape).movedim(-1, axis)
     return images.contiguous()
+
+
+def smooth(maps: Tensor, share: float) -> Tensor:
+    """Blur maps with a Gaussian whose width follows the size of the map; a constant map stays constant to the bit.
+
+    Args:
+        maps: N×K×t, N×K×h×w or N×K×d×h×w.
+        share: the standard deviation as a share of the longest side; the kernel ends at three of them.
+
+    Returns:
+        The blurred maps, with the shape of ``maps``, in float32 or float64.
+    """
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    sigma = share * max(maps.shape[2:])
+    lowest = maps.amin(tuple(range(2, maps.ndim)), keepdim=True)  # rounding: the weights may not add up to 1
+    return blur(maps - lowest, 2 * math.ceil(3 * sigma) + 1, sigma) + lowest

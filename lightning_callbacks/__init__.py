@@ -11,6 +11,8 @@ from lightning_callbacks.evaluation.merge_tables import merge_tables
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.records import Compared, Ranking
 from lightning_callbacks.evaluation.table import Cell, Table
+from lightning_callbacks.evaluation.trial import trial
+from lightning_callbacks.evaluation.verdicts import Trial
 
 __all__ = [
     "METRICS",
@@ -24,8 +26,10 @@ __all__ = [
     "Ranking",
     "SideBySide",
     "Table",
+    "Trial",
     "compare_tables",
     "evaluate",
     "images_and_labels",
     "merge_tables",
+    "trial",
 ]

@@ -17,6 +17,7 @@ from captum_cams.metrics.functional.faithfulness import (
     insertion_curve,
 )
 from captum_cams.metrics.functional.imputation import noisy_linear_imputation
+from captum_cams.metrics.functional.inpainting import telea_inpainting
 from captum_cams.metrics.functional.localisation import (
     energy_inside,
     is_difficult,
@@ -39,9 +40,10 @@ from captum_cams.metrics.localisation import (
     RelevanceRank,
     TopKIntersection,
 )
-from captum_cams.metrics.presets import PRESETS, Preset
+from captum_cams.metrics.presets import PRESETS, Imputation, Preset
 from captum_cams.metrics.protocols import PROTOCOLS, Protocol
 from captum_cams.metrics.removal import ARCC, ROAD, AverageGain, Calibration, SingleDeletion
+from captum_cams.metrics.replacements import REPLACEMENTS, Noise, mean_colour
 from captum_cams.metrics.shape import Consistency, Entropy, Sparseness
 from captum_cams.metrics.stability import Infidelity, Randomisation, RandomLogit, Sensitivity
 
@@ -51,6 +53,7 @@ __all__ = [
     "METRICS",
     "PRESETS",
     "PROTOCOLS",
+    "REPLACEMENTS",
     "ROAD",
     "Annotation",
     "AverageDrop",
@@ -63,10 +66,12 @@ __all__ = [
     "DeletionAUC",
     "EnergyPointingGame",
     "Entropy",
+    "Imputation",
     "Infidelity",
     "InsertionAUC",
     "LocalisationError",
     "MetricEntry",
+    "Noise",
     "OverAll",
     "PointingGame",
     "Preset",
@@ -102,6 +107,7 @@ __all__ = [
     "insertion_curve",
     "is_difficult",
     "localisation_error",
+    "mean_colour",
     "noisy_linear_imputation",
     "pointing_game",
     "random_logit",
@@ -117,5 +123,6 @@ __all__ = [
     "sensitivity",
     "single_deletion",
     "sparseness",
+    "telea_inpainting",
     "top_k_intersection",
 ]

@@ -1,7 +1,7 @@
 """How each paper deletes and inserts pixels: the number of steps and the replacement of the pixels."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,14 +14,37 @@ from captum_cams.images import blur
 
 
 @dataclass(frozen=True)
+class Imputation:
+    """A replacement that reads which pixels are removed, and fills them from the pixels that are left.
+
+    Args:
+        fill: function from images N×C×H×W and their removed pixels, N×1×H×W booleans, to the changed images; each image
+            must be filled as it would be alone.
+
+    Example::
+
+        linear = metrics.Imputation(metrics.noisy_linear_imputation)
+        preset = metrics.PRESETS["quick"].with_replacement(linear)
+    """
+
+    fill: Callable[[Tensor, Tensor], Tensor]
+
+
+Replacement = Callable[[Tensor], Tensor] | Imputation
+"""What stands in the place of removed pixels: a function from images to what is shown there, or an imputation."""
+
+
+@dataclass(frozen=True)
 class Preset:
     """How the deletion and insertion curves replace the pixels of an image.
 
     Args:
         steps: number of steps from the first image to the last image; all steps replace the same number of pixels,
             except for rounding.
-        deleted: function from images to the images after deletion, for example ``torch.zeros_like``.
-        inserted_into: function from images to the images from which insertion starts.
+        deleted: function from images to the images after deletion, for example ``torch.zeros_like``, or an
+            :class:`Imputation` of the pixels that are deleted so far.
+        inserted_into: function from images to the images from which insertion starts, or an :class:`Imputation` of the
+            pixels that are not yet inserted.
         pixels: number of pixels in each step; the last step takes the rest. The curve of an image then has
             ⌈H·W / pixels⌉ steps, and ``steps`` is only used for averages over images of different sizes. None makes
             ``steps`` equal steps.
@@ -35,8 +58,8 @@ class Preset:
     """
 
     steps: int
-    deleted: Callable[[Tensor], Tensor]
-    inserted_into: Callable[[Tensor], Tensor]
+    deleted: Replacement
+    inserted_into: Replacement
     pixels: int | None = None
 
     def counts(self, total: int) -> Tensor:
@@ -56,6 +79,37 @@ class Preset:
             return torch.linspace(0, total, self.steps + 1).round()
         check_at_least("pixels", self.pixels, 1)
         return torch.tensor([*range(0, total, self.pixels), total])
+
+    def with_replacement(self, replacement: Replacement) -> "Preset":
+        """Make the preset with the same steps and another replacement, for deletion and for insertion.
+
+        Args:
+            replacement: a function from images to images, or an :class:`Imputation`.
+
+        Returns:
+            The new preset.
+
+        Example::
+
+            grey = metrics.PRESETS["rise"].with_replacement(metrics.mean_colour)
+        """
+        return replace(self, deleted=replacement, inserted_into=replacement)
+
+
+def filler(replacement: Replacement, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Prepare the replacement of pixels of some images.
+
+    Args:
+        replacement: what stands in the place of removed pixels.
+        images: N×C×H×W.
+
+    Returns:
+        A function from the numbers of M samples and their removed pixels, M×1×H×W booleans, to the changed images.
+    """
+    if isinstance(replacement, Imputation):
+        return lambda samples, removed: replacement.fill(images[samples], removed)
+    others = replacement(images)
+    return lambda samples, removed: torch.where(removed, others[samples], images[samples])
 
 
 def rise_blur(images: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from captum_cams.errors import lookup
 from captum_cams.export.build import FORMS
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS
+from captum_cams.metrics.replacements import REPLACEMENTS
+from lightning_callbacks.evaluation.trial import SWEPT
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,6 +65,7 @@ def _parser() -> _Parser:
     for name, fill, summary in (
         ("explain", _explain, "Save a picture of each image with heat maps over it, one for each method."),
         ("evaluate", _evaluate, "Measure how good methods are on a folder of images, and print a table."),
+        ("trial", _trial, "Find out which metrics can be trusted on a folder of images, and write a report in words."),
         ("export", _export, "Write a network that returns its scores and a map, and compare the file with PyTorch."),
         ("methods", None, "List all methods with their paper and their cost."),
     ):
@@ -83,18 +86,31 @@ def _explain(add: Callable[..., Any]) -> None:
 
 
 def _evaluate(add: Callable[..., Any]) -> None:
+    written = "the table, the values of each image and the curves; the same command continues after an interruption"
+    _measured(add, Path("evaluation"), written, "default")
+    saved = "folder for the maps of all methods, as NumPy files with a manifest"
+    add("--save_maps", type=Path, metavar="FOLDER", help=saved)
+    shard = "evaluate part K of N, counted from 0, with a folder of its own; merge_tables joins the folders"
+    add("--shard", type=_shard, default=(0, 1), metavar="K/N", help=shard)
+
+
+def _trial(add: Callable[..., Any]) -> None:
+    _measured(add, Path("trial"), "trial.md, trial.json and the evaluations, which continue", "training")
+    words = f"what replaces removed pixels, one after the other: {', '.join(REPLACEMENTS)} (default: all but telea)"
+    add("--replacements", nargs="+", default=[*SWEPT], metavar="NAME", help=words)
+
+
+def _measured(add: Callable[..., Any], out: Path, written: str, default: str) -> None:
+    """Add the arguments that ``evaluate`` and ``trial`` have."""
     data = (
         "folder that has labels.csv, VOCdevkit, the folder val of ImageNet, one folder for each class, or only images"
     )
     add("--data", required=True, type=Path, metavar="FOLDER", help=data)
-    written = "the table, the values of each image and the curves; the same command continues after an interruption"
-    _shared(add, Path("evaluation"), written)
+    _shared(add, out, written)
     protocol = f"named choice of metrics and images: {', '.join(PROTOCOLS)} (default: %(default)s)"
-    add("--protocol", default="default", metavar="NAME", help=protocol)
+    add("--protocol", default=default, metavar="NAME", help=protocol)
     metrics = f"metrics to compute instead of those of the protocol: {', '.join(METRICS)}"
     add("--metrics", nargs="+", metavar="METRIC", help=metrics)
-    saved = "folder for the maps of all methods, as NumPy files with a manifest"
-    add("--save_maps", type=Path, metavar="FOLDER", help=saved)
     stored = "read the maps of method NAME from a FOLDER that --save_maps has written, instead of computing them"
     add("--stored", nargs="+", type=_stored, default=[], metavar="NAME=FOLDER", help=stored)
     for name, default, what in (
@@ -105,8 +121,6 @@ def _evaluate(add: Callable[..., Any]) -> None:
         add(name, type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
     limit = "evaluate at most N images, a sample that is the same in every run (default: all images)"
     add("--limit", type=int, metavar="N", help=limit)
-    shard = "evaluate part K of N, counted from 0, with a folder of its own; merge_tables joins the folders"
-    add("--shard", type=_shard, default=(0, 1), metavar="K/N", help=shard)
     precision = "number format for the computation, for example 16-mixed or bf16-mixed (default: %(default)s)"
     add("--precision", default="32-true", metavar="FORMAT", help=precision)
 

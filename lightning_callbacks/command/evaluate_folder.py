@@ -1,7 +1,8 @@
 """The command ``captum-cams evaluate``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
@@ -34,11 +35,15 @@ def evaluate_folder(
     task: Kind,
     skip_unreadable: bool,
     limit: int | None,
-    shard: tuple[int, int],
-    save_maps: Path | None,
     stored: Sequence[tuple[str, Path]],
+    shard: tuple[int, int] = (0, 1),
+    save_maps: Path | None = None,
+    run: Callable[..., Any] = evaluate,
 ) -> None:
     """Measure methods on a folder of images and print a table; the command line describes the arguments.
+
+    Args:
+        run: what is done with the network, the images and the methods: ``evaluate``, or a function like it.
 
     Raises:
         CAMError: an argument does not fit.
@@ -56,7 +61,7 @@ def evaluate_folder(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    evaluate(
+    run(
         loaded.network,
         loader,
         named(listed(methods)) | {name: StoredMaps(folder, name) for name, folder in stored},

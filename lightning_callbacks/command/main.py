@@ -11,10 +11,12 @@ from lightning_callbacks.command.evaluate_folder import evaluate_folder
 from lightning_callbacks.command.explain_images import explain_images
 from lightning_callbacks.command.export_model import export_model
 from lightning_callbacks.command.print_methods import print_methods
+from lightning_callbacks.command.trial_folder import trial_folder
 
 _ACTIONS: dict[str, Callable[..., None]] = {
     "explain": explain_images,
     "evaluate": evaluate_folder,
+    "trial": trial_folder,
     "export": export_model,
     "methods": print_methods,
 }

@@ -54,11 +54,9 @@ def deletion_curve(
         print(metrics.curve_area(curves))
     """
     found = find_preset(preset)
-
-    def ends(images: Tensor) -> tuple[Tensor, Tensor]:
-        return images, found.deleted(images)
-
-    scores, probability = curve(forward_func, inputs, maps, ends, found, perturbations_per_eval, task)
+    scores, probability = curve(
+        forward_func, inputs, maps, found.deleted, torch.lt, found, perturbations_per_eval, task
+    )
     return of_class(probability, target, unchanged=scores[:, 0])
 
 
@@ -99,11 +97,9 @@ def insertion_curve(
         print(curves[:, -1])  # the probabilities of the complete images
     """
     found = find_preset(preset)
-
-    def ends(images: Tensor) -> tuple[Tensor, Tensor]:
-        return found.inserted_into(images), images
-
-    scores, probability = curve(forward_func, inputs, maps, ends, found, perturbations_per_eval, task)
+    scores, probability = curve(
+        forward_func, inputs, maps, found.inserted_into, torch.ge, found, perturbations_per_eval, task
+    )
     return of_class(probability, target, unchanged=scores[:, -1])
 
 

@@ -13,7 +13,7 @@ from captum_cams.engine.targets import check_output, resolve_target, wide
 from captum_cams.engine.untouched import modules_of, untouched, unwrap
 from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_finite, check_tensor, shape_of
 from captum_cams.images import ImageForm, blur, heat, upsample
-from captum_cams.metrics.presets import Preset
+from captum_cams.metrics.presets import Preset, Replacement, filler
 
 Forward = Callable[..., Any]
 Masking = Literal["multiply", "fgcam"]
@@ -62,18 +62,20 @@ def curve(
     forward_func: Forward,
     inputs: Tensor,
     maps: Tensor,
-    ends: Callable[[Tensor], tuple[Tensor, Tensor]],
+    replacement: Replacement,
+    is_removed: Callable[[Tensor, Tensor], Tensor],
     preset: Preset,
     perturbations_per_eval: int,
     task: Task,
 ) -> tuple[Tensor, Tensor]:
-    """Scores and probabilities while the pixels of one image replace those of another, in decreasing order of the map.
+    """Scores and probabilities while pixels are removed or shown, in decreasing order of the map.
 
     Args:
         forward_func: the model.
         inputs: N×C×H×W.
         maps: the pixels with the highest values are replaced first.
-        ends: function from images to the images before the first step and the images after the last step.
+        replacement: what stands in the place of removed pixels.
+        is_removed: function from the rank of a pixel and the number of pixels that had their turn to a boolean.
         preset: how many pixels each step replaces.
         perturbations_per_eval: changed images in one forward pass.
         task: meaning of the model's output.
@@ -88,7 +90,7 @@ def curve(
         form = model_form(forward_func, inputs)
         images = form.standard(inputs.detach().clone())
         maps = upsample(maps, images.shape[2:])
-        begin, end = ends(images)
+        fill = filler(replacement, images)
         rank = _rank(maps)
         counts = preset.counts(rank[0].numel()).to(rank.device)
         which = torch.arange(len(inputs), device=rank.device).repeat_interleave(len(counts))
@@ -97,9 +99,7 @@ def curve(
             counts.repeat(len(inputs)).split(perturbations_per_eval),
             strict=True,
         )
-        changed = (
-            torch.where(rank[i] < count.reshape(-1, *[1] * (rank.ndim - 1)), end[i], begin[i]) for i, count in chunks
-        )
+        changed = (fill(i, is_removed(rank[i], count.reshape(-1, *[1] * (rank.ndim - 1)))) for i, count in chunks)
         scores = torch.cat([scores_for(forward_func, form.as_taken(some), task) for some in changed])
     size = len(inputs), len(counts), -1
     return scores.view(size), probabilities(scores, task).view(size)
