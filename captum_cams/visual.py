@@ -1,6 +1,7 @@
 """Draw maps over images, panels of several methods, and deletion and insertion curves.
 
-Except for this file and ``concepts/panel.py``, no file of the package imports matplotlib or numpy.
+Except for this file, ``concepts/panel.py`` and ``benchmark/radar.py``, no file of the package imports matplotlib or
+numpy.
 """
 
 from collections.abc import Mapping, Sequence

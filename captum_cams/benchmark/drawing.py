@@ -83,8 +83,8 @@ class Canvas:
     """
 
     def __init__(self, count: int, objects: int, textured: bool, generator: Generator) -> None:
-        self._background = 0.3 + 0.4 * torch.rand(count, 1, 1, 1, generator=generator) + self._texture(
-            count, textured, generator
+        self._background = (
+            0.3 + 0.4 * torch.rand(count, 1, 1, 1, generator=generator) + self._texture(count, textured, generator)
         )
         self._jitter = 0.1 * torch.rand(count, objects, 3, 1, 1, generator=generator) - 0.05
         self._textures = [self._texture(count, textured, generator) for _ in range(objects)]
@@ -96,7 +96,7 @@ class Canvas:
         noise = torch.zeros(count, 3, SIZE, SIZE)
         for cells, strength in ((4, 0.03), (SIZE, 0.02)):
             field = torch.randn(count, 3, cells, cells, generator=generator)
-            noise += strength * F.interpolate(field, (SIZE, SIZE), mode="bilinear")
+            noise += strength * (field if cells == SIZE else F.interpolate(field, (SIZE, SIZE), mode="bilinear"))
         if textured:
             angle = 2 * torch.pi * torch.rand(2, count, 1, 1, 1, generator=generator)
             line = torch.arange(SIZE) / SIZE

@@ -1,6 +1,5 @@
 """Drawn scenes in which, by construction, it is known which pixels decide about a class."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -11,7 +10,7 @@ from captum_cams.benchmark.drawing import PALETTE, SIZE, Canvas, Objects
 from captum_cams.errors import check_at_least, check_choice
 
 CLASSES = ("disc", "square", "cross", "triangle", "red", "blue", "ring")
-"""What a scene may show, any number at once; the label "ring" is what the planted mark decides, see :func:`draw`."""
+"""What a scene may show, any number at once. The mark decides about "ring", see :func:`draw_scenes`."""
 Factor = Literal[
     "one_object",
     "several_of_one_class",
@@ -24,7 +23,7 @@ Factor = Literal[
     "colour_only",
     "shape_only",
 ]
-"""What is special about a scene; see :func:`draw`."""
+"""What is special about a scene; see :func:`draw_scenes`."""
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 _SHAPES, _COLOURS = 4, 2  # the first classes are shapes, then come colours, then the class of the mark
 RING = CLASSES.index("ring")
@@ -32,7 +31,7 @@ RING = CLASSES.index("ring")
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes with the pixels that decide about one class of each, as :func:`draw` makes them.
+    """N scenes with the pixels that decide about one class of each, as :func:`draw_scenes` makes them.
 
     Args:
         images: N×3×48×48 in [0, 1].
@@ -45,9 +44,9 @@ class Scenes:
 
     Example::
 
-        from captum_cams.benchmark.scenes import draw
+        from captum_cams import benchmark
 
-        scenes = draw("several_classes", 4)
+        scenes = benchmark.draw_scenes("several_classes", 4)
         changed = (scenes.images != scenes.counterfactuals).any(1)
         assert not changed[~scenes.deciding].any()
     """
@@ -67,7 +66,7 @@ class Scenes:
         return Scenes(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def draw(factor: Factor, count: int, seed: int = 0) -> Scenes:
+def draw_scenes(factor: Factor, count: int, seed: int = 0) -> Scenes:
     """Draw scenes of one kind; the same seed draws the same scenes.
 
     In each scene, some pixels are changed so that one class is no longer there. What the change is depends on the
@@ -97,10 +96,10 @@ def draw(factor: Factor, count: int, seed: int = 0) -> Scenes:
 
     Example::
 
-        from captum_cams.benchmark.scenes import CLASSES, draw
+        from captum_cams import benchmark
 
-        scenes = draw("partly_hidden", 4, seed=1)
-        print([CLASSES[index] for index in scenes.classes])
+        scenes = benchmark.draw_scenes("partly_hidden", 4, seed=1)
+        print([benchmark.CLASSES[index] for index in scenes.classes])
     """
     check_choice("factor", factor, Factor)
     check_at_least("count", count, 1)

@@ -34,9 +34,10 @@ ALLOWED = {
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},
     "visual": {"errors", "images"},
+    "benchmark": {"errors", "images", "registry", "metrics", "benchmark"},
     "concepts": {"errors", "images", "argument_names", "engine", "visual", "concepts"},
 }
-DRAWING = ("visual.py", "concepts/panel.py")
+DRAWING = ("visual.py", "concepts/panel.py", "benchmark/radar.py")
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.
 WINGS = {"callback": {"callback"}, "evaluation": {"evaluation"}, "command": {"callback", "evaluation", "command"}}
 FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
