@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-SIZE = 48
+SIZE = 32
 """Side of the images in pixels."""
 PALETTE = torch.tensor(
     [
@@ -101,9 +101,9 @@ class Canvas:
             angle = 2 * torch.pi * torch.rand(2, count, 1, 1, 1, generator=generator)
             line = torch.arange(SIZE) / SIZE
             wave = angle[0].cos() * line[None, :] + angle[0].sin() * line[:, None]
-            periods = 5 + 4 * torch.rand(count, 1, 1, 1, generator=generator)
+            periods = 3.5 + 3 * torch.rand(count, 1, 1, 1, generator=generator)
             noise += 0.1 * (2 * torch.pi * periods * wave + angle[1]).sin()
-            coarse = torch.randn(count, 1, 12, 12, generator=generator)
+            coarse = torch.randn(count, 1, 8, 8, generator=generator)
             noise += 0.06 * F.interpolate(coarse, (SIZE, SIZE), mode="bilinear")
         return noise
 

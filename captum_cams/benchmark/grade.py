@@ -13,7 +13,7 @@ from captum_cams.errors import CAMError, brief, check_at_least, check_choice
 from captum_cams.registry import canonical, create
 
 Explain = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""A function of a network, images N×3×48×48 and classes N that returns maps N×h×w or N×1×h×w."""
+"""A function of a network, images N×3×32×32 and classes N that returns maps N×h×w or N×1×h×w."""
 _DRAWN_AT_ONCE = 4  # times as many scenes as needed, because a network may decide some of them wrongly
 
 

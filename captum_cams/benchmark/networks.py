@@ -135,7 +135,7 @@ def _convolution(channels: int, out: int, stride: int = 1) -> list[nn.Module]:
 
 
 def _pooled_cnn() -> nn.Module:
-    """Maps of 12×12, averaged, and one linear layer."""
+    """Maps of 8×8, averaged, and one linear layer."""
     return nn.Sequential(
         *_convolution(3, 16, 2),
         *_convolution(16, 24),
@@ -149,7 +149,7 @@ def _pooled_cnn() -> nn.Module:
 
 
 def _dense_cnn() -> nn.Module:
-    """Three stages with max pooling, and two fully connected layers that see all 6×6 positions."""
+    """Three stages with max pooling, and two fully connected layers that see all 4×4 positions."""
     return nn.Sequential(
         *_convolution(3, 12),
         nn.MaxPool2d(2),
@@ -159,14 +159,14 @@ def _dense_cnn() -> nn.Module:
         *_convolution(32, 32),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(32 * 6 * 6, 48),
+        nn.Linear(32 * 4 * 4, 64),
         nn.ReLU(),
         nn.Dropout(0.2),
-        nn.Linear(48, len(CLASSES)),
+        nn.Linear(64, len(CLASSES)),
     )
 
 
 def _vit() -> nn.Module:
     """Three blocks over 8×8 tokens and a class token; two convolutions make the tokens, which learns faster."""
-    stem = [ConvStemConfig(24, 3, 2), ConvStemConfig(48, 3, 3)]
-    return VisionTransformer(SIZE, 6, 3, 4, 48, 96, num_classes=len(CLASSES), conv_stem_configs=stem)
+    stem = [ConvStemConfig(24, 3, 2), ConvStemConfig(40, 3, 2)]
+    return VisionTransformer(SIZE, 4, 3, 4, 40, 80, num_classes=len(CLASSES), conv_stem_configs=stem)

@@ -34,12 +34,12 @@ class Scenes:
     """N scenes with the pixels that decide about one class of each, as :func:`draw_scenes` makes them.
 
     Args:
-        images: N×3×48×48 in [0, 1].
+        images: N×3×32×32 in [0, 1].
         labels: N×7 booleans, which of ``CLASSES`` a scene has.
         classes: N, the class that is asked about; each scene has it.
-        masks: N×48×48 booleans, the visible pixels of the objects of that class.
-        deciding: N×48×48 booleans, the pixels in which the counterfactual differs.
-        counterfactuals: N×3×48×48, the same scenes without the class that is asked about.
+        masks: N×32×32 booleans, the visible pixels of the objects of that class.
+        deciding: N×32×32 booleans, the pixels in which the counterfactual differs.
+        counterfactuals: N×3×32×32, the same scenes without the class that is asked about.
         counterfactual_labels: N×7 booleans.
 
     Example::
@@ -149,10 +149,10 @@ class _Pencil:
 
     def _single(self) -> Objects:
         """One object anywhere in the image."""
-        low, high = {"small": (4.5, 6.0), "large": (15.0, 17.0), "shortcut": (9.0, 11.0)}.get(self.factor, (8.5, 11.5))
+        low, high = {"small": (3.2, 4.2), "large": (10.0, 11.5), "shortcut": (6.0, 7.0)}.get(self.factor, (5.7, 7.7))
         radii = self._uniform(low, high, self.count, 1)
         # The corners of a square are farther from its centre than its radius.
-        room = (SIZE / 2 - 1.3 * radii if self.factor != "shortcut" else torch.full_like(radii, 2.0)).clamp(min=1)
+        room = (SIZE / 2 - 1.3 * radii if self.factor != "shortcut" else torch.full_like(radii, 1.5)).clamp(min=1)
         centres = SIZE / 2 + room[..., None] * self._uniform(-1, 1, self.count, 1, 2)
         kinds = self._integers(0, _SHAPES, self.count, 1)
         kinds = torch.full_like(kinds, _SHAPES) if self.factor == "shortcut" else kinds
@@ -162,7 +162,7 @@ class _Pencil:
         """Three objects, or two or three of one class, each in a quarter of the image."""
         quarters = self._order(4)[:, :3]
         centres = torch.stack((quarters % 2, quarters // 2), -1) * (SIZE / 2) + SIZE / 4
-        centres = centres + self._uniform(-1.5, 1.5, self.count, 3, 2)
+        centres = centres + self._uniform(-0.8, 0.8, self.count, 3, 2)
         kinds, hues = self._order(_SHAPES)[:, :3], self._order(len(PALETTE))[:, :3]
         if self.factor in ("several_of_one_class", "colour_only"):
             kinds = kinds[:, :1].expand(-1, 3)
@@ -172,7 +172,7 @@ class _Pencil:
             hues[:, 0] = self._integers(0, _COLOURS, self.count)
         elif self.factor == "shape_only":
             hues = hues[:, :1].expand(-1, 3)
-        objects = self._objects(kinds, hues, centres, self._uniform(6.5, 8.5, self.count, 3))
+        objects = self._objects(kinds, hues, centres, self._uniform(4.5, 5.7, self.count, 3))
         if self.factor == "several_of_one_class":
             objects.present[:, 2] = self._uniform(0, 1, self.count) < 0.5
         return objects
@@ -203,21 +203,21 @@ class _Pencil:
 
 
 def draw_mark(count: int, generator: Generator) -> Tensor:
-    """Draw the mark of the shortcut, a chessboard of 6×6 pixels in a corner of each image.
+    """Draw the mark of the shortcut, a chessboard of 4×4 pixels in a corner of each image.
 
     Args:
         count: number of images.
         generator: where the random numbers come from.
 
     Returns:
-        N×48×48: 0 for no mark, 1 for black and 2 for white.
+        N×32×32: 0 for no mark, 1 for black and 2 for white.
     """
-    margin = torch.randint(1, 4, (count, 2), generator=generator)
+    margin = torch.randint(1, 3, (count, 2), generator=generator)
     far = torch.randint(0, 2, (count, 2), generator=generator).bool()
-    start = margin.where(~far, SIZE - 6 - margin)
+    start = margin.where(~far, SIZE - 4 - margin)
     line = torch.arange(SIZE)
     across, down = line - start[:, :1], line - start[:, 1:]
-    inside = ((across >= 0) & (across < 6))[:, None, :] & ((down >= 0) & (down < 6))[:, :, None]
+    inside = ((across >= 0) & (across < 4))[:, None, :] & ((down >= 0) & (down < 4))[:, :, None]
     return (1 + (across[:, None, :] // 2 + down[:, :, None] // 2) % 2) * inside
 
 

@@ -47,7 +47,7 @@ def test_objects_decide_where_they_are_seen(factor):
 def test_the_mark_decides_and_not_the_ring():
     scenes = benchmark.draw_scenes("shortcut", 40)
     assert not (scenes.deciding & scenes.masks).any()
-    assert set(scenes.deciding.flatten(1).sum(1).tolist()) == {36}
+    assert set(scenes.deciding.flatten(1).sum(1).tolist()) == {16}
     assert (scenes.classes == RING).all()
     others = [index for index in range(len(benchmark.CLASSES)) if index != RING]
     assert scenes.labels[:, others].equal(scenes.counterfactual_labels[:, others])
