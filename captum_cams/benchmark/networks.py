@@ -167,6 +167,6 @@ def _dense_cnn() -> nn.Module:
 
 
 def _vit() -> nn.Module:
-    """Three blocks over 8×8 tokens and a class token; two convolutions make the tokens, which learns faster."""
+    """Two blocks over 8×8 tokens and a class token; two convolutions make the tokens, which learns faster."""
     stem = [ConvStemConfig(24, 3, 2), ConvStemConfig(40, 3, 2)]
-    return VisionTransformer(SIZE, 4, 3, 4, 40, 80, num_classes=len(CLASSES), conv_stem_configs=stem)
+    return VisionTransformer(SIZE, 4, 2, 4, 40, 80, num_classes=len(CLASSES), conv_stem_configs=stem)

@@ -85,6 +85,15 @@ def test_callback_and_evaluation_do_not_know_each_other(file):
         assert inner & WINGS.keys() <= WINGS.get(part, set())
 
 
+def test_only_the_command_line_imports_the_benchmark():
+    users = {
+        file.relative_to(ROOT).as_posix().split("/")[1]
+        for file in LIBRARY
+        if any(name.startswith("captum_cams.benchmark") for name in imported(file))
+    }
+    assert users == {"benchmark", "command"}
+
+
 @pytest.mark.parametrize("file", OURS, ids=lambda f: f.relative_to(ROOT).as_posix())
 def test_files_are_small_and_well_named(file):
     assert len(file.read_text().splitlines()) <= 300
