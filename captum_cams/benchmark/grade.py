@@ -9,7 +9,7 @@ from captum_cams.benchmark.grades import Grades
 from captum_cams.benchmark.measures import MEASURES
 from captum_cams.benchmark.networks import NETWORKS, NetworkName, decided, load_network
 from captum_cams.benchmark.scenes import FACTORS, Factor, Scenes, draw_scenes
-from captum_cams.errors import CAMError, brief, check_at_least, check_choice
+from captum_cams.errors import CAMError, brief, check_at_least, check_choice, check_tensor
 from captum_cams.registry import canonical, create
 
 Explain = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -62,7 +62,9 @@ def grade(
     check_at_least("scenes", scenes, 1)
     for factor in factors:
         check_choice("factor", factor, Factor)
-    named = methods if isinstance(methods, Mapping) else {canonical(name): name for name in _listed(methods)}
+    named: Mapping[str, str | Explain] = (
+        methods if isinstance(methods, Mapping) else {canonical(name): name for name in _listed(methods)}
+    )
     chosen: Mapping[str, nn.Module] = (
         networks if isinstance(networks, Mapping) else {name: load_network(name) for name in networks or NETWORKS}
     )
@@ -110,4 +112,5 @@ def _measured(method: str | Explain, network: nn.Module, scenes: Scenes) -> Tens
         maps = create(method, network, task="multilabel").attribute(scenes.images, scenes.classes)
     else:
         maps = method(network, scenes.images, scenes.classes)
+        check_tensor("maps", maps, "N×h×w or N×1×h×w")
     return torch.stack([measure(maps.detach(), scenes.deciding) for measure in MEASURES.values()])

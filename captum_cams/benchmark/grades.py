@@ -96,7 +96,7 @@ class Grades:
             kept &= torch.arange(len(kept)) == _index("network", network, self.networks)
         if not kept.any():
             return None
-        columns = slice(None) if factor is None else [_index("factor", factor, self.factors)]
+        columns: slice | list[int] = slice(None) if factor is None else [_index("factor", factor, self.factors)]
         values, draws = values[kept][:, columns], self._draws[:, kept][:, :, columns]
         means = values.expand(_RESAMPLES, *values.shape).gather(-1, draws).flatten(1).mean(1)
         low, high = means.quantile(torch.tensor((0.025, 0.975), dtype=means.dtype)).tolist()

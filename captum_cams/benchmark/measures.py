@@ -44,7 +44,7 @@ def average_precision(maps: Tensor, masks: Tensor) -> Tensor:
     if not masks.flatten(1).any(1).all():
         raise CAMError("each mask must have at least one pixel, got an empty one; leave such images out")
     values = heat(maps, masks.shape[1:]).flatten(1).cpu()
-    ordered, order = values.sort(1, descending=True, stable=True)
+    ordered, order = values.sort(dim=1, descending=True, stable=True)
     hits = masks.flatten(1).cpu().gather(1, order).double().cumsum(1)
     # Only the last of several equal values ends a step of the curve.
     ends = torch.cat((ordered[:, 1:] != ordered[:, :-1], torch.ones(len(ordered), 1, dtype=torch.bool)), 1)

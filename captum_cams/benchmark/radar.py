@@ -40,7 +40,7 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
     FigureCanvasAgg(figure)
     angles = 2 * np.pi * np.arange(len(grades.factors)) / len(grades.factors)
     for index, method in enumerate(order):
-        axes = figure.add_subplot(rows, columns, index + 1, projection="polar")
+        axes = figure.add_subplot(rows, columns, index + 1, projection="polar", theta_offset=np.pi / 2)
         for colour, network in enumerate(grades.networks):
             found = [grades.estimate(method, measure, factor=factor, network=network) for factor in grades.factors]
             values = [estimate.value for estimate in found if estimate is not None]
@@ -53,7 +53,6 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
         axes.set_ylim(0, 1)
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"])
         axes.tick_params(axis="y", labelsize=5)
-        axes.set_theta_zero_location("N")
     lines = [Line2D([], [], color=f"C{colour}") for colour, _ in enumerate(grades.networks)]
     figure.legend(lines, grades.networks, loc="lower center", ncols=len(grades.networks), fontsize=8, title=measure)
     figure.tight_layout(rect=(0, 0.6 / (2.8 * rows + 0.4), 1, 1))

@@ -78,7 +78,8 @@ def accuracy(network: nn.Module, count: int = 500, seed: int = _FRESH) -> dict[s
     Returns:
         Factor → accuracy, 0 to 1.
     """
-    return {factor: float(decided(network, draw_scenes(factor, count, seed)).float().mean()) for factor in FACTORS}
+    right = {factor: decided(network, draw_scenes(factor, count, seed)) for factor in FACTORS}
+    return {factor: int(scenes.sum()) / count for factor, scenes in right.items()}
 
 
 def _batches(rounds: int) -> Iterator[tuple[Tensor, Tensor]]:
