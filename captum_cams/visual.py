@@ -1,7 +1,7 @@
 """Draw maps over images, panels of several methods, and deletion and insertion curves.
 
-Except for this file, ``concepts/panel.py`` and ``statistics/rank_figure.py``, no file of the package imports matplotlib
-or numpy.
+Except for this file, ``concepts/panel.py``, ``benchmark/radar.py`` and ``statistics/rank_figure.py``, no file of the
+package draws with matplotlib.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from captum_cams import CAMError, __version__
+from captum_cams.benchmark.networks import NETWORKS
 from captum_cams.engine.scores import Kind
 from captum_cams.errors import lookup
 from captum_cams.export.build import FORMS
@@ -67,6 +68,7 @@ def _parser() -> _Parser:
         ("evaluate", _evaluate, "Measure how good methods are on a folder of images, and print a table."),
         ("trial", _trial, "Find out which metrics can be trusted on a folder of images, and write a report in words."),
         ("export", _export, "Write a network that returns its scores and a map, and compare the file with PyTorch."),
+        ("benchmark", _benchmark, "Grade methods on drawn scenes in which the deciding pixels are known."),
         ("methods", None, "List all methods with their paper and their cost."),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
@@ -134,6 +136,16 @@ def _export(add: Callable[..., Any]) -> None:
     add("--target", type=_index_or_name, metavar="CLASS", help=target)
 
 
+def _benchmark(add: Callable[..., Any]) -> None:
+    _methods(add)
+    networks = f"trained networks to explain: {', '.join(NETWORKS)} (default: all)"
+    add("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS], metavar="NETWORK", help=networks)
+    scenes = "number of scenes of each kind for each network (default: %(default)s)"
+    add("--scenes", type=int, default=20, metavar="N", help=scenes)
+    out = "folder for benchmark.md and benchmark.png (default: %(default)s)"
+    add("--out", type=Path, default=Path("benchmark"), metavar="FOLDER", help=out)
+
+
 def _network(add: Callable[..., Any]) -> None:
     """Add the arguments that say what is explained."""
     model = (
@@ -148,12 +160,16 @@ def _network(add: Callable[..., Any]) -> None:
 def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
     """Add the arguments that ``explain`` and ``evaluate`` have."""
     _network(add)
-    methods = 'names that "captum-cams methods" lists; write wrappers as "fgcam(gradcam)" (default: gradcam)'
-    add("--methods", nargs="+", default=["gradcam"], metavar="METHOD", help=methods)
+    _methods(add)
     add("--out", type=Path, default=out, metavar="FOLDER", help=f"folder for {written} (default: %(default)s)")
     task = "meaning of the output: one class of several, any number of labels, one of two classes, or numbers"
     add("--task", choices=get_args(Kind), default="multiclass", help=f"{task} (default: %(default)s)")
     add("--skip_unreadable", action="store_true", help="skip images that cannot be read, with a warning")
+
+
+def _methods(add: Callable[..., Any]) -> None:
+    methods = 'names that "captum-cams methods" lists; write wrappers as "fgcam(gradcam)" (default: gradcam)'
+    add("--methods", nargs="+", default=["gradcam"], metavar="METHOD", help=methods)
 
 
 def _shard(word: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from lightning_callbacks.command.arguments import parse
 from lightning_callbacks.command.evaluate_folder import evaluate_folder
 from lightning_callbacks.command.explain_images import explain_images
 from lightning_callbacks.command.export_model import export_model
+from lightning_callbacks.command.grade_methods import grade_methods
 from lightning_callbacks.command.print_methods import print_methods
 from lightning_callbacks.command.trial_folder import trial_folder
 
@@ -18,6 +19,7 @@ _ACTIONS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_folder,
     "trial": trial_folder,
     "export": export_model,
+    "benchmark": grade_methods,
     "methods": print_methods,
 }
 

@@ -37,9 +37,10 @@ ALLOWED = {
     "losses": {"errors"},
     "statistics": {"errors", "engine", "statistics"},  # of the engine, the random numbers
     "visual": {"errors", "images"},
+    "benchmark": {"errors", "images", "registry", "metrics", "benchmark"},
     "concepts": {"errors", "images", "argument_names", "engine", "visual", "concepts"},
 }
-DRAWING = ("visual.py", "concepts/panel.py", "statistics/rank_figure.py")
+DRAWING = ("visual.py", "concepts/panel.py", "benchmark/radar.py", "statistics/rank_figure.py")
 FOREIGN = (
     "adapters/foreign_code.py",
     "adapters/map_folder.py",
@@ -90,6 +91,15 @@ def test_callback_and_evaluation_do_not_know_each_other(file):
     inner = {name.split(".")[1] for name in imported(file) if name.startswith("lightning_callbacks.")}
     if part != "__init__.py":
         assert inner & WINGS.keys() <= WINGS.get(part, set())
+
+
+def test_only_the_command_line_imports_the_benchmark():
+    users = {
+        file.relative_to(ROOT).as_posix().split("/")[1]
+        for file in LIBRARY
+        if any(name.startswith("captum_cams.benchmark") for name in imported(file))
+    }
+    assert users == {"benchmark", "command"}
 
 
 @pytest.mark.parametrize("file", OURS, ids=lambda f: f.relative_to(ROOT).as_posix())

@@ -6,11 +6,11 @@ import torchvision
 
 import captum_cams as cc
 import lightning_callbacks
-from captum_cams import metrics, statistics, targets, visual
+from captum_cams import benchmark, metrics, statistics, targets, visual
 from tests.support.docstrings import faults, public, wrong_example
 from tests.support.networks import TinyRes
 
-PACKAGES = (cc, metrics, statistics, targets, visual, lightning_callbacks)
+PACKAGES = (cc, benchmark, metrics, statistics, targets, visual, lightning_callbacks)
 PUBLIC = public(PACKAGES)
 
 

@@ -92,7 +92,8 @@ def test_every_block_of_python_runs(file, names):
 
 def test_every_command_is_understood():
     commands = re.findall(r"^captum-cams (.+)$", README, re.MULTILINE)
-    assert {parse(shlex.split(command))[0] for command in commands} == {"explain", "evaluate", "export", "methods"}
+    known = {"explain", "evaluate", "export", "benchmark", "methods"}
+    assert {parse(shlex.split(command))[0] for command in commands} == known
 
 
 def column(title: str) -> list[str]:
