@@ -28,11 +28,14 @@ def same_noise(monkeypatch):
     from pytorch_grad_cam.metrics import road
 
     class SameNoise(road.NoisyLinearImputer):
+        def __init__(self):
+            super().__init__()
+            self.size, self.noise = self.noise, 0.0
+
         def __call__(self, img, mask):
             everything = torch.ones(1, 1, *mask.shape, dtype=torch.bool)
             flat = torch.zeros_like(img)[None]
-            field = metrics.noisy_linear_imputation(flat, everything, self.noise)[0]
-            self.noise = 0.0
+            field = metrics.noisy_linear_imputation(flat, everything, self.size)[0]
             return super().__call__(img, mask) + field * (mask == 0)
 
     monkeypatch.setattr(road, "NoisyLinearImputer", SameNoise)
