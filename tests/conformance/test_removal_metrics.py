@@ -16,17 +16,26 @@ def pictures(size):
     return torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
+def sharp(net):
+    """A network whose probabilities change much: untrained logits alone hardly move."""
+    model = seeded(NETWORKS[net])
+    return lambda images: 20 * model(images)
+
+
 @pytest.fixture
 def same_noise(monkeypatch):
     """Gives the peer's imputation the noise of ours, which is what ours adds if it replaces a whole image."""
     from pytorch_grad_cam.metrics import road
 
     class SameNoise(road.NoisyLinearImputer):
+        def __init__(self):
+            super().__init__()
+            self.size, self.noise = self.noise, 0.0
+
         def __call__(self, img, mask):
             everything = torch.ones(1, 1, *mask.shape, dtype=torch.bool)
             flat = torch.zeros_like(img)[None]
-            field = metrics.noisy_linear_imputation(flat, everything, self.noise)[0]
-            self.noise = 0.0
+            field = metrics.noisy_linear_imputation(flat, everything, self.size)[0]
             return super().__call__(img, mask) + field * (mask == 0)
 
     monkeypatch.setattr(road, "NoisyLinearImputer", SameNoise)
@@ -38,7 +47,7 @@ def test_road_is_pytorch_grad_cams(same_noise, net, size):
     from pytorch_grad_cam.metrics.road import ROADCombined
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-    model, x = seeded(NETWORKS[net]), pictures(size)
+    model, x = sharp(net), pictures(size)
     maps = torch.rand(3, 1, *size, generator=torch.Generator().manual_seed(2))  # no equal values
     heat = minmax(maps)[:, 0].numpy()
     targets = [ClassifierOutputSoftmaxTarget(c) for c in (1, 4, 2)]
@@ -53,7 +62,7 @@ def test_arcc_is_pytorch_grad_cams(same_noise):
     from pytorch_grad_cam.metrics.arcc import ARCC
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-    model, x = seeded(NETWORKS["residual"]), pictures((40, 40))
+    model, x = sharp("residual"), pictures((40, 40))
 
     def explain(images, target=None):
         """A map without equal values: there the peer removes all pixels, and solves equations without a solution."""

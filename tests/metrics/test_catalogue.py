@@ -20,6 +20,11 @@ SHELLS = {
     "average_drop": metrics.AverageDrop(),
     "average_increase": metrics.AverageIncrease(),
     "adcc": metrics.ADCC(lambda images, target: images),
+    "road": metrics.ROAD(),
+    "arcc": metrics.ARCC(lambda images, target: images),
+    "average_gain": metrics.AverageGain(),
+    "single_deletion": metrics.SingleDeletion(),
+    "calibration": metrics.Calibration(),
     "sensitivity": metrics.Sensitivity(lambda images, target: images),
     "infidelity": metrics.Infidelity(),
     "randomisation": metrics.Randomisation(lambda images, target: images),
@@ -89,7 +94,7 @@ def test_the_mean_or_the_best_level_counts():
 
 def test_what_several_metrics_read_is_computed_once(monkeypatch):
     calls = []
-    for name in ("deletion_curve", "insertion_curve", "drop_and_increase", "coherency", "region_overlap"):
+    for name in ("deletion_curve", "insertion_curve", "drop_and_increase", "coherency", "region_overlap", "road"):
         original = getattr(metrics.functional, name)
 
         def counted(*args, name=name, original=original, **options):

@@ -10,6 +10,7 @@ from lightning_callbacks import METRICS, evaluate
 from tests.support.evaluation_run import loader, network, quiet
 
 UP = {"insertion_auc", "over_all", "average_increase", "adcc", "coherency"}
+UP |= {"road", "arcc", "average_gain", "single_deletion", "calibration"}
 UP |= {"pointing_game", "pointing_game_difficult", "energy", "iou"}
 UP |= {"relevance_mass", "relevance_rank", "top_k_intersection", "sparseness", "consistency"}
 DOWN = {"deletion_auc", "average_drop", "complexity"}

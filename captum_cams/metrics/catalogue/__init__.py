@@ -4,15 +4,12 @@ A metric is a function of a :class:`Case`, which :func:`register_metric` adds to
 kind of metric. Results that several metrics need are computed once: ``case.shared(deletion)``.
 """
 
-# The order of the imports is the order of the lists that users see.
-from captum_cams.metrics.catalogue import curves, masked  # isort: split
+# The order of these imports is the order of the lists that users see.
+# isort: off
+from captum_cams.metrics.catalogue import curves, masked, removal
+from captum_cams.metrics.catalogue import localisation, shape, sanity, stability
 
-from captum_cams.metrics.catalogue import removal  # isort: split
-
-from captum_cams.metrics.catalogue import localisation, shape  # isort: split
-
-from captum_cams.metrics.catalogue import sanity, stability  # isort: split
-
+# isort: on
 from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summary
 from captum_cams.metrics.entry import METRICS
 
