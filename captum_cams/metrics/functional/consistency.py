@@ -1,6 +1,6 @@
 """Consistency as pure functions: do the maps of one class mark the same places in all images?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,9 @@ from captum_cams.images import minmax, upsample
 
 PIXELS = 256
 """The number of pixels of a thumbnail."""
-_SIZES = {1: (256,), 2: (16, 16), 3: (4, 8, 8)}
+_SIZES: dict[int, tuple[int, ...]] = {1: (256,), 2: (16, 16), 3: (4, 8, 8)}
 """The sizes of the thumbnails of signals, images and volumes."""
-_POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_POOL: dict[int, Callable[..., Tensor]] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 _AT_ONCE = 1024
 """Maps that are compared with all maps of their class at once, so that large classes need little memory."""
 
