@@ -19,7 +19,7 @@ class ImageMean(Metric):
     full_state_update = False
     is_differentiable = False
     plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
+    plot_upper_bound: float | None = 1.0
     total: Tensor
     count: Tensor
 

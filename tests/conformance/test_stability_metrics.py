@@ -34,9 +34,7 @@ def test_sensitivity_is_captums(model, per_eval):
         x, maps, cam.attribute, LABELS, radius=0.1, samples=5, seed=4, perturbations_per_eval=per_eval
     )
 
-    def as_tuple(
-        inputs, target
-    ):  # Captum takes the rows of a tensor for several explanations, which gives other numbers
+    def as_tuple(inputs, target):  # Captum takes the rows of a tensor for several explanations
         return (cam.attribute(inputs, target),)
 
     for i, index in enumerate(LABELS):
