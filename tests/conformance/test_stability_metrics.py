@@ -33,10 +33,14 @@ def test_sensitivity_is_captums(model, per_eval):
     found = metrics.sensitivity(
         x, maps, cam.attribute, LABELS, radius=0.1, samples=5, seed=4, perturbations_per_eval=per_eval
     )
-    for i, index in enumerate(LABELS):  # one at a time: in a batch, Captum takes the rows of the maps for a tuple
+
+    def as_tuple(inputs, target):  # Captum takes the rows of a tensor for several explanations
+        return (cam.attribute(inputs, target),)
+
+    for i, index in enumerate(LABELS):
         added = 0.1 * (x[i].max() - x[i].min()) * (2 * noise - 1)
         given = {"perturb_func": plus(added), "n_perturb_samples": 5, "target": index}
-        theirs = captum.metrics.sensitivity_max(cam.attribute, x[i : i + 1], **given)
+        theirs = captum.metrics.sensitivity_max(as_tuple, x[i : i + 1], **given)
         torch.testing.assert_close(found[i : i + 1], theirs, rtol=1e-4, atol=1e-6)
 
 
