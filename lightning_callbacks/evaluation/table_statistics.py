@@ -156,7 +156,7 @@ class TableStatistics(ABC):
         Raises:
             CAMError: the table has no such method or metric, or ``k`` is not positive.
         """
-        return self._ordered(method, metric, METRICS[metric].higher_is_better, k)
+        return self._ordered(method, metric, k)[:k]
 
     def worst(self, method: str, metric: str, k: int = 9) -> list[int]:
         """Find the images on which one method does worst.
@@ -172,7 +172,7 @@ class TableStatistics(ABC):
         Raises:
             CAMError: the table has no such method or metric, or ``k`` is not positive.
         """
-        return self._ordered(method, metric, not METRICS[metric].higher_is_better, k)
+        return self._ordered(method, metric, k, worst=True)[:k]
 
     def goodness(self, metric: str) -> list[float]:
         """The mean of each method, with the sign that makes higher values better."""
@@ -187,12 +187,13 @@ class TableStatistics(ABC):
     def _number(self, method: str) -> int:
         return lookup("method of this table", method, {name: i for i, name in enumerate(self.methods)})
 
-    def _ordered(self, method: str, metric: str, highest: bool, k: int) -> list[int]:
-        """The images with a value, those with the highest or the lowest first, and of equal ones the first."""
+    def _ordered(self, method: str, metric: str, k: int, worst: bool = False) -> list[int]:
+        """The images with a value, best or worst first, and of equal ones the first."""
         check_at_least("k", k, 1)
         number = self._number(method)
         values, images = self.paired_values(metric)
         known = values[:, number].isfinite()
         sums, counts = unit_sums(values[known][:, [number]], images[known])
+        highest = METRICS[metric].higher_is_better != worst
         order = (sums / counts)[:, 0].argsort(descending=highest, stable=True)
-        return images[known].unique()[order][:k].tolist()
+        return images[known].unique()[order].tolist()
