@@ -37,8 +37,6 @@ class ImageMean(Plotted):
         **kwargs: passed to ``torchmetrics.Metric``.
     """
 
-    plot_lower_bound: float | None = 0.0
-    plot_upper_bound: float | None = 1.0
     total: Tensor
     count: Tensor
 

@@ -16,7 +16,7 @@ def brightness(model, images, target):
 
 
 def test_functions_and_captum_are_watched(tmp_path):
-    _, model = fit(tmp_path / "plain", None, logger=False)
+    _, model = fit(tmp_path / "plain", logger=False)
     run, watched = fit(tmp_path / "watched", CAMCallback(brightness, num_images=2, metrics="complexity"), logger=False)
     assert "cam/brightness/complexity" in run.callback_metrics
     for one, other in zip(model.parameters(), watched.parameters(), strict=True):
