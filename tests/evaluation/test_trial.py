@@ -119,7 +119,8 @@ def test_the_gain_points_the_same_way_for_every_metric():
     [higher] = fight(table(values, "insertion_auc"), "insertion_auc", [("bad", "good")])
     assert lower.grade == higher.grade == "above"
     for duel in (lower, higher):
-        assert duel.low < duel.gain == pytest.approx(0.1, abs=0.02) < duel.high
+        assert duel.low < duel.gain < duel.high
+        assert duel.gain == pytest.approx(0.1, abs=0.02)
     unknown = {"good": around(0.2), "bad": torch.full((20,), torch.nan)}
     assert fight(table(unknown, "deletion_auc"), "deletion_auc", [("good", "bad")]) == []
 
