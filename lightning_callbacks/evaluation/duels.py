@@ -11,9 +11,10 @@ from captum_cams.statistics import Comparison, holm, intervals, signed_rank
 from lightning_callbacks.evaluation.table import Table
 
 Grade = Literal["above", "level", "below"]
+_OPPOSITE: dict[Grade, Grade] = {"above": "below", "level": "level", "below": "above"}
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Condition:
     """One way to measure: a metric, with what replaces removed pixels.
 
@@ -60,7 +61,9 @@ def fight(table: Table, metric: str, pairs: Sequence[tuple[str, str]]) -> list[D
     Pairs without an image on which both have a value are left out.
     """
     higher, sign = METRICS[metric].higher_is_better, sign_of(metric)
-    values = {name: table.values(name, metric).double() for name in dict.fromkeys(sum(pairs, ()))}
+    values = {
+        name: table.values(name, metric).double() for name in dict.fromkeys(name for pair in pairs for name in pair)
+    }
     differences = [values[first] - values[second] for first, second in pairs]
     known = [(pair, one) for pair, one in zip(pairs, differences, strict=True) if not bool(one.isnan().all())]
     if not known:
@@ -85,5 +88,5 @@ def sign_of(metric: str) -> int:
 
 def turned(duel: Duel) -> Duel:
     """The same duel with the second one first."""
-    grade: Grade = {"above": "below", "below": "above", "level": "level"}[duel.grade]  # type: ignore[assignment]
+    grade = _OPPOSITE[duel.grade]
     return Duel(duel.second, duel.first, -duel.gain, -duel.high, -duel.low, duel.adjusted_p, duel.n, grade)

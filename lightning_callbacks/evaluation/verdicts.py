@@ -141,7 +141,8 @@ def judge(tables: Mapping[str, Table], controls: Mapping[tuple[str, str], str]) 
         The verdicts.
     """
     methods = tuple(dict.fromkeys(method for _, method in controls))
-    challenges, duels = {}, {}
+    challenges = dict[Condition, list[Duel]]()
+    duels = dict[Condition, list[Duel]]()
     for name, table in tables.items():
         for metric in table.metrics:
             where = Condition(metric, None if name == UNSWEPT else name)

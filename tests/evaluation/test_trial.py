@@ -68,7 +68,7 @@ def test_what_blur_games_is_named_and_what_nothing_games_is_not_accused(made, tm
     accusations = [line for line in lines if line.startswith("- ") and " games " in line]
     assert any(line.startswith("- **A blurred copy of the map** games smoothness (gradcam +") for line in accusations)
     assert not any("distance" in line for line in accusations)
-    assert "No control games distance: every one is shown to be rated below its method." in lines
+    assert any(line.startswith("No control games distance") for line in lines)
     assert str(found) in capsys.readouterr().out
     stored = json.loads((tmp_path / "trial.json").read_text())
     assert stored["methods"] == ["gradcam"]
@@ -119,7 +119,8 @@ def test_the_gain_points_the_same_way_for_every_metric():
     [higher] = fight(table(values, "insertion_auc"), "insertion_auc", [("bad", "good")])
     assert lower.grade == higher.grade == "above"
     for duel in (lower, higher):
-        assert duel.low < duel.gain == pytest.approx(0.1, abs=0.02) < duel.high
+        assert duel.low < duel.gain < duel.high
+        assert duel.gain == pytest.approx(0.1, abs=0.02)
     unknown = {"good": around(0.2), "bad": torch.full((20,), torch.nan)}
     assert fight(table(unknown, "deletion_auc"), "deletion_auc", [("good", "bad")]) == []
 
