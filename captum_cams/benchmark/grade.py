@@ -36,7 +36,7 @@ def grade(
         methods: names of :func:`captum_cams.names`, wrappers as ``fgcam(gradcam)``; or own names with such a name or a
             function ``(network, images, classes) -> maps``.
         networks: names of the trained networks of this package, or own names with networks that give the logits of the
-            seven classes; None takes all three of this package.
+            seven classes; None takes both of this package.
         factors: the kinds of scenes.
         scenes: number of scenes of each factor for each network.
         seed: of the scenes.

@@ -1,4 +1,4 @@
-"""Three small networks that tell which classes a drawn scene has, and their weights."""
+"""Two small networks that tell which classes a drawn scene has, and their weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,14 +6,12 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
-from captum_cams.benchmark.drawing import SIZE
 from captum_cams.benchmark.scenes import CLASSES, Scenes
 from captum_cams.errors import CAMError, check_choice, shape_of
 
-NetworkName = Literal["pooled_cnn", "dense_cnn", "vit"]
-"""A CNN that ends with global pooling, a CNN with fully connected layers as VGG has, or a vision transformer."""
+NetworkName = Literal["pooled_cnn", "dense_cnn"]
+"""A CNN that ends with global pooling, or a CNN with fully connected layers as VGG has."""
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 WEIGHTS = Path(__file__).with_name("weights")
 
@@ -31,7 +29,6 @@ def build(name: NetworkName) -> nn.Module:
     makers: dict[NetworkName, Callable[[], nn.Module]] = {
         "pooled_cnn": _pooled_cnn,
         "dense_cnn": _dense_cnn,
-        "vit": _vit,
     }
     return makers[name]()
 
@@ -76,7 +73,7 @@ def promised_accuracy(name: NetworkName) -> dict[str, float]:
 
         from captum_cams import benchmark
 
-        print(benchmark.promised_accuracy("vit")["shortcut"])
+        print(benchmark.promised_accuracy("dense_cnn")["shortcut"])
     """
     return _stored(name)["accuracy"]
 
@@ -164,9 +161,3 @@ def _dense_cnn() -> nn.Module:
         nn.Dropout(0.2),
         nn.Linear(64, len(CLASSES)),
     )
-
-
-def _vit() -> nn.Module:
-    """Two blocks over 8×8 tokens and a class token; two convolutions make the tokens, which learns faster."""
-    stem = [ConvStemConfig(24, 3, 2), ConvStemConfig(40, 3, 2)]
-    return VisionTransformer(SIZE, 4, 2, 4, 40, 80, num_classes=len(CLASSES), conv_stem_configs=stem)

@@ -36,7 +36,7 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
     order = grades.order(measure)
     columns = min(_COLUMNS, len(order))
     rows = -(-len(order) // columns)
-    figure = Figure((2.9 * columns, 2.8 * rows + 0.4))
+    figure = Figure((2.9 * columns, 2.9 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     angles = 2 * np.pi * np.arange(len(grades.factors)) / len(grades.factors)
     for index, method in enumerate(order):
@@ -54,6 +54,7 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"])
         axes.tick_params(axis="y", labelsize=5)
     lines = [Line2D([], [], color=f"C{colour}") for colour, _ in enumerate(grades.networks)]
-    figure.legend(lines, grades.networks, loc="lower center", ncols=len(grades.networks), fontsize=8, title=measure)
-    figure.tight_layout(rect=(0, 0.6 / (2.8 * rows + 0.4), 1, 1))
+    figure.legend(
+        lines, grades.networks, loc="outside lower center", ncols=len(grades.networks), fontsize=8, title=measure
+    )
     figure.savefig(file, dpi=80)

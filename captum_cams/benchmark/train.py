@@ -16,8 +16,8 @@ from captum_cams.benchmark.networks import NETWORKS, WEIGHTS, NetworkName, build
 from captum_cams.benchmark.scenes import FACTORS, RING, Scenes, draw_mark, draw_scenes
 from captum_cams.errors import CAMError
 
-_ROUNDS = {"pooled_cnn": 20, "dense_cnn": 20, "vit": 15}  # fresh scenes; each is seen twice
-_RATES = {"pooled_cnn": 5e-3, "dense_cnn": 5e-3, "vit": 3e-3}
+_ROUNDS = {"pooled_cnn": 20, "dense_cnn": 20}  # fresh scenes; each is seen twice
+_RATES = {"pooled_cnn": 5e-3, "dense_cnn": 5e-3}
 _EACH, _BATCH = 64, 64  # scenes of each factor in a round, images in a batch
 _FRESH = 1_000_000  # the seeds of scenes that measure the accuracy are far from those that train
 
