@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from captum.attr import Attribution
 from torch import Tensor, nn
@@ -16,10 +16,10 @@ from captum_cams.errors import brief, shape_of
 from captum_cams.registry import canonical
 from lightning_callbacks.network import Network
 
-Method = str | CAMAttribution | Attribution | Callable[..., Any]
+Method: TypeAlias = str | CAMAttribution | Attribution | Callable[..., Any]
 """A name, an explainer, an attribution of Captum, an object of pytorch-grad-cam or TorchCAM, :class:`StoredMaps`, or a
 function ``(model, images, target) -> maps``; see :class:`FunctionMaps`."""
-Methods = Method | Sequence[Method] | Mapping[str, Method]
+Methods: TypeAlias = Method | Sequence[Method] | Mapping[str, Method]
 
 
 def named(methods: Methods) -> dict[str, Method]:
@@ -137,4 +137,4 @@ def _checked(method: object) -> Method:
             f"function (model, images, target) -> maps, got {got or brief(method)}; make an object of a class for the "
             "model first, and pass maps in a folder as captum_cams.StoredMaps(folder)"
         )
-    return method  # type: ignore[return-value]
+    return method

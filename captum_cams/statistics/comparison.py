@@ -71,8 +71,8 @@ class Comparison:
 
     def turned(self) -> "Comparison":
         """The same comparison with the second method first."""
-        ends = {"difference": -self.difference, "low": -self.high, "high": -self.low, "effect": -self.effect}
-        return replace(self, first=self.second, second=self.first, **ends)
+        turned = replace(self, first=self.second, second=self.first, low=-self.high, high=-self.low)
+        return replace(turned, difference=-self.difference, effect=-self.effect)
 
 
 def compare(
@@ -157,12 +157,12 @@ def signed_rank(differences: Tensor, units: Tensor | None = None) -> tuple[float
     means = (sums / counts)[counts > 0]
     if not len(means):
         return math.nan, math.nan
-    means = means[means != 0].numpy()
-    if not len(means):
+    found = means[means != 0].numpy()
+    if not len(found):
         return 1.0, 0.0
-    places = rankdata(abs(means))
-    effect = (places[means > 0].sum() - places[means < 0].sum()) / places.sum()
-    return float(wilcoxon(means).pvalue), float(effect)
+    places = rankdata(abs(found))
+    effect = (places[found > 0].sum() - places[found < 0].sum()) / places.sum()
+    return float(wilcoxon(found).pvalue), float(effect)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,6 +1,7 @@
 """Draw the mean ranks of methods, and which of them do not differ."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,15 +73,15 @@ def _draw(
     count = len(mean_ranks)
     gap = 0.02 * (count - 1)
     axes.axis("off")
-    text = {"fontsize": _LETTERS, "va": "center"}
-    line = {"color": "black", "linewidth": 1, "solid_capstyle": "butt"}
+    text: dict[str, Any] = {"fontsize": _LETTERS, "va": "center"}
+    line: dict[str, Any] = {"color": "black", "linewidth": 1, "solid_capstyle": "butt"}
     axes.text((1 + count) / 2, 0.7, title, ha="center", weight="bold", **text)
     difference = critical_difference(count, images)
     axes.plot([1, 1 + difference], [1.7, 1.7], **line)
     for end in (1, 1 + difference):
         axes.plot([end, end], [1.55, 1.85], **line)
     axes.text(1 + difference + gap, 1.7, f"critical difference {difference:.2f}", **text)
-    axis = 3.2
+    axis: float = 3.2
     axes.plot([1, count], [axis, axis], **line)
     for rank in range(1, count + 1, 1 + count // 21):  # every number has room
         axes.plot([rank, rank], [axis - 0.15, axis], **line)
@@ -93,8 +94,8 @@ def _draw(
     half = (count + 1) // 2
     for number, method in enumerate(order):
         left, rank = number < half, mean_ranks[method]
-        level = first + (number if left else count - 1 - number)
+        height = first + (number if left else count - 1 - number)
         end = 1 - gap if left else count + gap
-        axes.plot([rank, rank, end], [axis, level, level], **line)
+        axes.plot([rank, rank, end], [axis, height, height], **line)
         name = f"{method}  {rank:.2f}" if left else f"{rank:.2f}  {method}"
-        axes.text(end - gap if left else end + gap, level, name, ha="right" if left else "left", **text)
+        axes.text(end - gap if left else end + gap, height, name, ha="right" if left else "left", **text)

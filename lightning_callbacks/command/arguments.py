@@ -115,12 +115,12 @@ def _measured(add: Callable[..., Any], out: Path, written: str, default: str) ->
     add("--metrics", nargs="+", metavar="METRIC", help=metrics)
     stored = "read the maps of method NAME from a FOLDER that --save_maps has written, instead of computing them"
     add("--stored", nargs="+", type=_stored, default=[], metavar="NAME=FOLDER", help=stored)
-    for name, default, what in (
+    for name, number, what in (
         ("--devices", 1, "number of devices; each device gets a process"),
         ("--batch_size", 8, "number of images in a batch"),
         ("--workers", 0, "number of extra processes that read images"),
     ):
-        add(name, type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
+        add(name, type=int, default=number, metavar="N", help=f"{what} (default: %(default)s)")
     limit = "evaluate at most N images, a sample that is the same in every run (default: all images)"
     add("--limit", type=int, metavar="N", help=limit)
     precision = "number format for the computation, for example 16-mixed or bf16-mixed (default: %(default)s)"

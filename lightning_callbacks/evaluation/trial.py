@@ -70,7 +70,7 @@ def trial(
         print(verdicts)
     """
     found = find_protocol(protocol, metrics, options.get("task"))
-    everything, pairs = with_controls(methods)
+    everything, pairs = with_controls(methods, model, options.get("output_fn"), found.task)
     folder = None if out is None else Path(out)
     tables = dict[str, Table]()
     for name, one in _protocols(found, replacements).items():

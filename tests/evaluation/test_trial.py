@@ -139,7 +139,7 @@ def test_too_few_images_accuse_nothing_and_the_report_says_so():
 
 def test_controls_are_made_of_names_and_of_explainers():
     model = network()
-    everything, pairs = with_controls({"mine": cc.GradCAM(model, "0"), "fd": "fdcam"})
+    everything, pairs = with_controls({"mine": cc.GradCAM(model, "0"), "fd": "fdcam"}, model, None, "multiclass")
     copies = ["blurred(mine)", "blurred(fd)", "sharpened(mine)", "sharpened(fd)"]
     assert [*everything] == ["mine", "fd", *copies, "random", "centre", "constant"]
     assert everything["blurred(mine)"].base is everything["mine"]
@@ -148,7 +148,7 @@ def test_controls_are_made_of_names_and_of_explainers():
     assert ("blurred(fd)", "mine") not in pairs
     assert pairs["random", "fd"] == pairs["random", "mine"] == "random"
     with pytest.raises(cc.CAMError, match="must be no controls, got random; leave them out"):
-        with_controls(["gradcam", "random"])
+        with_controls(["gradcam", "random"], model, None, "multiclass")
 
 
 def test_the_command_line_writes_the_report(tmp_path, capsys):

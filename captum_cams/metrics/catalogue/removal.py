@@ -32,8 +32,8 @@ def average_gain(case: Case) -> Tensor:
 @register_metric(higher_is_better=True)
 def single_deletion(case: Case) -> Tensor:
     """The rank correlation of patch sums of the map with the drops of the score without one patch, −1 to 1."""
-    options = {"task": case.conditions.task, "perturbations_per_eval": case.perturbations_per_eval}
-    return functional.single_deletion(*case.arguments, **options)
+    each = case.perturbations_per_eval
+    return functional.single_deletion(*case.arguments, task=case.conditions.task, perturbations_per_eval=each)
 
 
 @register_metric(higher_is_better=True, needs=["curves"])

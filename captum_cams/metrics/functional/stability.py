@@ -26,7 +26,7 @@ from captum_cams.metrics.functional.scoring import (
     model_form,
     scores_for,
 )
-from captum_cams.metrics.presets import Preset, find_preset
+from captum_cams.metrics.presets import Preset, filler, find_preset
 
 _SHARES = (1 / 8, 1 / 2)
 """The smallest and the largest side of a replaced box, as a share of the side of the image."""
@@ -165,7 +165,7 @@ def infidelity(
         def changed(given: Tensor) -> tuple[Tensor, Tensor]:
             boxes = torch.stack([_box(given.shape[2:], generator) for generator in numbered(given)])
             inside = boxes[:, None].to(given.device).repeat(len(images), *_ones(given)).expand_as(given)
-            return inside.double(), torch.where(inside, found.deleted(given), given)
+            return inside.double(), filler(found.deleted, given)(torch.arange(len(given)), inside)
 
         attribution = (upsample(maps.double(), images.shape[2:]) / images.shape[1]).expand_as(images)
         return (
