@@ -36,7 +36,9 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
     order = grades.order(measure)
     columns = min(_COLUMNS, len(order))
     rows = -(-len(order) // columns)
-    figure = Figure((2.9 * columns, 2.9 * rows + 0.6), layout="constrained")
+    height = 3.2 * rows + 0.6
+    figure = Figure((3.1 * columns, height))
+    figure.subplots_adjust(0.06, 1.0 / height, 0.94, 1 - 0.6 / height, 0.35, 0.45)
     FigureCanvasAgg(figure)
     angles = 2 * np.pi * np.arange(len(grades.factors)) / len(grades.factors)
     for index, method in enumerate(order):
@@ -54,7 +56,5 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"])
         axes.tick_params(axis="y", labelsize=5)
     lines = [Line2D([], [], color=f"C{colour}") for colour, _ in enumerate(grades.networks)]
-    figure.legend(
-        lines, grades.networks, loc="outside lower center", ncols=len(grades.networks), fontsize=8, title=measure
-    )
+    figure.legend(lines, grades.networks, loc="lower center", ncols=len(grades.networks), fontsize=8, title=measure)
     figure.savefig(file, dpi=80)
