@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from captum.attr import Attribution
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def named(methods: Methods) -> dict[str, Method]:
         names, listed = list(methods), [_checked(method) for method in methods.values()]
     else:
         several = isinstance(methods, Iterable) and not isinstance(methods, str)
-        listed = [_checked(method) for method in methods] if several else [_checked(methods)]
+        listed = [_checked(method) for method in (cast(Iterable[object], methods) if several else [methods])]
         names = [canonical(method) if isinstance(method, str) else _called(method) for method in listed]
     found = dict(zip(names, listed, strict=True))
     if len(found) < len(listed):

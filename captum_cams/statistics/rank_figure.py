@@ -83,9 +83,9 @@ def _draw(
     axes.text(1 + difference + gap, 1.7, f"critical difference {difference:.2f}", **text)
     axis: float = 3.2
     axes.plot([1, count], [axis, axis], **line)
-    for rank in range(1, count + 1, 1 + count // 21):  # every number has room
-        axes.plot([rank, rank], [axis - 0.15, axis], **line)
-        axes.text(rank, axis - 0.5, str(rank), ha="center", **text)
+    for tick in range(1, count + 1, 1 + count // 21):  # every number has room
+        axes.plot([tick, tick], [axis - 0.15, axis], **line)
+        axes.text(tick, axis - 0.5, str(tick), ha="center", **text)
     for number, (low, high) in enumerate(groups):
         level = axis + 0.4 + 0.5 * number
         axes.plot([low, high], [level, level], color=_BAR, linewidth=5, solid_capstyle="round")
