@@ -92,7 +92,7 @@ def test_every_block_of_python_runs(file, names):
 
 def test_every_command_is_understood():
     commands = re.findall(r"^captum-cams (.+)$", README, re.MULTILINE)
-    known = {"explain", "evaluate", "export", "benchmark", "methods"}
+    known = {"explain", "evaluate", "trial", "export", "benchmark", "methods"}
     assert {parse(shlex.split(command))[0] for command in commands} == known
 
 
