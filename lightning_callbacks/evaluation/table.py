@@ -43,6 +43,7 @@ class Table(TableForms):
         print(both.best("gradcam", "over_all", k=1), both.worst("gradcam", "over_all", k=1))
         print({index: part["gradcam", "over_all"].mean for index, part in both.by_class().items()})
         print(both.with_intervals(), both.to_latex(), both.to_csv(), both.cells()[0]["low"])
+        frame = both.to_pandas()
         values, of_images = both.paired_values("over_all")
     """
 

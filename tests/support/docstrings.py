@@ -14,7 +14,7 @@ SECTIONS = ("Args", "Returns", "Raises", "Example")
 METHODS = (
     *("attribute", "heatmap", "contributions"),
     *("update", "compute", "plot"),
-    *("__getitem__", "rows", "values", "seconds", "forward_passes", "by_class"),
+    *("__getitem__", "rows", "seconds", "forward_passes", "by_class"),
     *("paired_values", "interval", "intervals", "compare", "ranks", "agreement", "reliability", "worst"),
     *("cells", "with_intervals", "to_csv", "to_latex", "to_pandas"),
     *("at", "matrix", "counts"),
