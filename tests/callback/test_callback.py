@@ -158,7 +158,7 @@ def test_on_error_raise_is_for_those_who_want_it(tmp_path):
         ({"every_n_epochs": 2, "every_n_validations": 1}, "only one of both"),
         ({"prefix": "cam/"}, "prefix must have only"),
         ({"prefix": "../cam"}, "prefix must have only"),
-        ({"methods": [nn.Identity()]}, "an explainer of captum_cams, got the module Identity"),
+        ({"methods": [nn.Identity()]}, "maps, got the module Identity"),
         ({"metrics": ("accuracy",)}, 'unknown metric "accuracy"; there are deletion_auc'),
         ({"mean": (0.5,)}, "both or neither"),
         ({"on_error": "ignore"}, "must be one of"),
