@@ -21,7 +21,7 @@ from captum_cams.metrics.image_mean import ImageMean
 from captum_cams.metrics.presets import Preset, find_preset
 
 
-class _Faithfulness(ImageMean, ABC):
+class FaithfulnessMetric(ImageMean, ABC):
     """The mean of a faithfulness function over images."""
 
     def __init__(self, *, task: Task = "multiclass", **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ class _Faithfulness(ImageMean, ABC):
         self.add(self.values(forward_func, inputs, maps, target))
 
 
-class _CurveMetric(_Faithfulness):
+class CurveMetric(FaithfulnessMetric):
     """A metric of the deletion or the insertion curve."""
 
     def __init__(self, preset: str | Preset = "rise", *, perturbations_per_eval: int = 8, **kwargs: Any) -> None:
@@ -60,7 +60,7 @@ class _CurveMetric(_Faithfulness):
         }
 
 
-class DeletionAUC(_CurveMetric):
+class DeletionAUC(CurveMetric):
     """The mean area under the deletion curve, 0 to 1, lower is better; see ``deletion_curve``.
 
     Args:
@@ -86,7 +86,7 @@ class DeletionAUC(_CurveMetric):
         return curve_area(deletion_curve(forward_func, inputs, maps, target, **self.options))
 
 
-class InsertionAUC(_CurveMetric):
+class InsertionAUC(CurveMetric):
     """The mean area under the insertion curve, 0 to 1, higher is better; see ``insertion_curve``.
 
     Args:
@@ -112,7 +112,7 @@ class InsertionAUC(_CurveMetric):
         return curve_area(insertion_curve(forward_func, inputs, maps, target, **self.options))
 
 
-class OverAll(_CurveMetric):
+class OverAll(CurveMetric):
     """The mean of insertion area minus deletion area, −1 to 1, higher is better (Zhang et al., "Group-CAM", 2021).
 
     Args:
@@ -140,7 +140,7 @@ class OverAll(_CurveMetric):
         return insertion - curve_area(deletion_curve(forward_func, inputs, maps, target, **self.options))
 
 
-class _MaskingMetric(_Faithfulness):
+class MaskingMetric(FaithfulnessMetric):
     """A metric that shows the model only the explained part of an image."""
 
     plot_upper_bound = 100.0
@@ -151,7 +151,7 @@ class _MaskingMetric(_Faithfulness):
         self.masking = masking
 
 
-class AverageDrop(_MaskingMetric):
+class AverageDrop(MaskingMetric):
     """The mean loss of probability if only the explained part is shown, 0 to 100 %, lower is better.
 
     Args:
@@ -176,7 +176,7 @@ class AverageDrop(_MaskingMetric):
         return average_drop(forward_func, inputs, maps, target, masking=self.masking, task=self.task)
 
 
-class AverageIncrease(_MaskingMetric):
+class AverageIncrease(MaskingMetric):
     """The share of images whose explained part alone has a higher probability, 0 to 100 %, higher is better.
 
     Args:
@@ -222,7 +222,7 @@ class _Shared:
         return _Shared, ()
 
 
-class _ExplainingMetric(_Faithfulness):
+class ExplainingMetric(FaithfulnessMetric):
     """A metric that explains changed images, or by a changed model."""
 
     def __init__(self, explain: Explain, **kwargs: Any) -> None:
@@ -239,7 +239,7 @@ class _ExplainingMetric(_Faithfulness):
         self._explain = _Shared(explain)
 
 
-class ADCC(_ExplainingMetric):
+class ADCC(ExplainingMetric):
     """The mean ADCC of the images, 0 to 1, higher is better; see ``adcc``.
 
     Args:

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.metrics.faithfulness import _CurveMetric, _ExplainingMetric, _Faithfulness, _MaskingMetric
+from captum_cams.metrics.faithfulness import CurveMetric, ExplainingMetric, FaithfulnessMetric, MaskingMetric
 from captum_cams.metrics.functional.removal import average_gain, calibration, single_deletion
 from captum_cams.metrics.functional.road import PERCENTAGES, arcc, road
 
 
-class ROAD(_Faithfulness):
+class ROAD(FaithfulnessMetric):
     """The mean ROAD of the images, −½ to ½, higher is better; see ``road``.
 
     Args:
@@ -59,7 +59,7 @@ class ROAD(_Faithfulness):
         return road(forward_func, inputs, maps, target, **self.options)
 
 
-class ARCC(_ExplainingMetric):
+class ARCC(ExplainingMetric):
     """The mean ARCC of the images, 0 to 1, higher is better; see ``arcc``.
 
     Args:
@@ -84,7 +84,7 @@ class ARCC(_ExplainingMetric):
         return arcc(forward_func, inputs, maps, target, explain=self.explain, task=self.task)
 
 
-class AverageGain(_MaskingMetric):
+class AverageGain(MaskingMetric):
     """The mean gain of probability if only the explained part is shown, 0 to 100 %, higher is better.
 
     Args:
@@ -109,7 +109,7 @@ class AverageGain(_MaskingMetric):
         return average_gain(forward_func, inputs, maps, target, masking=self.masking, task=self.task)
 
 
-class SingleDeletion(_Faithfulness):
+class SingleDeletion(FaithfulnessMetric):
     """The mean rank correlation of the map with the drops without one patch, −1 to 1, higher is better.
 
     See ``single_deletion``. Images whose score no deletion changes are left out of the mean.
@@ -155,7 +155,7 @@ class SingleDeletion(_Faithfulness):
         return _defined(single_deletion(forward_func, inputs, maps, target, **self.options))
 
 
-class Calibration(_CurveMetric):
+class Calibration(CurveMetric):
     """The mean correlation of map values with the drops in the steps of the deletion curve, −1 to 1, higher is better.
 
     See ``calibration``. Images whose curve is constant are left out of the mean.

@@ -6,14 +6,14 @@ from typing import Any
 from torch import Tensor
 
 from captum_cams.errors import check_at_least
-from captum_cams.metrics.faithfulness import _ExplainingMetric, _Faithfulness
+from captum_cams.metrics.faithfulness import ExplainingMetric, FaithfulnessMetric
 from captum_cams.metrics.functional.adcc import Explain
 from captum_cams.metrics.functional.randomisation import random_logit, randomisation
 from captum_cams.metrics.functional.stability import check_radius, infidelity, sensitivity
 from captum_cams.metrics.presets import Preset, find_preset
 
 
-class Sensitivity(_ExplainingMetric):
+class Sensitivity(ExplainingMetric):
     """The mean largest change of the map under small noise, 0 or greater, lower is better; see ``sensitivity``.
 
     Args:
@@ -65,7 +65,7 @@ class Sensitivity(_ExplainingMetric):
         return sensitivity(inputs, maps, self.explain, target, **self.options)
 
 
-class Infidelity(_Faithfulness):
+class Infidelity(FaithfulnessMetric):
     """The mean infidelity of the maps, in squared units of the score, lower is better; see ``infidelity``.
 
     Args:
@@ -113,7 +113,7 @@ class Infidelity(_Faithfulness):
         return infidelity(forward_func, inputs, maps, target, **self.options)
 
 
-class Randomisation(_ExplainingMetric):
+class Randomisation(ExplainingMetric):
     """The mean similarity of the map after the model is re-initialised, −1 to 1, lower is better.
 
     See ``randomisation``.
@@ -146,7 +146,7 @@ class Randomisation(_ExplainingMetric):
         return randomisation(forward_func, inputs, maps, target, explain=self.explain, seed=self.seed, task=self.task)
 
 
-class RandomLogit(_ExplainingMetric):
+class RandomLogit(ExplainingMetric):
     """The mean similarity of the map to the map of another class, −1 to 1, lower is better; see ``random_logit``.
 
     Args:

@@ -15,7 +15,7 @@ UP |= {"pointing_game", "pointing_game_difficult", "energy", "iou"}
 UP |= {"relevance_mass", "relevance_rank", "top_k_intersection", "sparseness", "consistency"}
 DOWN = {"deletion_auc", "average_drop", "complexity"}
 DOWN |= {"localisation_error_value", "localisation_error_mean", "localisation_error_energy"}
-DOWN |= {"entropy"}
+DOWN |= {"entropy", "sensitivity", "infidelity", "randomisation", "random_logit"}
 # Shells whose name is not that of a metric without its underscores.
 NAMES = {"energypointinggame": "energy", "localisationerror": "localisation_error_value"}
 CLASSES = {name: one for name in metrics.__all__ if inspect.isclass(one := getattr(metrics, name))}
