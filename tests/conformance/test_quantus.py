@@ -1,5 +1,7 @@
 """Sparseness, entropy, relevance mass, relevance rank and top-k intersection beside Quantus'."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -82,11 +84,12 @@ def test_rank_and_top_k_are_those_of_quantus_for_maps_without_ties(maps):
         torch.testing.assert_close(found, given, rtol=0, atol=1e-6)
 
 
-def test_quantus_refuses_maps_of_zeros_which_count_as_constant_here():
-    zeros, images = torch.zeros(3, 1, *SIZE), torch.zeros(3, 3, *SIZE)
+@pytest.mark.parametrize(("value", "words"), [(0.0, "all equal to zero"), (0.3, "uniformly distributed")])
+def test_quantus_refuses_constant_maps_which_have_their_limits_here(value, words):
+    maps, images = torch.full((3, 1, *SIZE), value), torch.zeros(3, 3, *SIZE)
     for name in ("Complexity", "Sparseness"):
-        with pytest.raises(AssertionError, match="all equal to zero"):
-            theirs(name, zeros)
-    constant = torch.full_like(zeros, 0.3)
-    torch.testing.assert_close(metrics.entropy(images, zeros), theirs("Complexity", constant), rtol=0, atol=1e-5)
-    torch.testing.assert_close(metrics.sparseness(images, zeros), theirs("Sparseness", constant), rtol=0, atol=1e-6)
+        with pytest.raises(AssertionError, match=words):
+            theirs(name, maps)
+    every = math.log(maps[0].numel())
+    torch.testing.assert_close(metrics.entropy(images, maps), torch.full((3,), every), rtol=0, atol=1e-5)
+    torch.testing.assert_close(metrics.sparseness(images, maps), torch.zeros(3), rtol=0, atol=1e-5)

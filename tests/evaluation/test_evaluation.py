@@ -72,6 +72,10 @@ def test_every_cell_is_the_metric_called_by_hand(model):
         "sparseness": m.sparseness(images, maps),
         "entropy": m.entropy(images, maps),
         "consistency": similar[similar.isfinite()],
+        "sensitivity": m.sensitivity(images, maps, cam.attribute, classes),
+        "infidelity": m.infidelity(*arguments, preset="jittercam"),
+        "randomisation": m.randomisation(*arguments, explain=cam.attribute),
+        "random_logit": m.random_logit(*arguments, explain=cam.attribute),
     }
     assert set(expected) | {"iou"} | {f"localisation_error_{cut}" for cut in overlaps} == set(METRICS)
     assert 0 < len(known) < IMAGES  # both kinds are met

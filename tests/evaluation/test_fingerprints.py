@@ -33,7 +33,7 @@ def held(model=None, method=None, version=None, **given):
     model = network() if model is None else model
     seen = Network(model, None)
     methods = {"one": cc.create("gradcam", seen) if method is None else method(seen)}
-    return plain(settings_of(model, seen, methods, [[0, 1]], version, **given))
+    return plain(settings_of(model, seen, methods, version, **given))
 
 
 def shifted(by):
@@ -190,10 +190,10 @@ def test_the_first_use_changes_nothing():
     model = network()
     seen = Network(model, None)
     methods = {name: cc.create(name, seen) for name in ("gradcam", "multilayercam", "fgcam(fdcam)")}
-    before = settings_of(model, seen, methods, [[0]], None)
+    before = settings_of(model, seen, methods, None)
     for one in methods.values():
         one.attribute(torch.rand(1, 3, 24, 24))
-    assert differences(before, settings_of(model, seen, methods, [[0]], None)) == []
+    assert differences(before, settings_of(model, seen, methods, None)) == []
 
 
 def test_what_cannot_be_compared_is_refused_and_version_stands_for_code():
@@ -225,7 +225,7 @@ def everything():
     methods = {name: cc.create(name, seen) for name in names} | {
         "own": lookup("fgcam")(seen, base="fdcam", to="network.0")
     }
-    return plain(settings_of(seen.network, seen, methods, [[0, 1], [2]], None, **given))
+    return plain(settings_of(seen.network, seen, methods, None, **given))
 
 
 @pytest.mark.slow

@@ -38,7 +38,8 @@ def test_the_bar_says_how_long_each_method_takes():
 
 
 def test_the_time_left_does_not_count_the_batches_that_were_finished_before():
-    trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    options = {"logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(**options, callbacks=TQDMProgressBar())  # not the other one, which a package may bring in
     trainer.progress_bar_callback.test_progress_bar = bar = tqdm(total=100, file=io.StringIO())
     bar.n, bar.start_t = 90, time.time() - 90
     progress = Progress(trainer)

@@ -53,7 +53,7 @@ def test_shards_from_folders_are_the_whole(whole, shards, tmp_path):
     merged = merge_tables(folders[::-1], out=tmp_path / "whole")
     assert_same(merged, whole)
     assert len(merged.rows("random")["image"]) == IMAGES
-    assert (tmp_path / "whole" / "table.md").read_text() == f"{merged}\n"
+    assert (tmp_path / "whole" / "table.md").read_text().startswith(f"{merged}\n")
     saved = json.loads((tmp_path / "whole" / "table.json").read_text())
     assert saved["settings"]["images"] == IMAGES
     assert saved["settings"]["shard"] == [0, 3]

@@ -75,7 +75,7 @@ def test_a_map_without_classes_fails_the_random_logit_alone(model):
 
 @pytest.mark.parametrize("name", ["gradcam", "jittercam(fdcam)", "lrp"])
 def test_the_model_is_untouched_and_a_batch_is_its_images(model, name):
-    x, cam = images(3), cc.create(name, model, **({"samples": 3} if name.startswith("jitter") else {}))
+    x, cam = images(3), cc.create(name, model)
     cam.attribute(x[:1])
     explainer, before = copy.copy(vars(cam)), state(model)
     together = both(model, cam, x, LABELS)

@@ -107,7 +107,7 @@ def test_the_shells_are_means_of_the_functions(model):
         torch.testing.assert_close(shell.compute(), values.mean(), rtol=1e-4, atol=1e-5)
         pickle.loads(pickle.dumps(shell))
     loaded = pickle.loads(pickle.dumps(metrics.RandomLogit(cam.attribute)))
-    with pytest.raises(CAMError, match="needs the explainer, got one that was loaded"):
+    with pytest.raises(CAMError, match="needs the explainer, got a metric that was loaded"):
         loaded.update(model, x, maps, LABELS)
 
 
