@@ -83,7 +83,9 @@ class CaptumMaps(Adapter):
                 f"{shape_of(images)}; choose a layer with maps N×K×h×w, or write a function with FunctionMaps"
             )
         if isinstance(_innermost(self.attribution), LayerAttribution):
-            _check_axes(name, found, images)
+            _check_axes(name, found, call.inputs[0])
+        else:
+            found = call.form.standard(found)  # the attribution of pixels has the axes of the images that were passed
         return _reduced(found, self._reduction())
 
     def _reduction(self) -> Reduction:
