@@ -166,3 +166,13 @@ def test_images_with_channels_last_have_the_same_maps(model):
     for make in (attr.Saliency, lambda network: attr.LayerGradCam(network, layer)):
         maps = cc.CaptumMaps(make(last)).attribute(X.movedim(1, -1).contiguous(), [1, 2])
         torch.testing.assert_close(maps, cc.CaptumMaps(make(model)).attribute(X, [1, 2]))
+
+
+def test_random_numbers_do_not_depend_on_the_rest_of_the_batch(model):
+    for attribution, options in (
+        (attr.GradientShap(model), {"baselines": torch.zeros(1, *X.shape[1:])}),
+        (attr.NoiseTunnel(attr.Saliency(model)), {"nt_samples": 2}),
+    ):
+        explainer = cc.CaptumMaps(attribution, options=options)
+        alone = [explainer.attribute(image, index) for image, index in zip(X.split(1), (1, 2), strict=True)]
+        torch.testing.assert_close(explainer.attribute(X, [1, 2]), torch.cat(alone))
