@@ -75,7 +75,7 @@ def check_scores(explainers: Iterable[CAMAttribution], network: Network, images:
     """Raise if an explainer explains other scores than the scores that are measured.
 
     The scores may differ, for example by a softmax or a temperature, but they must rank the classes of each image in
-    the same order.
+    the same order; a single score must rank the images in the same order.
 
     Args:
         explainers: explainers that were made for the network itself are not checked.
@@ -102,13 +102,15 @@ def check_scores(explainers: Iterable[CAMAttribution], network: Network, images:
 
 
 def _ordered_alike(one: Tensor, other: Tensor) -> bool:
-    """Whether both scores rank the classes of each image in the same order, except for rounding."""
+    """Whether both scores rank the classes of each image, or the images, in the same order, except for rounding."""
 
     def rises(values: Tensor, order: Tensor) -> bool:
         steps = values.gather(1, order.argsort(1, descending=True)).diff(dim=1)
         return bool((steps > 0.01 * values.abs().amax(1, keepdim=True)).any())
 
     one, other = one.float(), other.float()
+    if one.shape[1:] == (1,):  # a single score: instead of the classes, the images must be in the same order
+        one, other = one.T, other.T
     return not (rises(one, other) and rises(other, one))
 
 

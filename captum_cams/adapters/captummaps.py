@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-from captum.attr import Attribution, LayerAttribution
+import torch
+from captum.attr import Attribution, GradientShap, LayerAttribution, LayerGradientShap, LimeBase, NoiseTunnel
+from captum.attr import ShapleyValueSampling as Sampling
 from torch import Tensor
 
 from captum_cams.adapters.adapter import Adapter, check_class_scores
 from captum_cams.adapters.fingerprint import fingerprint
+from captum_cams.adapters.foreign_code import foreign_code
 from captum_cams.engine.call import Call
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief, check_choice, near, shape_of
@@ -22,6 +25,8 @@ Reduction = Literal["sum_of_absolutes", "sum", "positive_sum", "largest_absolute
 - "positive_sum": ReLU(Σ_c a_c).
 - "largest_absolute": max_c |a_c|, as Simonyan et al. 2014 (section 3.1) draw saliency.
 """
+_RANDOM = (GradientShap, LayerGradientShap, LimeBase, NoiseTunnel, Sampling)
+"""These draw random numbers, so each image is explained alone."""
 _OF_US = ("inputs", "target", "additional_forward_args")
 
 
@@ -38,7 +43,7 @@ class CaptumMaps(Adapter):
         options: further arguments of its ``attribute``, for example ``{"sliding_window_shapes": (3, 8, 8)}``.
         reduction: how the channels become one map, see :data:`Reduction`. None is "sum_of_absolutes" for pixels, and
             "sum" for a layer, whose shares add up to its map.
-        seed: the seed of the random numbers of torch, NumPy and Python in each call.
+        seed: the seed of the random numbers of torch, NumPy and Python, the same for each image.
         task: as in :class:`CAMAttribution`. Captum reads the output of the model itself, so "binary" and functions are
             refused.
 
@@ -72,6 +77,15 @@ class CaptumMaps(Adapter):
         self.attribution, self.reduction = attribution, reduction
 
     def foreign(self, call: Call, images: Tensor, classes: Tensor) -> Tensor:
+        if len(images) == 1 or not isinstance(self.attribution, _RANDOM):
+            return self._map(call, images, classes)
+        maps = []
+        for image, index in zip(images.split(1), classes.split(1), strict=True):
+            with foreign_code([], self.seed):  # the numbers that are drawn must not depend on the rest of the batch
+                maps.append(self._map(call, image, index))
+        return torch.cat(maps)
+
+    def _map(self, call: Call, images: Tensor, classes: Tensor) -> Tensor:
         name = type(self.attribution).__name__
         check_class_scores(call, classes, name)
         found = self.attribution.attribute(images, target=classes, **self.options)
@@ -83,7 +97,9 @@ class CaptumMaps(Adapter):
                 f"{shape_of(images)}; choose a layer with maps N×K×h×w, or write a function with FunctionMaps"
             )
         if isinstance(_innermost(self.attribution), LayerAttribution):
-            _check_axes(name, found, images)
+            _check_axes(name, found, call.inputs[0])
+        else:
+            found = call.form.standard(found)  # the attribution of pixels has the axes of the images that were passed
         return _reduced(found, self._reduction())
 
     def _reduction(self) -> Reduction:

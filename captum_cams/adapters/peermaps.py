@@ -7,7 +7,7 @@ from torch import Tensor
 from captum_cams.adapters.adapter import Adapter, check_class_scores
 from captum_cams.engine.call import Call
 from captum_cams.engine.scores import Task
-from captum_cams.errors import CAMError, brief
+from captum_cams.errors import CAMError, brief, shape_of
 
 
 class PeerMaps(Adapter):
@@ -49,8 +49,14 @@ class PeerMaps(Adapter):
 
     def foreign(self, call: Call, images: Tensor, classes: Tensor) -> Any:
         check_class_scores(call, classes, type(self.cam).__name__)
-        explain = _pytorch_grad_cam if _library(self.cam) == "pytorch_grad_cam" else _torchcam
-        return explain(self.cam, images, classes.tolist())
+        if _library(self.cam) != "pytorch_grad_cam":
+            return _torchcam(self.cam, images, classes.tolist())
+        if call.form.channels_last:
+            raise CAMError(
+                f"{type(self.cam).__name__} of pytorch-grad-cam needs images N×C×H×W, because it takes the size of its "
+                f"maps from the last two axes, got {shape_of(images)}; use TorchCAM or a method of captum_cams"
+            )
+        return _pytorch_grad_cam(self.cam, images, classes.tolist())
 
     def _plain(self, value: Any) -> Any:
         """Describe the object by its class, its layers and its plain options."""

@@ -61,14 +61,12 @@ def fight(table: Table, metric: str, pairs: Sequence[tuple[str, str]]) -> list[D
     Pairs without an image on which both have a value are left out.
     """
     higher, sign = METRICS[metric].higher_is_better, sign_of(metric)
-    values = {
-        name: table.values(name, metric).double() for name in dict.fromkeys(name for pair in pairs for name in pair)
-    }
-    differences = [values[first] - values[second] for first, second in pairs]
+    values, units = table.paired_values(metric)  # methods may have their rows in different orders
+    column = dict(zip(table.methods, values.T, strict=True))
+    differences = [column[first] - column[second] for first, second in pairs]
     known = [(pair, one) for pair, one in zip(pairs, differences, strict=True) if not bool(one.isnan().all())]
     if not known:
         return []
-    units = table.rows(known[0][0][0])["image"]
     tests = [signed_rank(one, units) for _, one in known]
     adjusted = holm([p for p, _ in tests])
     means = intervals(torch.stack([one for _, one in known], 1), units)

@@ -147,3 +147,32 @@ def test_a_layer_without_channels_first_is_refused(make, layer):
     last = Last().eval()
     explainer = cc.CaptumMaps(make(last, last.get_submodule(layer)))
     assert "choose a layer with" in said(explainer.attribute, X, 1)
+
+
+class ChannelsLast(nn.Module):
+    """A network that takes images N×H×W×C."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x.movedim(-1, 1))
+
+
+def test_images_with_channels_last_have_the_same_maps(model):
+    last = ChannelsLast(model)
+    layer = next(one for one in model.modules() if isinstance(one, nn.Conv2d))
+    for make in (attr.Saliency, lambda network: attr.LayerGradCam(network, layer)):
+        maps = cc.CaptumMaps(make(last)).attribute(X.movedim(1, -1).contiguous(), [1, 2])
+        torch.testing.assert_close(maps, cc.CaptumMaps(make(model)).attribute(X, [1, 2]))
+
+
+def test_random_numbers_do_not_depend_on_the_rest_of_the_batch(model):
+    for attribution, options in (
+        (attr.GradientShap(model), {"baselines": torch.zeros(1, *X.shape[1:])}),
+        (attr.NoiseTunnel(attr.Saliency(model)), {"nt_samples": 2}),
+    ):
+        explainer = cc.CaptumMaps(attribution, options=options)
+        alone = [explainer.attribute(image, index) for image, index in zip(X.split(1), (1, 2), strict=True)]
+        torch.testing.assert_close(explainer.attribute(X, [1, 2]), torch.cat(alone))

@@ -82,6 +82,21 @@ def test_an_explainer_of_other_scores_is_refused():
     run(cc.GradCAM(model), output_fn=lambda output: output.softmax(1).log() / 2)
 
 
+def test_an_explainer_of_a_value_with_the_other_sign_is_refused():
+    model, loader = Net().eval(), DataLoader(TensorDataset(data(4).tensors[0]), 4)
+
+    def first(output):
+        return output[:, :1]
+
+    def run(output_fn):
+        explainer = cc.GradCAM(model, task=first)
+        return evaluate(model, loader, explainer, metrics=("complexity",), task="regression", output_fn=output_fn)
+
+    with pytest.raises(cc.CAMError, match="must explain the scores that are measured"):
+        run(lambda output: -first(output))
+    run(lambda output: 2 * first(output))
+
+
 def test_adcc_refuses_an_explainer_for_another_task():
     model, x = (
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)),

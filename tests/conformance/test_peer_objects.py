@@ -80,3 +80,17 @@ def test_several_layers_and_other_objects_are_refused(model):
     several = torchcam.GradCAM(model, ["layer3", "layer4"])
     assert "one layer" in said(cc.PeerMaps(several).attribute, X, CLASSES)
     assert "pytorch-grad-cam or TorchCAM" in said(cc.PeerMaps, model)
+
+
+def test_pytorch_grad_cam_refuses_images_with_channels_last(model):
+    class Last(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = model
+
+        def forward(self, x):
+            return self.network(x.movedim(-1, 1))
+
+    cam = pgc.GradCAM(model=Last(), target_layers=[model.layer4])
+    last = X.movedim(1, -1).contiguous()
+    assert "needs images N×C×H×W" in said(lambda: cc.PeerMaps(cam).attribute(last, CLASSES))

@@ -164,3 +164,10 @@ def test_the_command_line_writes_the_report(tmp_path, capsys):
     assert "## What remains" in capsys.readouterr().out
     assert main([*typed, str(out), "--replacements", "bluur"]) == 2
     assert 'unknown replacement "bluur"; did you mean "blur"' in capsys.readouterr().err
+
+
+def test_duels_do_not_depend_on_the_order_of_the_rows():
+    ordered = table({"a": torch.arange(20.0), "b": torch.arange(20.0) - 0.5}, "road")
+    places = torch.cat((torch.arange(20), 20 + torch.arange(20).flip(0)))
+    turned = Table(("a", "b"), ("road",), {name: one[places] for name, one in ordered.columns.items()}, {})
+    assert fight(turned, "road", [("a", "b")]) == fight(ordered, "road", [("a", "b")])
