@@ -23,6 +23,8 @@ METHODS = (
 OURS = ("captum_cams", "lightning_callbacks")
 # Captum's order of arguments, which the abstract class explains once for all.
 SHARED = ("forward_func", "layer", "device_ids")
+# The classes of the metrics that several files extend and nobody else uses.
+BASES = ("FaithfulnessMetric", "CurveMetric", "MaskingMetric", "ExplainingMetric")
 
 
 def public(modules: tuple[ModuleType, ...]) -> dict[str, Callable[..., Any]]:
@@ -107,8 +109,8 @@ def _sections(doc: str) -> dict[str, str]:
 def _arguments(value: Any, known: dict[str, Callable[..., Any]]) -> tuple[list[str], set[str]]:
     """The arguments that the docstring must name, and those that it may name.
 
-    A class names the arguments that its own constructor adds, or that of a private class which it extends; those of a
-    public class are named there.
+    A class names the arguments that its own constructor adds, or that of a private class or one of BASES which it
+    extends; those of a public class are named there.
     """
     if not inspect.isclass(value):
         names = [name for name in inspect.signature(value).parameters if name != "self"]
@@ -120,7 +122,7 @@ def _arguments(value: Any, known: dict[str, Callable[..., Any]]) -> tuple[list[s
             continue
         parameters = dict(inspect.signature(base.__init__).parameters)
         parameters.pop("self")
-        if base is value or base.__name__.startswith("_"):
+        if base is value or base.__name__.startswith("_") or base.__name__ in BASES:
             own |= parameters
         elif base.__qualname__ in known:
             inherited |= {*parameters}
