@@ -149,7 +149,7 @@ class _Pencil:
 
     def _single(self) -> Objects:
         """One object anywhere in the image."""
-        low, high = {"small": (3.2, 4.2), "large": (10.0, 11.5), "shortcut": (6.0, 7.0)}.get(self.factor, (5.7, 7.7))
+        low, high = {"small": (3.7, 4.7), "large": (10.0, 11.5), "shortcut": (6.0, 7.0)}.get(self.factor, (5.7, 7.7))
         radii = self._uniform(low, high, self.count, 1)
         # The corners of a square are farther from its centre than its radius.
         room = (SIZE / 2 - 1.3 * radii if self.factor != "shortcut" else torch.full_like(radii, 1.5)).clamp(min=1)
