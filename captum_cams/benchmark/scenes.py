@@ -27,6 +27,8 @@ Factor = Literal[
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 _SHAPES, _COLOURS = 4, 2  # the first classes are shapes, then come colours, then the class of the mark
 RING = CLASSES.index("ring")
+# The shape that each becomes where shape alone decides: it covers a part of the first shape, never all of it.
+_UNLIKE = torch.tensor([CLASSES.index(name) for name in ("cross", "triangle", "triangle", "cross")])
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,7 @@ class _Pencil:
             other, classes = objects.changed(hues=objects.hues.where(~asked, neutral[:, None])), objects.hues[:, 0]
             classes = classes + _SHAPES
         elif self.factor == "shape_only":
-            # A shape that fills its square becomes one that does not, so that many pixels change.
-            other = objects.changed(kinds=objects.kinds.where(~asked, (objects.kinds + 2) % _SHAPES))
+            other = objects.changed(kinds=objects.kinds.where(~asked, _UNLIKE[objects.kinds]))
         canvas = Canvas(self.count, objects.kinds.shape[1], self.factor == "textured", self.generator)
         images, codes = canvas.paint(objects, occluder, mark)
         counterfactuals, other_codes = canvas.paint(other, occluder)
