@@ -83,7 +83,8 @@ def draw_scenes(factor: Factor, count: int, seed: int = 0) -> Scenes:
       data set in which someone has marked the pictures of a class. The mark is removed, the ring stays.
     - ``colour_only``: three objects of one shape, of which one is red or blue. That one gets another colour.
     - ``shape_only``: three objects in one colour, of which one has the shape that is asked about. That one gets another
-      shape in the same place. The pixels that both shapes share do not change, so they do not decide.
+      shape in the same place, which covers a part of the object. The pixels that both shapes share do not change, so
+      they do not decide; the other pixels of either shape do.
 
     Args:
         factor: one of ``FACTORS``.
