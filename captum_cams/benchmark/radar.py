@@ -36,9 +36,9 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
         raise CAMError(f"a radar needs at least 3 factors, got {len(grades.factors)}; print the table instead")
     order = grades.order(measure)
     rows = -(-len(order) // _COLUMNS)
-    height = 2.3 * rows + _KEY
+    height = 2.2 * rows + _KEY
     figure = Figure((_WIDTH, height))
-    figure.subplots_adjust(0.04, (_KEY + 0.2) / height, 0.96, 1 - 0.45 / height, 0.3, 0.45)
+    figure.subplots_adjust(0.04, (_KEY + 0.2) / height, 0.96, 1 - 0.45 / height, 0.15, 0.42)
     FigureCanvasAgg(figure)
     angles = 2 * np.pi * np.arange(len(grades.factors)) / len(grades.factors)
     for index, method in enumerate(order):
