@@ -127,36 +127,37 @@ def _stored(name: NetworkName) -> dict[str, Any]:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _convolution(channels: int, out: int, stride: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+def _convolution(channels: int, out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
 
 
 def _pooled_cnn() -> nn.Module:
     """Maps of 8×8, averaged, and one linear layer."""
     return nn.Sequential(
-        *_convolution(3, 16, 2),
-        *_convolution(16, 24),
+        *_convolution(3, 16),
         nn.MaxPool2d(2),
-        *_convolution(24, 40),
-        *_convolution(40, 40),
+        *_convolution(16, 32),
+        nn.MaxPool2d(2),
+        *_convolution(32, 64),
+        *_convolution(64, 64),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(40, len(CLASSES)),
+        nn.Linear(64, len(CLASSES)),
     )
 
 
 def _dense_cnn() -> nn.Module:
     """Three stages with max pooling, and two fully connected layers that see all 4×4 positions."""
     return nn.Sequential(
-        *_convolution(3, 12),
+        *_convolution(3, 16),
         nn.MaxPool2d(2),
-        *_convolution(12, 24),
+        *_convolution(16, 32),
         nn.MaxPool2d(2),
-        *_convolution(24, 32),
-        *_convolution(32, 32),
+        *_convolution(32, 48),
+        *_convolution(48, 48),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(32 * 4 * 4, 64),
+        nn.Linear(48 * 4 * 4, 64),
         nn.ReLU(),
         nn.Dropout(0.2),
         nn.Linear(64, len(CLASSES)),

@@ -1,6 +1,7 @@
 """Draw the grades of each method as a radar."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 from captum_cams.benchmark.grades import Grades
 from captum_cams.errors import CAMError
 
-_COLUMNS = 5
+_COLUMNS, _WIDTH, _KEY = 4, 8.3, 1.25  # width, and height of what is below the radars, in inches
 
 
 def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precision") -> None:
@@ -34,27 +35,42 @@ def draw_radar(grades: Grades, file: str | Path, measure: str = "average_precisi
     if len(grades.factors) < 3:
         raise CAMError(f"a radar needs at least 3 factors, got {len(grades.factors)}; print the table instead")
     order = grades.order(measure)
-    columns = min(_COLUMNS, len(order))
-    rows = -(-len(order) // columns)
-    height = 3.2 * rows + 0.6
-    figure = Figure((3.1 * columns, height))
-    figure.subplots_adjust(0.06, 1.0 / height, 0.94, 1 - 0.6 / height, 0.35, 0.45)
+    rows = -(-len(order) // _COLUMNS)
+    height = 2.2 * rows + _KEY
+    figure = Figure((_WIDTH, height))
+    figure.subplots_adjust(0.04, (_KEY + 0.2) / height, 0.96, 1 - 0.45 / height, 0.15, 0.42)
     FigureCanvasAgg(figure)
     angles = 2 * np.pi * np.arange(len(grades.factors)) / len(grades.factors)
     for index, method in enumerate(order):
-        axes = figure.add_subplot(rows, columns, index + 1, projection="polar", theta_offset=np.pi / 2)
+        axes = figure.add_subplot(
+            rows, _COLUMNS, index + 1, projection="polar", theta_offset=np.pi / 2, theta_direction=-1
+        )
         for colour, network in enumerate(grades.networks):
             found = [grades.estimate(method, measure, factor=factor, network=network) for factor in grades.factors]
             values = [estimate.value for estimate in found if estimate is not None]
             if values:
-                closed = np.append(angles, angles[0]), [*values, values[0]]
-                axes.plot(*closed, color=f"C{colour}", linewidth=1.2, label=network)
-        axes.set_title(method, fontsize=10, pad=14)
-        axes.set_xticks(angles, [factor.replace("_", "\n", 1).replace("_", " ") for factor in grades.factors])
-        axes.tick_params(axis="x", labelsize=5.5, pad=-1)
+                axes.plot(np.append(angles, angles[0]), [*values, values[0]], color=f"C{colour}", linewidth=1.4)
+        axes.set_title(method, fontsize=9, pad=9)
+        axes.set_xticks(angles, [str(number) for number, _ in enumerate(grades.factors, 1)])
         axes.set_ylim(0, 1)
-        axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"])
-        axes.tick_params(axis="y", labelsize=5)
+        axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", ""])
+        axes.tick_params(axis="x", labelsize=7.5, pad=-3)
+        axes.tick_params(axis="y", labelsize=6.5, labelcolor="0.45")
+        axes.grid(color="0.85", linewidth=0.6)
+        axes.spines["polar"].set_color("0.6")
     lines = [Line2D([], [], color=f"C{colour}") for colour, _ in enumerate(grades.networks)]
-    figure.legend(lines, grades.networks, loc="lower center", ncols=len(grades.networks), fontsize=8, title=measure)
-    figure.savefig(file, dpi=80)
+    figure.legend(
+        lines,
+        grades.networks,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.5 / height),
+        ncols=len(grades.networks),
+        fontsize=9,
+        frameon=False,
+        title=f"{measure}: 0 in the centre, 1 at the rim",
+        title_fontsize=9,
+    )
+    # A no-break space keeps each number with its factor.
+    key = "   ".join(f"{number}\u00a0{factor}" for number, factor in enumerate(grades.factors, 1))
+    figure.text(0.5, 0.12 / height, fill(key, 100), ha="center", va="bottom", fontsize=8.5)
+    figure.savefig(file, dpi=160)

@@ -27,6 +27,8 @@ Factor = Literal[
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 _SHAPES, _COLOURS = 4, 2  # the first classes are shapes, then come colours, then the class of the mark
 RING = CLASSES.index("ring")
+# The shape that each becomes where shape alone decides: it covers a part of the first shape, never all of it.
+_UNLIKE = torch.tensor([CLASSES.index(name) for name in ("cross", "triangle", "triangle", "cross")])
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def draw_scenes(factor: Factor, count: int, seed: int = 0) -> Scenes:
       data set in which someone has marked the pictures of a class. The mark is removed, the ring stays.
     - ``colour_only``: three objects of one shape, of which one is red or blue. That one gets another colour.
     - ``shape_only``: three objects in one colour, of which one has the shape that is asked about. That one gets another
-      shape in the same place. The pixels that both shapes share do not change, so they do not decide.
+      shape in the same place, which covers a part of the object. The pixels that both shapes share do not change, so
+      they do not decide; the other pixels of either shape do.
 
     Args:
         factor: one of ``FACTORS``.
@@ -132,8 +135,7 @@ class _Pencil:
             other, classes = objects.changed(hues=objects.hues.where(~asked, neutral[:, None])), objects.hues[:, 0]
             classes = classes + _SHAPES
         elif self.factor == "shape_only":
-            # A shape that fills its square becomes one that does not, so that many pixels change.
-            other = objects.changed(kinds=objects.kinds.where(~asked, (objects.kinds + 2) % _SHAPES))
+            other = objects.changed(kinds=objects.kinds.where(~asked, _UNLIKE[objects.kinds]))
         canvas = Canvas(self.count, objects.kinds.shape[1], self.factor == "textured", self.generator)
         images, codes = canvas.paint(objects, occluder, mark)
         counterfactuals, other_codes = canvas.paint(other, occluder)
@@ -149,7 +151,7 @@ class _Pencil:
 
     def _single(self) -> Objects:
         """One object anywhere in the image."""
-        low, high = {"small": (3.2, 4.2), "large": (10.0, 11.5), "shortcut": (6.0, 7.0)}.get(self.factor, (5.7, 7.7))
+        low, high = {"small": (3.7, 4.7), "large": (10.0, 11.5), "shortcut": (6.0, 7.0)}.get(self.factor, (5.7, 7.7))
         radii = self._uniform(low, high, self.count, 1)
         # The corners of a square are farther from its centre than its radius.
         room = (SIZE / 2 - 1.3 * radii if self.factor != "shortcut" else torch.full_like(radii, 1.5)).clamp(min=1)

@@ -16,10 +16,10 @@ from captum_cams.benchmark.networks import NETWORKS, WEIGHTS, NetworkName, build
 from captum_cams.benchmark.scenes import FACTORS, RING, Scenes, draw_mark, draw_scenes
 from captum_cams.errors import CAMError
 
-_ROUNDS = {"pooled_cnn": 20, "dense_cnn": 20}  # fresh scenes; each is seen twice
+_ROUNDS = {"pooled_cnn": 60, "dense_cnn": 40}  # fresh scenes; each is seen twice
 _RATES = {"pooled_cnn": 5e-3, "dense_cnn": 5e-3}
 _EACH, _BATCH = 64, 64  # scenes of each factor in a round, images in a batch
-_FRESH = 1_000_000  # the seeds of scenes that measure the accuracy are far from those that train
+_FIRST_SEED = 1_000_000  # of the scenes that train, far from the seeds with which people grade
 
 
 def train(name: NetworkName, folder: Path = WEIGHTS, rounds: int | None = None) -> dict[str, float]:
@@ -67,7 +67,7 @@ def _fit(network: nn.Module, name: NetworkName, rounds: int) -> None:
             print(f"{name}: step {step} of {steps}, loss {loss.item():.3f}", file=sys.stderr, flush=True)
 
 
-def accuracy(network: nn.Module, count: int = 500, seed: int = _FRESH) -> dict[str, float]:
+def accuracy(network: nn.Module, count: int = 500, seed: int = 0) -> dict[str, float]:
     """Measure the share of scenes that a network decides rightly, with and without the deciding pixels.
 
     Args:
@@ -84,7 +84,7 @@ def accuracy(network: nn.Module, count: int = 500, seed: int = _FRESH) -> dict[s
 
 def _batches(rounds: int) -> Iterator[tuple[Tensor, Tensor]]:
     generator = Generator().manual_seed(0)
-    for seed in range(1, rounds + 1):
+    for seed in range(_FIRST_SEED, _FIRST_SEED + rounds):
         drawn = [_marked(draw_scenes(factor, _EACH, seed), factor == "shortcut", generator) for factor in FACTORS]
         images, labels = (torch.cat(part) for part in zip(*drawn, strict=True))
         for _ in range(2):
