@@ -65,6 +65,20 @@ class Scenes:
         return len(self.images)
 
     def __getitem__(self, rows: Tensor | slice) -> "Scenes":
+        """Take some of the scenes.
+
+        Args:
+            rows: a slice, N booleans, or the numbers of the scenes.
+
+        Returns:
+            These scenes, in this order.
+
+        Example::
+
+            from captum_cams import benchmark
+
+            print(len(benchmark.draw_scenes("small", 4)[:2]))  # 2
+        """
         return Scenes(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
