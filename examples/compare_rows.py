@@ -33,7 +33,8 @@ def main() -> None:
         values = torch.from_numpy(np.stack([one[metric].astype(float) for one in of], 1))
         units, better = torch.from_numpy(of[0]["image"].copy()), METRICS[metric].higher_is_better
         for found in statistics.compare(values, names, units=units, pairs=asked, higher_is_better=better):
-            ends = f"{found.difference:+.3g} [{found.low:+.3g}, {found.high:+.3g}]"
+            mean, low, high = (value + 0.0 for value in (found.difference, found.low, found.high))  # 0 instead of −0
+            ends = f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]"
             pair = f"{found.first} − {found.second}"
             print(f"| {metric} | {pair} | {ends} | {found.adjusted_p:.2g} | {found.verdict} |")
 
