@@ -21,6 +21,8 @@ WHAT = {
     "centre": "A spot in the centre",
     "constant": "A constant map",
 }
+LISTED = 3
+"""How many methods below one control have their figures in the report; trial.json has all."""
 
 
 def report(trial: Trial) -> str:
@@ -59,25 +61,47 @@ def _least_p(images: int, comparisons: int) -> float:
 
 
 def _controls(trial: Trial) -> list[str]:
-    lines = ["## Which metrics a control games", ""]
+    lines = [
+        "## Which metrics a control games",
+        "",
+        "For how many methods the control is shown to be above its method / no difference is shown / the control is "
+        "shown to be below. A metric that tells maps from controls has 0 / 0 / all.",
+        "",
+        f"| condition | {' | '.join(KINDS)} |",
+        f"|{' --- |' * (1 + len(KINDS))}",
+    ]
+    lines += [
+        f"| {where} | {' | '.join(_counts(trial, where, kind) for kind in KINDS)} |" for where in trial.challenges
+    ]
+    lines.append("")
     for kind in KINDS:
-        graded: dict[str, list[str]] = {"above": [], "level": [], "below": []}
-        for where, duels in trial.challenges.items():
-            mine = [one for one in duels if trial.controls[one.first, one.second] == kind]
-            for grade, said in graded.items():
-                of_grade = [one for one in mine if one.grade == grade]
-                if of_grade:
-                    said.append(f"{where} ({'; '.join(_against(where, one) for one in of_grade)})")
-        games = f"games {_joined(graded['above'])}" if graded["above"] else "is nowhere shown to be above its method"
-        lines.append(f"- **{WHAT[kind]}** {games}.")
-        if graded["level"]:
-            lines.append(f"  - Not told from its method, as no difference is shown: {_joined(graded['level'])}.")
-        if graded["below"]:
-            lines.append(f"  - Shown to be rated below its method: {_joined(graded['below'])}.")
+        gamed = {
+            where: [one for one in duels if trial.controls[one.first, one.second] == kind]
+            for where, duels in trial.gamed.items()
+        }
+        said = [f"{where} ({_against(where, duels)})" for where, duels in gamed.items() if duels]
+        lines.append(
+            f"- **{WHAT[kind]}** {f'games {_joined(said)}' if said else 'is nowhere shown to be above its method'}."
+        )
     clean = [where for where, duels in trial.challenges.items() if duels and all(o.grade == "below" for o in duels)]
     if clean:
         lines += ["", f"No control games {_joined(map(str, clean))}: every one is shown to be rated below its method."]
     return lines
+
+
+def _counts(trial: Trial, where: Condition, kind: str) -> str:
+    """How many controls of a kind are above, level with and below their methods."""
+    grades = [one.grade for one in trial.challenges[where] if trial.controls[one.first, one.second] == kind]
+    return " / ".join(str(grades.count(grade)) for grade in ("above", "level", "below"))
+
+
+def _against(where: Condition, duels: Sequence[Duel]) -> str:
+    """The methods below a control: each with its figures, or the ends of a long list."""
+    if len(duels) <= LISTED:
+        return "; ".join(f"{one.second} {_figures(where.metric, one)}" for one in duels)
+    ends = (min(duels, key=lambda one: one.gain), max(duels, key=lambda one: one.gain))
+    least, most = (f"{_figures(where.metric, one)} ({one.second})" for one in ends)
+    return f"{len(duels)} methods, from {least} to {most}"
 
 
 def _replacements(trial: Trial) -> list[str]:
@@ -87,32 +111,27 @@ def _replacements(trial: Trial) -> list[str]:
     for metric, found in trial.agreements.items():
         taus = sorted((found[pair], *pair) for pair in combinations(found.names, 2) if found[pair] == found[pair])
         lowest = f": Kendall's τ is lowest between {taus[0][1]} and {taus[0][2]}, {taus[0][0]:.2f}" if taus else ""
-        lines += ["", f"**{metric}**{lowest}.", "", str(found), ""]
         turns = trial.turnovers[metric]
-        lines += [f"- {_turn(metric, duels)}" for duels in turns]
+        decided = [duels for duels in turns if {"above", "below"} <= {one.grade for one in duels.values()}]
+        lines += ["", f"**{metric}**{lowest}.", "", str(found), ""]
+        lines += [f"- {_turn(metric, duels)}" for duels in decided]
         if not turns:
             lines.append("All replacements order the means of every pair of methods alike.")
+        elif left := len(turns) - len(decided):
+            pairs = _number(left, "other pair" if decided else "pair")
+            lines.append(f"The means of {pairs} turn over, but not both sides are shown, so it may be chance.")
     return lines
 
 
 def _turn(metric: str, duels: Mapping[str, Duel]) -> str:
-    """One pair of methods that replacements order differently."""
+    """One pair of methods in whose order the replacement decides."""
     some = next(iter(duels.values()))
     sides = []
     for name, sign, grade in ((some.first, 1, "above"), (some.second, -1, "below")):
-        mine = {replacement: one for replacement, one in duels.items() if sign * one.gain > 0}
-        said = [
-            f"{replacement} {_figures(metric, one, sign)}{', shown' * (one.grade == grade)}"
-            for replacement, one in mine.items()
-        ]
-        sides.append((f"{name} is ahead with {_joined(said)}", any(one.grade == grade for one in mine.values())))
-    shown = sum(known for _, known in sides)
-    words = (
-        "Neither side is shown, so the turn may be chance.",
-        "Only one side is shown, so the turn may be chance.",
-        "Both sides are shown: the replacement decides.",
-    )[shown]
-    return f"{some.first} and {some.second}: {sides[0][0]}; {sides[1][0]}. {words}"
+        shown = {replacement: one for replacement, one in duels.items() if one.grade == grade}
+        said = _joined(f"{replacement} {_figures(metric, one, sign)}" for replacement, one in shown.items())
+        sides.append(f"{name} is shown to be ahead with {said}")
+    return f"{some.first} and {some.second}: {'; '.join(sides)}. The replacement decides."
 
 
 def _orders(trial: Trial) -> list[str]:
@@ -131,22 +150,16 @@ def _kept(trial: Trial, conditions: Sequence[Condition], which: str) -> list[str
     if not pairs:
         return ["There is no pair of methods to order."]
     total, orders = _number(len(conditions), "condition"), trial.orders(conditions)
-    shown = {pair: sum(one.grade == "above" for one in duels.values()) for pair, duels in orders.items()}
-    sure = sum(count == len(conditions) for count in shown.values())
+    sure = [pair for pair, duels in orders.items() if all(one.grade == "above" for one in duels.values())]
     lines = [
         f"Of {_number(pairs, 'pair')} of methods, {len(orders)} have the same order of means in {which} {total}, and "
-        f"{sure} of them are shown in each."
+        f"{len(sure)} of them are shown in each."
     ]
-    for (better, worse), duels in orders.items():
-        count = shown[better, worse]
-        known = "shown in each" if count == len(conditions) else f"shown in {count} of {len(conditions)}"
-        figures = _joined(f"{where} {_figures(where.metric, one)}" for where, one in duels.items())
-        lines.append(f"- {better} above {worse}, {known}: {figures}.")
+    for better in trial.methods:
+        worse = [second for first, second in sure if first == better]
+        if worse:
+            lines.append(f"- {better} above {_joined(worse)}, shown in each.")
     return lines
-
-
-def _against(where: Condition, duel: Duel) -> str:
-    return f"{duel.second} {_figures(where.metric, duel)}"
 
 
 def _figures(metric: str, duel: Duel, sign: int = 1) -> str:
