@@ -103,7 +103,7 @@ def _read(folders: Sequence[Path], settings: dict[str, Any], allow_missing: bool
     metrics = settings["protocol"]["metrics"]
     for metric in metrics:
         lookup("metric", metric, METRICS, "register it before the tables are merged")
-    rows = Rows([*settings["methods"]], metrics, settings["points"], settings["save_curves"])
+    rows = Rows([*settings["methods"]], metrics, settings["points"], settings["save_curves"], bool(settings["seeds"]))
     n = settings["shard"][1]
     rows.update(rows.empty, {}, settings["unread"])
     where: dict[str, Path] = {}
@@ -136,12 +136,12 @@ def _joined(tables: Sequence[Table]) -> Table:
     """
     first, seen = tables[0], set[int]()
     for table in tables:
-        for what in ("methods", "metrics"):
+        for what in ("methods", "metrics", "seeds"):
             if getattr(table, what) != getattr(first, what):
-                given = f"{', '.join(getattr(first, what))} and {', '.join(getattr(table, what))}"
+                given = " and ".join(", ".join(map(str, getattr(one, what))) or "none" for one in (first, table))
                 raise CAMError(f"all tables must have the same {what}, got {given}; evaluate with the same settings")
         if table.columns.keys() != first.columns.keys():
-            raise CAMError("all tables must have the same columns; pass the same save_curves to each evaluation")
+            raise CAMError("all tables must have the same columns; pass the same save_curves and seeds each time")
         own = {*table.columns["image"].tolist(), *table.skipped}
         if twice := own & seen:
             raise CAMError(f"each image must be in one table, but image {min(twice)} is in two; pass each shard once")

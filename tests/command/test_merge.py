@@ -53,7 +53,10 @@ def test_mistakes_take_one_line(folders, tmp_path, capsys):
         ([folders["zero"], folders["whole"], *out], "differ in shard"),
         ([str(tmp_path), *out], "must have the settings.json of an evaluation"),
         ([folders["zero"], folders["one"], "--out", folders["whole"]], "out must be a folder of its own"),
-        ([folders["zero"], *out, "--allow_mising"], 'unknown argument "--allow_mising"; did you mean "--allow_missing"?'),
+        (
+            [folders["zero"], *out, "--allow_mising"],
+            'unknown argument "--allow_mising"; did you mean "--allow_missing"?',
+        ),
     ):
         assert main(["merge", *typed]) == 2
         said = capsys.readouterr().err

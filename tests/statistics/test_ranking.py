@@ -118,7 +118,9 @@ def test_agreement_is_printed_and_leaves_out_methods_without_a_value():
         statistics.agreement({"a": [1.0], "b": [1.0, 2.0]})
 
 
-@pytest.mark.parametrize("goodness", [{"a": [1.0], "b": [2.0]}, {"a": [1.0, math.nan], "b": [math.nan, 2.0]}, {"a": []}])
+@pytest.mark.parametrize(
+    "goodness", [{"a": [1.0], "b": [2.0]}, {"a": [1.0, math.nan], "b": [math.nan, 2.0]}, {"a": []}]
+)
 def test_too_few_methods_agree_about_nothing(goodness):
     found = statistics.agreement(goodness)  # without a warning, which would be an error here
     assert all(math.isnan(tau) for row in found.taus for tau in row)
