@@ -74,7 +74,7 @@ def test_means_and_intervals_are_those_of_the_loop(table, loop):
             assert of.seed_deviation == pytest.approx(np.std(means, ddof=1))
             values = torch.stack([one.values(name, metric).double() for one in loop]).mean(0)
             known = values[values.isfinite()]
-            errors = known.std() / len(known) ** 0.5, np.std(means, ddof=1) / 3**0.5
+            errors = float(known.std()) / len(known) ** 0.5, np.std(means, ddof=1) / 3**0.5
             assert cell.standard_error == pytest.approx(float(np.hypot(*errors)))
             plain = statistics.intervals(values[:, None], loop[0].rows(name)["image"])[0]
             wide = stats.t.ppf(0.975, 2) * errors[1]
