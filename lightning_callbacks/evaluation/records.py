@@ -59,12 +59,13 @@ class Compared:
             numbers = shown[0], "–" if shown[1] == "–" else f"{shown[1]} to {shown[2]}", str(one.n)
             lines.append([directed(metric), *numbers, _p(one.p), _p(one.adjusted_p), one.verdict])
         pairs = comb(self.methods, 2)
-        family = f"Holm's adjustment for the {pairs} pairs of its methods, of each metric by itself" * (pairs > 1)
-        return (
-            f"{markdown(head, lines)}\n\nMean difference on the n images that both methods explain, with its bootstrap "
-            f"interval over the images; p of Wilcoxon's signed-rank test; {family or 'the table has one pair of methods'}"
-            f". A method is better if the adjusted p is at most {ALPHA} and the interval leaves out 0, on the same side."
+        family = f"Holm's adjustment for the {pairs} pairs of its methods, of each metric by itself"
+        said = (
+            "Mean difference on the n images that both methods explain, with its bootstrap interval over the images; p of "
+            f"Wilcoxon's signed-rank test; {family if pairs > 1 else 'the table has one pair of methods'}. A method is "
+            f"better if the adjusted p is at most {ALPHA} and the interval leaves out 0, both on the same side."
         )
+        return f"{markdown(head, lines)}\n\n{said}"
 
 
 @dataclass(frozen=True)

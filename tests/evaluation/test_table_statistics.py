@@ -149,7 +149,7 @@ def test_every_form_says_the_same(monkeypatch):
     pandas.testing.assert_frame_equal(frame, pandas.DataFrame(of.cells()))
     latex = of.to_latex().splitlines()
     assert latex[2] == r"method & average\_drop (\%) $\downarrow$ & energy $\uparrow$ \\"
-    assert latex[-2].startswith("% Mean over 20 images [95 % bootstrap interval over the images]. Bold: the best mean")
+    assert latex[-2].startswith("% Mean over 20 images [95 % bootstrap interval over the images]. Bold: the best")
     bold = [[r"\textbf" in cell for cell in line.split("&")[1:]] for line in latex[4:7]]
     assert bold == [[False, True], [True, False], [False, True]]  # plain and same do not differ
     for metric in of.metrics:
