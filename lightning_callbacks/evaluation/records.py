@@ -58,11 +58,12 @@ class Compared:
             shown = ["–" if math.isnan(x) else f"{x:.{digits}f}" for x in (one.difference, one.low, one.high)]
             numbers = shown[0], "–" if shown[1] == "–" else f"{shown[1]} to {shown[2]}", str(one.n)
             lines.append([directed(metric), *numbers, _p(one.p), _p(one.adjusted_p), one.verdict])
-        pairs = comb(self.methods, 2)
-        family = f"Holm's adjustment for the {pairs} pairs of its methods, of each metric by itself"
+        pairs, family = comb(self.methods, 2), "the table has one pair of methods"
+        if pairs > 1:
+            family = f"Holm's adjustment for the {pairs} pairs of methods of the table, of each metric by itself"
         said = (
-            "Mean difference on the n images that both methods explain, with its bootstrap interval over the images; p of "
-            f"Wilcoxon's signed-rank test; {family if pairs > 1 else 'the table has one pair of methods'}. A method is "
+            "Mean difference on the n images that both methods explain, with its bootstrap interval over the images; p "
+            f"of Wilcoxon's signed-rank test; {family}. A method is "
             f"better if the adjusted p is at most {ALPHA} and the interval leaves out 0, both on the same side."
         )
         return f"{markdown(head, lines)}\n\n{said}"

@@ -121,7 +121,7 @@ class TableForms(TableStatistics):
         images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
         notes = [
             f"% Mean over {images} images [95 % bootstrap interval over the images]. Bold: the best mean of each",
-            "% metric and methods from which no difference to it is shown (Wilcoxon, Holm over all pairs of methods, 5 %).",
+            "% metric and methods from which no difference to it is shown (Wilcoxon, Holm over all pairs, 5 %).",
         ]
         rules = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
         return "\n".join([*rules, *notes])

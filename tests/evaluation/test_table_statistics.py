@@ -72,7 +72,10 @@ def test_a_better_method_is_named_in_the_direction_of_the_metric():
     assert lines[0] == "| metric | plain − same | 95 % interval | n | p | adjusted p | verdict |"
     assert lines[2].startswith("| average_drop ↓ (%) | 0.0 | ")
     assert lines[3] == "| energy ↑ | 0.000 | 0.000 to 0.000 | 20 | 1.000 | 1.000 | no difference shown |"
-    assert "Wilcoxon's signed-rank test; Holm's adjustment for the 3 pairs of its methods, of each metric" in lines[-1]
+    assert (
+        "Wilcoxon's signed-rank test; Holm's adjustment for the 3 pairs of methods of the table, of each metric"
+        in lines[-1]
+    )
     two = table(methods=("plain", "good")).compare("plain", "good")
     assert "; the table has one pair of methods." in str(two)
     assert two["energy"].adjusted_p == two["energy"].p
