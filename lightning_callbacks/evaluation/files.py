@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_cams import statistics, visual
 from lightning_callbacks.evaluation.records import Ranking
+from lightning_callbacks.evaluation.seeds import NO_SEED
 from lightning_callbacks.evaluation.table import Table
 
 _PART = 4096
@@ -25,7 +26,8 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
         folder: an existing folder.
         settings: the settings of the evaluation, for table.json.
     """
-    (folder / "table.md").write_text(f"{table}\n\n95 % bootstrap intervals:\n\n{table.with_intervals()}\n")
+    said = "Means ± standard errors over n pairs of image and class. With 95 % bootstrap intervals over the images:"
+    (folder / "table.md").write_text(f"{table}\n\n{said}\n\n{table.with_intervals()}\n")
     (folder / "table.csv").write_text(table.to_csv())
     cells: dict[str, dict[str, Any]] = {method: {} for method in table.methods}
     for cell in table.cells():
@@ -67,6 +69,8 @@ def _columns(table: Table) -> dict[str, Tensor]:
     """The columns of rows.csv. A metric that chooses a level has its value at the best level of the method."""
     methods = table.columns["method"]
     found = {name: table.columns[name] for name in ("image", "class", "method")}
+    if table.seeds:
+        found["seed"] = table.columns["seed"]
     for name in (*table.metrics, "seconds"):
         column = table.columns[name]
         if name in table.metrics:
@@ -81,7 +85,8 @@ def _texts(name: str, column: Tensor, table: Table) -> list[Any]:
     """Some values of a column of rows.csv; a value that is not defined is empty."""
     if name == "method":
         return [table.methods[number] for number in column.tolist()]
-    return ["" if value != value else value for value in column.tolist()]
+    none = NO_SEED if name == "seed" else None
+    return ["" if value != value or value == none else value for value in column.tolist()]
 
 
 def _without_nan(value: Any) -> Any:
