@@ -22,12 +22,12 @@ class Sensitivity(ExplainingMetric):
         samples: number of changed images for each image.
         seed: another seed gives other noise.
         perturbations_per_eval: changed images that are explained together.
-        task: meaning of the model's output; not needed here.
+        task: meaning of the model's output; only compared with that of the explainer.
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: an argument does not fit, or ``update`` is called without ``explain`` after loading, or without a
-            target.
+        CAMError: an argument does not fit, the explainer has another task, or ``update`` is called without ``explain``
+            after loading, or without a target.
 
     Example::
 
@@ -125,7 +125,8 @@ class Randomisation(ExplainingMetric):
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: the task is unknown, or ``update`` is called without ``explain`` after loading.
+        CAMError: the task is unknown or not that of the explainer, or ``update`` is called without ``explain`` after
+            loading.
 
     Example::
 
@@ -156,7 +157,8 @@ class RandomLogit(ExplainingMetric):
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: the task is unknown, or ``update`` is called without ``explain`` after loading.
+        CAMError: the task is unknown or not that of the explainer, or ``update`` is called without ``explain`` after
+            loading.
 
     Example::
 

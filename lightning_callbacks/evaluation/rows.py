@@ -94,6 +94,22 @@ class Rows(Metric):
         return columns, {method: unpacked(both, like) for method, both in found["curves"].items()}
 
 
+def check_some_value(table: Table) -> None:
+    """Raise an error unless some metric has a value for some row."""
+    if any(table[name, metric].n for name in table.methods for metric in table.metrics):
+        return
+    left_out = f" ({len(table.skipped)} could not be read)" if table.skipped else ""
+    if annotated := [name for name in table.metrics if {"labels", "regions"} & METRICS[name].needs]:
+        raise CAMError(
+            f"{', '.join(annotated)} need annotations, but no image{left_out} has them; pass labels with the batch "
+            '(for localisation, a list of {"labels": ..., "boxes": ...}), or choose another protocol'
+        )
+    raise CAMError(
+        f"{', '.join(table.metrics)} must be defined for some image, got no value{left_out}; the descriptions of the "
+        "metrics say when they have none: evaluate more images, or choose other metrics"
+    )
+
+
 def joined(parts: Sequence[Measured], empty: dict[str, Tensor]) -> Measured:
     """Join the parts of a batch; there may be none."""
     columns = {name: torch.cat([none, *(part[name] for part, _ in parts)]) for name, none in empty.items()}

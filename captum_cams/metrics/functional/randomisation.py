@@ -19,7 +19,7 @@ from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import module_of, untouched, unwrap
 from captum_cams.errors import CAMError, brief, check_choice, shape_of
 from captum_cams.images import minmax
-from captum_cams.metrics.functional.adcc import Explain
+from captum_cams.metrics.functional.adcc import Explain, check_same_task
 from captum_cams.metrics.functional.scoring import Forward, check_maps, check_model, classes_of, scores_for
 
 Order = Literal["cascading", "independent"]
@@ -77,7 +77,7 @@ def randomisation(
 
     Raises:
         CAMError: the model is a plain function, it or the explainer cannot be copied, ``explain`` runs the model itself
-            instead of its copy, or an argument does not fit.
+            instead of its copy, the explainer has another task, or an argument does not fit.
 
     Example::
 
@@ -167,10 +167,10 @@ def random_logit(
         task: meaning of the model's output.
 
     Returns:
-        N values, −1 to 1, lower is better: 1 for a map that does not depend on the class. NaN if there is one class.
+        N values, −1 to 1, lower is better: 1 for a map that does not depend on the class.
 
     Raises:
-        CAMError: an argument does not fit.
+        CAMError: an argument does not fit, the explainer has another task, or the model has only one output.
 
     Example::
 
@@ -179,12 +179,16 @@ def random_logit(
         print(metrics.random_logit(model, images, maps, labels, explain=cam.attribute))
     """
     check_model(forward_func)
+    check_same_task(explain, task)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         scores = scores_for(forward_func, inputs.detach().clone(), task).view(len(inputs), -1)
     classes, count = classes_of(target, scores).tolist(), scores.shape[1]
     if count < 2:
-        return torch.full((len(inputs),), torch.nan)
+        raise CAMError(
+            "random_logit needs a model with at least two outputs, because it compares the map of one with the map of "
+            "another, got one output; take randomisation, which has no need of other classes"
+        )
     steps = [int(torch.randint(1, count, (), generator=generator_of(seed, index))) for index in classes]
     others = [(index + step) % count for index, step in zip(classes, steps, strict=True)]
     return rank_correlation(maps, _of_same_size(maps, inputs, explain(inputs, others)))
@@ -206,6 +210,7 @@ def _compared(
     ``stages`` says for a number of layers how many of them, from the top, are re-initialised at each stage.
     """
     check_model(forward_func)
+    check_same_task(explain, task)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         scores = scores_for(forward_func, inputs.detach().clone(), task).view(len(inputs), -1)
