@@ -60,7 +60,7 @@ class _Draws(TorchFunctionMode):
 
 
 class DrawnFrom(TorchFunctionMode):
-    """Lets the calling thread draw from a generator of its own in calls that name none, so that no other thread notices.
+    """Lets the calling thread draw from its own generator in calls that name none, so that no other thread notices.
 
     Only for a function that takes no generator, such as ``rand_like`` in some versions of torch, the state of the
     generator is torch's own during this one call, and a thread that draws in the same moment gets other numbers.

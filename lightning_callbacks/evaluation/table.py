@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from captum_cams.errors import lookup
 from captum_cams.metrics.catalogue import Summary as Cell
-from captum_cams.metrics.catalogue import row_values, summary
+from captum_cams.metrics.catalogue import row_values, summarise
 from lightning_callbacks.evaluation.records import directed, markdown, number
 from lightning_callbacks.evaluation.table_forms import TableForms
 
@@ -52,6 +52,9 @@ class Table(TableForms):
     columns: Mapping[str, Tensor]
     curves: Mapping[str, Tensor]
     skipped: tuple[int, ...] = ()
+    _found: dict[tuple[str, str], tuple[Tensor, float | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __getitem__(self, key: tuple[str, str]) -> Cell:
         """Summarise one metric of one method: ``table["gradcam", "insertion_auc"]``.
@@ -65,10 +68,7 @@ class Table(TableForms):
         Raises:
             CAMError: the table has no such method or metric.
         """
-        method, metric = key
-        lookup("metric of this table", metric, dict.fromkeys(self.metrics))
-        rows = self.rows(method)
-        return summary(metric, rows[metric], rows["class"])
+        return summarise(*self._row_values(*key))
 
     def values(self, method: str, metric: str) -> Tensor:
         """Take one value of a metric for each row of a method.
@@ -84,9 +84,15 @@ class Table(TableForms):
         Raises:
             CAMError: the table has no such method or metric.
         """
+        return self._row_values(method, metric)[0].clone()
+
+    def _row_values(self, method: str, metric: str) -> tuple[Tensor, float | None]:
+        """The values and the best level, found once, because a metric may compare all rows with each other."""
         lookup("metric of this table", metric, dict.fromkeys(self.metrics))
-        rows = self.rows(method)
-        return row_values(metric, rows[metric], rows["class"])[0]
+        if (method, metric) not in self._found:
+            rows = self.rows(method)
+            self._found[method, metric] = row_values(metric, rows[metric], rows["class"])
+        return self._found[method, metric]
 
     def rows(self, method: str) -> dict[str, Tensor]:
         """Take the rows of one method.
