@@ -41,7 +41,7 @@ def test_randomisation_compares_with_it():
     maps = cam.attribute(x, [1, 3])
     assert min(maps.shape[2:]) >= 7
     given = {"explain": cam.attribute, "similarity": "ssim"}
-    names, found = metrics.randomisation_curve(model, x, maps, [1, 3], **given)
+    _, found = metrics.randomisation_curve(model, x, maps, [1, 3], **given)
     torch.testing.assert_close(metrics.randomisation(model, x, maps, [1, 3], **given), found[:, [0, 1, 3, 6]].mean(1))
     logit = metrics.random_logit(model, x, maps, 1, explain=lambda given, _: maps.flip(2), similarity="ssim")
     for one, value in zip(maps[:, 0], logit.tolist(), strict=True):

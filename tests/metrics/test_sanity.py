@@ -128,7 +128,7 @@ def test_one_class_has_no_other():
 @pytest.mark.parametrize("shell", [metrics.Randomisation, metrics.RandomLogit, metrics.Sensitivity, metrics.ADCC])
 def test_the_explainer_must_have_the_task_that_is_measured(model, shell):
     cam, x = cc.GradCAM(model, task="multilabel"), images(1)
-    with pytest.raises(CAMError, match="for the task 'multiclass', which is measured, got .* task='multilabel'"):
+    with pytest.raises(CAMError, match=r"for the task 'multiclass', which is measured, got .* task='multilabel'"):
         shell(cam.attribute)
     loaded = shell(len)
     with pytest.raises(CAMError, match="which is measured"):
