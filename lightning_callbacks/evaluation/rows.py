@@ -35,7 +35,8 @@ class Rows(Metric):
         super().__init__()
         self.methods, self.metrics, self.points = tuple(methods), tuple(metrics), points
         keys = {name: torch.empty(0, dtype=torch.long) for name in ("image", "class", "method")}
-        values = {metric: torch.empty(0, *METRICS[metric].shape, dtype=torch.float32) for metric in metrics}
+        kept = {metric: METRICS[metric] for metric in metrics}
+        values = {metric: torch.empty(0, *entry.shape, dtype=entry.dtype) for metric, entry in kept.items()}
         seconds = {name: torch.empty(0, dtype=torch.float32) for name in ("seconds", "forward_seconds")}
         curves = {"curves": torch.empty(0, 2, points, dtype=torch.float16)} if save_curves else {}
         self.empty = keys | values | seconds | curves

@@ -51,6 +51,7 @@ def test_rows_and_table_are_those_of_the_function(tmp_path):
         assert table[name, "consistency"].n == len(pairs)
     assert table["centre", "consistency"].mean == 1  # which is why consistency alone says nothing
     assert table.columns["consistency"].shape == (len(METHODS) * len(pairs), 64)
+    assert table.columns["consistency"].dtype == torch.uint8
 
 
 def test_an_interrupted_run_compares_the_old_rows_with_the_new_ones(tmp_path):

@@ -91,6 +91,7 @@ def class_overlap(small: Tensor, classes: Tensor) -> Tensor:
     Returns:
         R values, 0 to 1; NaN if no other thumbnail has the same class.
     """
+    small = small.float()
     found = small.new_full((len(small),), torch.nan)
     for index in classes.unique():
         mine = classes == index
