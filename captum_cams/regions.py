@@ -7,6 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from captum_cams.argument_names import names_checked
 from captum_cams.errors import CAMError, check_at_least, check_choice, check_finite, check_tensor, shape_of
 from captum_cams.images import heat
 
@@ -19,6 +20,10 @@ Cut = Literal["otsu", "value", "energy"]
 """
 
 
+_FOREIGN = {"method": "here it is called threshold", "image_size": "here it is called size"}
+
+
+@names_checked(_FOREIGN)
 def mask_from_map(
     maps: Tensor, size: Sequence[int] | None = None, *, threshold: Cut = "otsu", level: float = 0.5
 ) -> Tensor:
@@ -58,6 +63,7 @@ def mask_from_map(
     return torch.stack([_marked(one, threshold, level) if one.any() else one.bool() for one in scaled])
 
 
+@names_checked(_FOREIGN)
 def boxes_from_map(
     maps: Tensor,
     size: Sequence[int] | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.adapters.foreign_code import foreign_code
+from captum_cams.adapters.foreign_code import foreign_code, random_state
 from captum_cams.bases.attribution import CAMAttribution
 from captum_cams.cost import Cost, named
 from captum_cams.engine.call import Call
@@ -19,10 +19,11 @@ class Adapter(CAMAttribution):
     """Explains with maps that code of others makes; a subclass writes :meth:`foreign`.
 
     The maps are used as they are, without a ReLU. They are checked: one map N×1×h×w for each image, without NaN or Inf.
+    If random numbers are drawn, each image is explained alone, so that its map does not depend on the batch.
 
     Args:
         forward_func: the model.
-        seed: the seed of torch's, NumPy's and Python's random numbers, the same in each call.
+        seed: the seed of torch's, NumPy's and Python's random numbers, the same for each image.
         task: as in :class:`CAMAttribution`.
 
     Raises:
@@ -60,11 +61,19 @@ class Adapter(CAMAttribution):
                 f"{name} needs the index of a class as the target, got another target; pass an integer, or "
                 "one integer for each image"
             )
-        images = call.form.as_taken(call.inputs[0]).clone()
+        images = call.form.as_taken(call.inputs[0])
         classes = torch.tensor([index[0] for index in target], device=images.device)
+        return self._maps(call, images, classes)
+
+    def _maps(self, call: Call, images: Tensor, classes: Tensor) -> Tensor:
         with foreign_code(call.modules or [], self.seed), call.autocast():
-            found = self.foreign(call, images, classes)
-        return self._checked(found, call.inputs[0])
+            before = random_state()
+            found = self.foreign(call, images.clone(), classes)
+            alone = len(images) == 1 or random_state() == before
+        if alone:
+            return self._checked(found, images)
+        each = zip(images.split(1), classes.split(1), strict=True)
+        return torch.cat([self._maps(call, image, index) for image, index in each])
 
     def _checked(self, found: Any, images: Tensor) -> Tensor:
         """The maps as a tensor N×1×h×w, without a graph, on the device of the images."""

@@ -38,6 +38,13 @@ def foreign_code(modules: Sequence[nn.Module], seed: int) -> Iterator[None]:
             action()
 
 
+def random_state() -> tuple[Any, ...]:
+    """The random states of torch, NumPy and Python, which can be compared."""
+    name, keys, *rest = np.random.get_state()
+    cuda = torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_initialized() else b""
+    return torch.get_rng_state().numpy().tobytes(), cuda, name, np.asarray(keys).tobytes(), rest, random.getstate()
+
+
 def _tensors(modules: Sequence[nn.Module]) -> list[Tensor]:
     """The parameters and buffers of the modules, each once."""
     own = (tensor for one in modules for tensor in (*one.parameters(False), *one.buffers(False)))

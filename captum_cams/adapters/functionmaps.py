@@ -16,14 +16,15 @@ class FunctionMaps(Adapter):
 
     ``evaluate`` and the callback make it themselves from a function. The function runs in eval mode and with gradients.
     Whatever it changes in the model is undone: weights, gradients, flags and hooks. It should use the model that it is
-    given, because some metrics explain a copy of the model with other weights.
+    given, because some metrics explain a copy of the model with other weights. If it draws random numbers, it is called
+    again with each image of the batch alone, so that no map depends on the other images.
 
     Args:
         forward_func: the model; the function gets the eager network in it.
         function: function from the model, the images N×C×H×W and the classes (N integers on the device of the images)
             to maps N×1×h×w or N×h×w, as a tensor or a NumPy array. Higher values say that a place matters more. For
             ``task="binary"``, the classes are 0 and 1, although the model returns one logit.
-        seed: the seed of the random numbers of torch, NumPy and Python in each call.
+        seed: the seed of the random numbers of torch, NumPy and Python, the same for each image.
         task: as in :class:`CAMAttribution`.
 
     Raises:

@@ -24,7 +24,8 @@ class PeerMaps(Adapter):
     Args:
         cam: for example ``pytorch_grad_cam.GradCAM(model=model, target_layers=[layer])``, or
             ``torchcam.methods.GradCAM(model, layer)``, with its hooks enabled and one layer.
-        seed: the seed of the random numbers of torch, NumPy and Python in each call.
+        seed: the seed of the random numbers of torch, NumPy and Python, the same for each image. An object that draws
+            random numbers explains each image of a batch alone, after a first try with the whole batch.
         task: as in :class:`CAMAttribution`. Both libraries read the output of the model itself, so "binary" and
             functions are refused.
 

@@ -1,5 +1,6 @@
-"""Restore torch's random states, which all threads of a process share."""
+"""Restore torch's random states, which all threads of a process share, or draw without them."""
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -7,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 from tqdm import TMonitor
 
@@ -55,6 +57,43 @@ class _Draws(TorchFunctionMode):
         if not self.seen and _draws(getattr(func, "__name__", "")):
             self.seen = kwargs.get("training", True) and kwargs.get("generator") is None
         return func(*args, **kwargs)
+
+
+class DrawnFrom(TorchFunctionMode):
+    """Lets the calling thread draw from its own generator in calls that name none, so that no other thread notices.
+
+    Only for a function that takes no generator, such as ``rand_like`` in some versions of torch, the state of the
+    generator is torch's own during this one call, and a thread that draws in the same moment gets other numbers.
+
+    Args:
+        generator: a generator on the CPU.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self._generator = generator
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if kwargs.get("generator") is not None or not (_draws(getattr(func, "__name__", "")) or _initialises(func)):
+            return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs | {"generator": self._generator})
+        except TypeError:  # it takes no generator
+            with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(self._generator.get_state())
+                try:
+                    return func(*args, **kwargs)
+                finally:
+                    self._generator.set_state(torch.get_rng_state())
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _initialises(func: Callable[..., Any]) -> bool:
+    """Whether this is a function of ``torch.nn.init`` that draws random numbers."""
+    return getattr(func, "__module__", "") == nn.init.__name__ and "generator" in inspect.signature(func).parameters
 
 
 @cache

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from captum_cams.engine.generators import generator_of
+from captum_cams.engine.random_state import DrawnFrom
 from captum_cams.engine.targets import wide
 from captum_cams.engine.trace import watch
 
@@ -43,7 +44,8 @@ def reinitialise(module: nn.Module, seed: int) -> None:
     """Give a module new weights by its ``reset_parameters``; what this does not change is drawn normally distributed.
 
     The normal distribution has the mean and the standard deviation of the parameter, so that a constant parameter stays
-    as it is. The new weights are the same on every device, and the random state of the process does not change.
+    as it is. The new weights are the same on every device. They are drawn without the random state that all threads of
+    the process share (see :class:`DrawnFrom` for the one exception).
 
     Args:
         module: a module with parameters of its own, which is changed. The modules inside it change only if its
@@ -54,8 +56,7 @@ def reinitialise(module: nn.Module, seed: int) -> None:
     if callable(getattr(module, "reset_parameters", None)):
         device = before[0].device
         module.cpu()  # so that a GPU draws the same numbers
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with torch.no_grad(), DrawnFrom(torch.Generator().manual_seed(seed)):
             module.reset_parameters()  # type: ignore[operator]
         module.to(device)
     for number, (old, parameter) in enumerate(zip(before, module.parameters(recurse=False), strict=True)):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_cams.engine.scores import Task, check_task
 from captum_cams.errors import CAMError, check_choice
-from captum_cams.metrics.functional.adcc import Explain, adcc
+from captum_cams.metrics.functional.adcc import Explain, adcc, check_same_task
 from captum_cams.metrics.functional.faithfulness import (
     average_drop,
     average_increase,
@@ -227,7 +227,7 @@ class ExplainingMetric(FaithfulnessMetric):
 
     def __init__(self, explain: Explain, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._explain = _Shared(explain)
+        self.explain = explain
 
     @property
     def explain(self) -> Explain:
@@ -236,6 +236,7 @@ class ExplainingMetric(FaithfulnessMetric):
 
     @explain.setter
     def explain(self, explain: Explain) -> None:
+        check_same_task(explain, self.task)
         self._explain = _Shared(explain)
 
 
@@ -249,7 +250,8 @@ class ADCC(ExplainingMetric):
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: task is unknown, or ``update`` is called without ``explain`` after loading.
+        CAMError: the task is unknown or not that of the explainer, or ``update`` is called without ``explain`` after
+            loading.
 
     Example::
 

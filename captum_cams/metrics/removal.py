@@ -68,7 +68,8 @@ class ARCC(ExplainingMetric):
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: task is unknown, or ``update`` is called without ``explain`` after loading.
+        CAMError: the task is unknown or not that of the explainer, or ``update`` is called without ``explain`` after
+            loading.
 
     Example::
 

@@ -81,8 +81,8 @@ class Entropy(_Shape):
 class Consistency(Plotted):
     """The mean similarity of the maps of one class, 0 to 1, higher is better; see ``consistency``.
 
-    It compares all images of all processes with each other. For each image it keeps a picture of 1 KB. Images without
-    another image of their class do not count.
+    It compares all images of all processes with each other. For each image it keeps a picture of 64 pixels. Images
+    without another image of their class do not count.
 
     Args:
         **kwargs: passed to ``torchmetrics.Metric``.

@@ -9,6 +9,7 @@ from captum_cams.errors import check_at_least
 from captum_cams.metrics.faithfulness import ExplainingMetric, FaithfulnessMetric
 from captum_cams.metrics.functional.adcc import Explain
 from captum_cams.metrics.functional.randomisation import random_logit, randomisation
+from captum_cams.metrics.functional.similarity import Similarity, check_similarity
 from captum_cams.metrics.functional.stability import check_radius, infidelity, sensitivity
 from captum_cams.metrics.presets import Preset, find_preset
 
@@ -22,12 +23,12 @@ class Sensitivity(ExplainingMetric):
         samples: number of changed images for each image.
         seed: another seed gives other noise.
         perturbations_per_eval: changed images that are explained together.
-        task: meaning of the model's output; not needed here.
+        task: meaning of the model's output; only compared with that of the explainer.
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: an argument does not fit, or ``update`` is called without ``explain`` after loading, or without a
-            target.
+        CAMError: an argument does not fit, the explainer has another task, or ``update`` is called without ``explain``
+            after loading, or without a target.
 
     Example::
 
@@ -113,19 +114,33 @@ class Infidelity(FaithfulnessMetric):
         return infidelity(forward_func, inputs, maps, target, **self.options)
 
 
-class Randomisation(ExplainingMetric):
+class _SanityCheck(ExplainingMetric):
+    """The mean similarity of the map to maps that should differ from it."""
+
+    higher_is_better = False
+    plot_lower_bound = -1.0
+
+    def __init__(self, explain: Explain, *, similarity: Similarity = "spearman", seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(explain, **kwargs)
+        check_similarity(similarity)
+        self.options: dict[str, Any] = {"similarity": similarity, "seed": seed, "task": self.task}
+
+
+class Randomisation(_SanityCheck):
     """The mean similarity of the map after the model is re-initialised, −1 to 1, lower is better.
 
     See ``randomisation``.
 
     Args:
         explain: the ``attribute`` method of the explainer that is measured, kept as in :class:`ADCC`.
+        similarity: how the maps are compared: "spearman" or "ssim"; see ``randomisation``.
         seed: another seed gives other weights.
         task: meaning of the model's output; see :class:`Conditions`.
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: the task is unknown, or ``update`` is called without ``explain`` after loading.
+        CAMError: an argument is unknown, the explainer has another task, or ``update`` is called without ``explain``
+            after loading.
 
     Example::
 
@@ -135,28 +150,23 @@ class Randomisation(ExplainingMetric):
         print(check.compute())
     """
 
-    higher_is_better = False
-    plot_lower_bound = -1.0
-
-    def __init__(self, explain: Explain, *, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(explain, **kwargs)
-        self.seed = seed
-
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
-        return randomisation(forward_func, inputs, maps, target, explain=self.explain, seed=self.seed, task=self.task)
+        return randomisation(forward_func, inputs, maps, target, explain=self.explain, **self.options)
 
 
-class RandomLogit(ExplainingMetric):
+class RandomLogit(_SanityCheck):
     """The mean similarity of the map to the map of another class, −1 to 1, lower is better; see ``random_logit``.
 
     Args:
         explain: the ``attribute`` method of the explainer that is measured, kept as in :class:`ADCC`.
+        similarity: how the maps are compared: "spearman" or "ssim"; see ``randomisation``.
         seed: another seed gives other classes.
         task: meaning of the model's output; see :class:`Conditions`.
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
-        CAMError: the task is unknown, or ``update`` is called without ``explain`` after loading.
+        CAMError: an argument is unknown, the explainer has another task, or ``update`` is called without ``explain``
+            after loading.
 
     Example::
 
@@ -166,12 +176,5 @@ class RandomLogit(ExplainingMetric):
         print(check.compute())
     """
 
-    higher_is_better = False
-    plot_lower_bound = -1.0
-
-    def __init__(self, explain: Explain, *, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(explain, **kwargs)
-        self.seed = seed
-
     def values(self, forward_func: Callable[..., Any], inputs: Tensor, maps: Tensor, target: Any) -> Tensor:
-        return random_logit(forward_func, inputs, maps, target, explain=self.explain, seed=self.seed, task=self.task)
+        return random_logit(forward_func, inputs, maps, target, explain=self.explain, **self.options)

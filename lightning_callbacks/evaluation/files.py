@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -74,7 +75,7 @@ def _columns(table: Table) -> dict[str, Tensor]:
     for name in (*table.metrics, "seconds"):
         column = table.columns[name]
         if name in table.metrics:
-            column = column.new_empty(len(column))
+            column = torch.empty(len(column))
             for number, method in enumerate(table.methods):
                 column[methods == number] = table.values(method, name)
         found[name] = column

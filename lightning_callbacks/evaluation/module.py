@@ -24,7 +24,7 @@ from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import digest, of_data
 from lightning_callbacks.evaluation.journal import Journal
 from lightning_callbacks.evaluation.progress import Progress
-from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, joined
+from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, check_some_value, joined
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
 from lightning_callbacks.evaluation.saved_maps import SavedMaps
 from lightning_callbacks.evaluation.seeds import Seeds, check_seeds, over_seeds
@@ -191,14 +191,9 @@ class CAMEvaluation(ExplainsItself):
             self.journal.write(self.trainer.global_rank, entry)
 
     def on_test_epoch_end(self) -> None:
-        table, metrics = self.rows.table(), self.protocol.metrics
-        empty = all(table[name, metric].n == 0 for name in table.methods for metric in metrics)
-        if empty and self.shard[1] == 1:  # other shards may have annotations
-            left_out = f" ({len(table.skipped)} could not be read)" if table.skipped else ""
-            raise CAMError(
-                f"{', '.join(metrics)} need annotations, but no image{left_out} has them; pass labels with the batch "
-                '(for localisation, a list of {"labels": ..., "boxes": ...}), or choose another protocol'
-            )
+        table = self.rows.table()
+        if self.shard[1] == 1:  # other shards may have values
+            check_some_value(table)
         self.table = table
         if self.journal is not None and self.trainer.is_global_zero:
             write_files(table, self.journal.folder, self.journal.settings)

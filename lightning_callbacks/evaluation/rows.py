@@ -44,7 +44,8 @@ class Rows(Metric):
         self.methods, self.metrics, self.points = tuple(methods), tuple(metrics), points
         names = ("image", "class", "method", *["seed"] * seeds)
         keys = {name: torch.empty(0, dtype=torch.long) for name in names}
-        values = {metric: torch.empty(0, *METRICS[metric].shape, dtype=torch.float32) for metric in metrics}
+        kept = {metric: METRICS[metric] for metric in metrics}
+        values = {metric: torch.empty(0, *entry.shape, dtype=entry.dtype) for metric, entry in kept.items()}
         seconds = {name: torch.empty(0, dtype=torch.float32) for name in ("seconds", "forward_seconds")}
         curves = {"curves": torch.empty(0, 2, points, dtype=torch.float16)} if save_curves else {}
         self.empty = keys | values | seconds | curves
@@ -101,6 +102,22 @@ class Rows(Metric):
         columns["method"] = torch.tensor([self.methods.index(name) for name in found["methods"]])[columns["method"]]
         like = torch.empty(0, self.points)
         return columns, {method: unpacked(both, like) for method, both in found["curves"].items()}
+
+
+def check_some_value(table: Table) -> None:
+    """Raise an error unless some metric has a value for some row."""
+    if any(table[name, metric].n for name in table.methods for metric in table.metrics):
+        return
+    left_out = f" ({len(table.skipped)} could not be read)" if table.skipped else ""
+    if annotated := [name for name in table.metrics if {"labels", "regions"} & METRICS[name].needs]:
+        raise CAMError(
+            f"{', '.join(annotated)} need annotations, but no image{left_out} has them; pass labels with the batch "
+            '(for localisation, a list of {"labels": ..., "boxes": ...}), or choose another protocol'
+        )
+    raise CAMError(
+        f"{', '.join(table.metrics)} must be defined for some image, got no value{left_out}; the descriptions of the "
+        "metrics say when they have none: evaluate more images, or choose other metrics"
+    )
 
 
 def joined(parts: Sequence[Measured], empty: dict[str, Tensor]) -> Measured:

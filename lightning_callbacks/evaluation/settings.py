@@ -16,7 +16,7 @@ from lightning_callbacks.evaluation.code import package_of
 from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.network import Network
 
-FORMAT = 3
+FORMAT = 4
 """The format of the entries of a journal. A journal of another format belongs to another version and is not read."""
 
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from captum_cams.errors import lookup
 from captum_cams.metrics.catalogue import Summary as Cell
-from captum_cams.metrics.catalogue import row_values, summarise, summary
+from captum_cams.metrics.catalogue import row_values, summarise
 from captum_cams.statistics.seeds import mean_over_seeds, seed_deviations
 from lightning_callbacks.evaluation.records import directed, markdown, number
 from lightning_callbacks.evaluation.table_forms import TableForms
@@ -58,6 +58,9 @@ class Table(TableForms):
     columns: Mapping[str, Tensor]
     curves: Mapping[str, Tensor]
     skipped: tuple[int, ...] = ()
+    _found: dict[tuple[str, str], tuple[Tensor, float | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __getitem__(self, key: tuple[str, str]) -> Cell:
         """Summarise one metric of one method: ``table["gradcam", "insertion_auc"]``.
@@ -74,16 +77,14 @@ class Table(TableForms):
             CAMError: the table has no such method or metric.
         """
         method, metric = key
-        lookup("metric of this table", metric, dict.fromkeys(self.metrics))
-        rows = self.rows(method)
+        values, level = self._row_values(method, metric)
         seeds = self.seeds_of(method)
         if not seeds:
-            return summary(metric, rows[metric], rows["class"])
-        values = self.seeded_values(metric)[0][:, [self.methods.index(method)]]
-        levels = {row_values(metric, rows[metric][mine], rows["class"][mine])[1] for mine in _parts(rows)}
-        found = summarise(mean_over_seeds(values)[:, 0], levels.pop() if len(levels) == 1 else None)
-        of_seeds = float(seed_deviations(values)) / len(seeds) ** 0.5
-        return replace(found, standard_error=math.hypot(found.standard_error, of_seeds))
+            return summarise(values, level)
+        of_seeds = self.seeded_values(metric)[0][:, [self.methods.index(method)]]
+        found = summarise(mean_over_seeds(of_seeds)[:, 0], level)
+        deviation = float(seed_deviations(of_seeds)) / len(seeds) ** 0.5
+        return replace(found, standard_error=math.hypot(found.standard_error, deviation))
 
     def values(self, method: str, metric: str) -> Tensor:
         """Take one value of a metric for each row of a method.
@@ -99,12 +100,23 @@ class Table(TableForms):
         Raises:
             CAMError: the table has no such method or metric.
         """
+        return self._row_values(method, metric)[0].clone()
+
+    def _row_values(self, method: str, metric: str) -> tuple[Tensor, float | None]:
+        """The values and the best level, found once, because a metric may compare all rows with each other.
+
+        The level is None if there is none, or if the seeds have different ones.
+        """
         lookup("metric of this table", metric, dict.fromkeys(self.metrics))
-        rows = self.rows(method)
-        found = rows["class"].new_full((len(rows["class"]),), torch.nan, dtype=rows[metric].dtype)
-        for mine in _parts(rows):
-            found[mine] = row_values(metric, rows[metric][mine], rows["class"][mine])[0]
-        return found
+        if (method, metric) not in self._found:
+            rows = self.rows(method)
+            parts = [(mine, row_values(metric, rows[metric][mine], rows["class"][mine])) for mine in _parts(rows)]
+            found = torch.full((len(rows["class"]),), torch.nan)
+            for mine, (values, _) in parts:
+                found[mine] = values
+            levels = {level for _, (_, level) in parts}
+            self._found[method, metric] = found, levels.pop() if len(levels) == 1 else None
+        return self._found[method, metric]
 
     def rows(self, method: str) -> dict[str, Tensor]:
         """Take the rows of one method.

@@ -125,3 +125,26 @@ def test_further_inputs_and_other_than_functions_are_refused(model):
     assert "images alone" in said(explainer.attribute, (X, X), 1)
     assert "(model, images, target) -> maps, got 3" in said(lambda: cc.FunctionMaps(model, function=3))
     assert "seed" in said(lambda: cc.FunctionMaps(model, function=gradient, seed=-1))
+
+
+@pytest.mark.parametrize("draw", [torch.rand, lambda *size: np.random.rand(*size), lambda *_: random.random()])
+def test_a_map_with_random_numbers_does_not_depend_on_the_batch(model, draw):
+    sizes = []
+
+    def noisy(network, images, target):
+        sizes.append(len(images))
+        network.features[0].weight.data.mul_(2)
+        images.mul_(2)
+        return images.mean(1) + torch.as_tensor(draw(len(images), 1, 1)) * network.features[0].weight.abs().sum()
+
+    explainer = cc.FunctionMaps(model, function=noisy, seed=3)
+    together = explainer.attribute(images(3), [1, 2, 3])
+    assert sizes == [3, 1, 1, 1]
+    alone = [explainer.attribute(images(3)[i : i + 1], i + 1) for i in range(3)]
+    assert torch.equal(together, torch.cat(alone))
+    assert torch.equal(together, explainer.attribute(images(3), [1, 2, 3]))
+    other = cc.FunctionMaps(model, function=noisy, seed=4)
+    assert not torch.equal(other.attribute(X, 1), explainer.attribute(X, 1))
+    sizes.clear()
+    cc.FunctionMaps(model, function=lambda *given: sizes.append(len(given[1])) or given[1].mean(1)).attribute(X, 1)
+    assert sizes == [2]

@@ -107,4 +107,6 @@ def test_what_cannot_be_cut_is_refused():
     assert "above 0" in said(lambda: cc.mask_from_map(MAPS, threshold="value", level=0))
     assert "N×1×h×w" in said(cc.mask_from_map, torch.rand(2, 3, 4, 4))
     assert "NaN" in said(cc.mask_from_map, MAPS * torch.nan)
+    assert "here it is called threshold" in said(lambda: cc.mask_from_map(MAPS, method="otsu"))
+    assert 'did you mean "threshold"' in said(lambda: cc.boxes_from_map(MAPS, treshold="otsu"))
     assert "least_pixels" in said(lambda: cc.boxes_from_map(MAPS, least_pixels=0))

@@ -54,6 +54,18 @@ def test_torchcams_maps(model, name):
     assert cam.hook_a == [None]
 
 
+def test_random_numbers_are_the_same_for_each_image(model):
+    for cam in (
+        pgc.RandomCAM(model=model, target_layers=[model.layer4]),
+        torchcam.SmoothGradCAMpp(model, LAYER, num_samples=2),
+    ):
+        explainer = cc.PeerMaps(cam)
+        maps = explainer.attribute(X, CLASSES)
+        assert torch.equal(maps, explainer.attribute(X, CLASSES))
+        for n, index in enumerate(CLASSES):
+            assert torch.equal(maps[n : n + 1], explainer.attribute(X[n : n + 1], index))
+
+
 def test_a_copy_explains_the_copied_model(model):
     explainer = cc.PeerMaps(pgc.GradCAM(model=model, target_layers=[model.layer4]))
     explain, network = copy.deepcopy((explainer.attribute, model))

@@ -1,9 +1,13 @@
 """New weights for the layers of a network, from the top down."""
 
+import threading
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from captum_cams.engine.random_state import DrawnFrom
 from captum_cams.engine.reinitialise import from_the_top, reinitialise
 from tests.support.networks import NETWORKS, images
 
@@ -58,6 +62,58 @@ def test_the_random_state_does_not_change():
     reinitialise(layer, 0)
     reinitialise(Holder(), 0)
     assert torch.equal(state, torch.get_rng_state())
+
+
+class Interrupted(nn.Linear):
+    """While it gets new weights, another thread draws random numbers."""
+
+    def reset_parameters(self):
+        super().reset_parameters()
+        if hasattr(self, "drawn"):
+            thread = threading.Thread(target=lambda: self.drawn.append(torch.rand(4)))
+            thread.start()
+            thread.join()
+            nn.init.normal_(self.bias)
+
+
+def test_other_threads_draw_as_if_nothing_happened():
+    layer = Interrupted(3, 2)
+    layer.drawn = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        expected = [torch.rand(4), torch.rand(4)]
+        torch.manual_seed(5)
+        reinitialise(layer, 1)
+        assert torch.equal(torch.cat([*layer.drawn, torch.rand(4)]), torch.cat(expected))
+        torch.manual_seed(1)
+        same, bias = nn.Linear(3, 2), torch.empty(2).normal_()
+    assert torch.equal(layer.weight, same.weight)
+    assert torch.equal(layer.bias, bias)
+
+
+def drawn() -> list[torch.Tensor]:
+    """What many functions draw."""
+    full = torch.ones(4, 5)
+    found = [torch.rand(3), torch.randn(2, 2), torch.randint(0, 9, (4,)), torch.randperm(5), torch.rand_like(full)]
+    found += [torch.randn_like(full), torch.bernoulli(full / 2), torch.multinomial(full[0], 2), full.clone().uniform_()]
+    found += [torch.normal(full), full.clone().exponential_(), F.dropout(full), F.dropout(full, training=False)]
+    for name in ("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "orthogonal_", "trunc_normal_", "normal_"):
+        found.append(getattr(nn.init, name)(torch.empty(4, 5)))
+    return [*found, nn.init.sparse_(torch.empty(4, 5), 0.5), nn.init.zeros_(torch.empty(4))]
+
+
+def test_all_functions_draw_what_they_would_draw_from_the_seed():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        expected = drawn()
+        torch.manual_seed(4)
+        state = torch.get_rng_state()
+        with DrawnFrom(torch.Generator().manual_seed(3)):
+            found = drawn()
+            own = torch.rand(2, generator=torch.Generator().manual_seed(8))
+        assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert torch.equal(own, torch.rand(2, generator=torch.Generator().manual_seed(8)))
 
 
 class Holder(nn.Module):

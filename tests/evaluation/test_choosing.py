@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torchvision.datasets import VisionDataset
 
 import captum_cams as cc
 from captum_cams.metrics import region_mask
@@ -55,11 +56,44 @@ def wanted(data: Boxes, count: int) -> list[int]:
     return found[:count]
 
 
-def test_nothing_is_read_before_the_evaluation_begins():
+class Folder(VisionDataset):
+    """Has all labels at hand, as torchvision's data sets of classes do, and reads an image only when it is asked."""
+
+    def __init__(self, data: Boxes) -> None:
+        super().__init__("nowhere")
+        self.data, self.targets, self.classes = data, [0] * COUNT, ["zero", "one", "two"]
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index: int):
+        return self.data[index]
+
+
+KINDS = {
+    "plain": lambda data: data,
+    "a part": lambda data: Subset(data, range(5, COUNT)),
+    "joined": lambda data: ConcatDataset([data, Subset(data, range(7))]),
+    "of torchvision": Folder,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_read_before_the_evaluation_begins(kind):
     data = Boxes()
     for protocol in (SMALL, Protocol(("complexity",))):
-        CAMEvaluation(network(), loaded(data), "gradcam", protocol, limit=3)
+        for given in (loaded(KINDS[kind](data)), KINDS[kind](data)):
+            CAMEvaluation(network(), given, "gradcam", protocol, limit=3)
+            CAMEvaluation(network(), given, "gradcam", protocol, limit=3, labels_of=data.labels, shard=(1, 2))
     assert not data.read
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_images_of_the_limit_are_read(kind):
+    data = Boxes()
+    options = {"metrics": "complexity", "limit": 3, "trainer": quiet()}
+    found = evaluate(network(), loaded(KINDS[kind](data)), "centre", **options)
+    assert len(found.columns["image"]) == len(data.read) == 3
 
 
 def test_labels_choose_without_images_and_images_choose_the_same():

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from captum_cams.metrics.functional.consistency import PIXELS
 from captum_cams.metrics.protocols import PROTOCOLS
 from lightning_callbacks.evaluation.journal import Journal
 from lightning_callbacks.evaluation.packed import packed, unpacked
@@ -20,7 +21,7 @@ from tests.support.evaluation_run import quiet
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["gradcam", "layercam", "fdcam", "fgcam(gradcam)", "scorecam"]
-METRICS = list(PROTOCOLS["default"].metrics)
+METRICS = [*PROTOCOLS["default"].metrics, "consistency"]  # the one that keeps the most numbers, and the default ones
 IMAGES, BATCH, POINTS = 50_000, 8, 29  # the batch size and the number of points that evaluate has by default
 NUMBERS = torch.Generator().manual_seed(0)
 
@@ -29,6 +30,7 @@ def batch_of(rows: Rows, number: int) -> tuple[dict[str, torch.Tensor], dict[str
     """Random numbers, which cannot be packed well: the largest journal that there can be."""
     images, each = BATCH, len(rows.methods)
     columns = {name: torch.rand(images * each, *one.shape[1:], generator=NUMBERS) for name, one in rows.empty.items()}
+    columns["consistency"] = torch.randint(256, (images * each, PIXELS), generator=NUMBERS)
     columns = {name: column.to(rows.empty[name].dtype) for name, column in columns.items()}
     columns["image"] = torch.arange(number * BATCH, number * BATCH + images).repeat_interleave(each)
     columns["class"] = torch.randint(1000, (images,), generator=NUMBERS).repeat_interleave(each)

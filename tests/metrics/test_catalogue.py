@@ -194,6 +194,9 @@ def test_a_metric_may_compare_the_rows_of_a_class(registered):
     register_metric(higher_is_better=False, name="short", size=2, over_rows=lambda values, _: values)(len)
     with pytest.raises(cc.CAMError, match=r'"short" must return one value for each of 4 rows, got 4×2'):
         summary("short", values, classes)
+    for options in ({"dtype": torch.uint8}, {"dtype": torch.float16, "size": 2, "over_rows": spread}):
+        with pytest.raises(cc.CAMError, match=r"dtype must be torch\.float32, or torch\.uint8"):
+            register_metric(higher_is_better=False, **options)
     with pytest.raises(cc.CAMError, match="size and over_rows must be given together"):
         register_metric(higher_is_better=False, size=2)
 

@@ -12,12 +12,17 @@ import captum_cams as cc
 from captum_cams import CAMError, metrics
 from captum_cams.engine.generators import generator_of
 from captum_cams.engine.reinitialise import reinitialise
-from captum_cams.metrics.functional.randomisation import rank_correlation
+from captum_cams.metrics.functional.similarity import similarity_of_maps
+from lightning_callbacks import evaluate
 from tests.support.networks import NETWORKS, images
 from tests.support.tasks import ALL, WIDTH, small, task_of
 from tests.support.untouched import same, state
 
 LABELS = [1, 3, 8]
+
+
+def ranks(maps, others):
+    return similarity_of_maps(maps, others, "spearman")
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +40,24 @@ def test_ranks_are_scipys():
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randint(0, 9, (4, 1, 5, 6), generator=generator).float() for _ in range(2))
     expected = [spearmanr(a.flatten(), b.flatten()).statistic for a, b in zip(first, second, strict=True)]
-    torch.testing.assert_close(rank_correlation(first, second), torch.tensor(expected).float())
+    torch.testing.assert_close(ranks(first, second), torch.tensor(expected).float())
     flat = torch.full((4, 1, 5, 6), 0.3)
-    assert rank_correlation(flat, flat * 2).tolist() == [1] * 4
-    assert rank_correlation(flat, second).tolist() == [0] * 4
-    assert rank_correlation(first, first.exp()).tolist() == [1] * 4
+    assert ranks(flat, flat * 2).tolist() == [1] * 4
+    assert ranks(flat, second).tolist() == [0] * 4
+    assert ranks(first, first.exp()).tolist() == [1] * 4
+
+
+def test_structural_similarity_has_its_ends():
+    maps = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    flat = torch.full((4, 1, 9, 9), 0.3)
+    torch.testing.assert_close(similarity_of_maps(maps, 5 * maps + 2, "ssim"), torch.ones(4))
+    assert similarity_of_maps(flat, 2 * flat, "ssim").tolist() == [1] * 4
+    assert float(similarity_of_maps(maps, -maps, "ssim").max()) < 0
+    assert float(similarity_of_maps(maps, flat, "ssim").abs().max()) < 0.01
+    with pytest.raises(CAMError, match="at least 3 positions along each axis, got 4×1×2×9"):
+        similarity_of_maps(maps[:, :, :2], maps[:, :, :2], "ssim")
+    with pytest.raises(CAMError, match="similarity must be one of 'spearman', 'ssim', got 'sim'"):
+        metrics.Randomisation(len, similarity="sim")
 
 
 @pytest.mark.parametrize("order", ["cascading", "independent"])
@@ -52,7 +70,7 @@ def test_the_curve_is_the_loop(model, order):
         changed = copy.deepcopy(model) if order == "independent" else changed
         reinitialise(changed.get_submodule(layer), generator_of(5, number).initial_seed())
         new = cc.HiResCAM(changed).attribute(x, LABELS)
-        expected.append(rank_correlation(maps, new))
+        expected.append(ranks(maps, new))
     names, found = metrics.randomisation_curve(model, x, maps, LABELS, explain=cam.attribute, order=order, seed=5)
     assert names == layers
     torch.testing.assert_close(found, torch.stack(expected, 1))
@@ -101,8 +119,24 @@ def test_one_class_has_no_other():
     net, x = small("binary"), images(2)
     cam = cc.GradCAM(net, "last", task="regression")
     maps = cam.attribute(x, 0)
-    found = metrics.random_logit(net, x, maps, 0, explain=cam.attribute, task="regression")
-    assert found.isnan().all()
+    with pytest.raises(CAMError, match="random_logit needs a model with at least two outputs"):
+        metrics.random_logit(net, x, maps, 0, explain=cam.attribute, task="regression")
+    with pytest.raises(CAMError, match="gradcam: random_logit needs a model with at least two outputs"):
+        evaluate(net, [*zip(x, [0, 0], strict=True)], "gradcam", metrics="random_logit", task="regression")
+
+
+@pytest.mark.parametrize("shell", [metrics.Randomisation, metrics.RandomLogit, metrics.Sensitivity, metrics.ADCC])
+def test_the_explainer_must_have_the_task_that_is_measured(model, shell):
+    cam, x = cc.GradCAM(model, task="multilabel"), images(1)
+    with pytest.raises(CAMError, match=r"for the task 'multiclass', which is measured, got .* task='multilabel'"):
+        shell(cam.attribute)
+    loaded = shell(len)
+    with pytest.raises(CAMError, match="which is measured"):
+        loaded.explain = cam.attribute
+    for function in (metrics.randomisation, metrics.random_logit):
+        with pytest.raises(CAMError, match="make the explainer with task='multiclass'"):
+            function(model, x, cam.attribute(x, 1), 1, explain=cam.attribute)
+    shell(cam.attribute, task="multilabel")
 
 
 def test_another_seed_gives_other_weights_and_classes(model):

@@ -31,7 +31,7 @@ ALLOWED = {
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "adapters": {"errors", "engine", "cost", "bases", "adapters"},  # code of others
     "export": {"errors", "images", "engine", "registry", "bases", "export"},  # finds the methods in the registry
-    "regions": {"errors", "images"},
+    "regions": {"errors", "argument_names", "images"},
     "metrics": {"errors", "images", "engine", "regions", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},

@@ -44,9 +44,9 @@ def measure(case: Case, metrics: Sequence[str]) -> tuple[dict[str, Tensor], Tens
         metrics: names from ``METRICS``.
 
     Returns:
-        The values by metric, float32 on the CPU, P or P×levels each, NaN if the metric is not defined for a pair. And
-        the deletion and insertion curves, P×2×(steps + 1) with the number of steps of the preset, or None if no metric
-        needs them.
+        The values by metric on the CPU, in the type of its entry, P, P×levels or P×size each, NaN if the metric is not
+        defined for a pair. And the deletion and insertion curves, P×2×(steps + 1) with the number of steps of the
+        preset, or None if no metric needs them.
 
     Raises:
         CAMError: a metric is unknown, or its function returns a tensor of another shape.
@@ -58,7 +58,8 @@ def measure(case: Case, metrics: Sequence[str]) -> tuple[dict[str, Tensor], Tens
         pairs = tuple(i for i in range(len(case.classes)) if case.has(i, entry.needs))
         if pairs not in parts:
             parts[pairs] = case.part(pairs)
-        values[entry.name] = torch.full((len(case.classes), *entry.shape), torch.nan, dtype=torch.float32)
+        nothing = torch.nan if entry.dtype.is_floating_point else 0
+        values[entry.name] = torch.full((len(case.classes), *entry.shape), nothing, dtype=entry.dtype)
         if pairs:
             values[entry.name][list(pairs)] = _values(entry, parts[pairs])
     drawn = any("curves" in entry.needs for entry in entries)
@@ -75,7 +76,13 @@ def _values(entry: MetricEntry, case: Case) -> Tensor:
             f'the metric "{entry.name}" must return a tensor with one value for each pair of image and class, '
             f"{'×'.join(map(str, shape))}, got {got}; reduce or reshape the values in its function"
         )
-    return found.detach().float().cpu()
+    kept = found.detach().to(entry.dtype).cpu()
+    if not entry.dtype.is_floating_point and not torch.equal(kept.float(), found.detach().float().cpu()):
+        raise CAMError(
+            f'the metric "{entry.name}" must return whole numbers from 0 to 255, since it was registered with '
+            f"dtype={entry.dtype}, got others; scale and round them, or register it without dtype"
+        )
+    return kept
 
 
 def summary(metric: str, values: Tensor, classes: Tensor) -> Summary:
@@ -92,8 +99,7 @@ def summary(metric: str, values: Tensor, classes: Tensor) -> Summary:
     Raises:
         CAMError: the metric is unknown, or its function over the rows returns a tensor of another shape.
     """
-    each, level = row_values(metric, values, classes)
-    return summarise(each, level)
+    return summarise(*row_values(metric, values, classes))
 
 
 def row_values(metric: str, values: Tensor, classes: Tensor) -> tuple[Tensor, float | None]:
@@ -128,7 +134,7 @@ def row_values(metric: str, values: Tensor, classes: Tensor) -> tuple[Tensor, fl
 
 
 def summarise(values: Tensor, level: float | None = None) -> Summary:
-    """Summarise one value of each row; NaN and infinite values do not count."""
+    """Make the summary of the result of :func:`row_values`; values that are not finite do not count."""
     values = values[values.isfinite()].double()
     n = len(values)
     error = float(values.std() / n**0.5) if n > 1 else math.nan

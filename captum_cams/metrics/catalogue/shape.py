@@ -1,5 +1,6 @@
 """Metrics of the map itself, without annotations and without further runs of the model."""
 
+import torch
 from torch import Tensor
 
 from captum_cams.metrics import functional
@@ -20,7 +21,7 @@ def entropy(case: Case) -> Tensor:
     return functional.entropy(case.images, case.maps)
 
 
-@register_metric(higher_is_better=True, size=PIXELS, over_rows=class_overlap)
+@register_metric(higher_is_better=True, size=PIXELS, over_rows=class_overlap, dtype=torch.uint8)
 def consistency(case: Case) -> Tensor:
     """The mean soft intersection over union with the other maps of the class, 0 to 1; NaN without other maps."""
     return thumbnails(case.maps)

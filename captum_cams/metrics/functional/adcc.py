@@ -118,16 +118,21 @@ def explained_classes(
 ) -> Any:
     """The explained class of each unchanged image, which the explained part keeps, after the arguments are checked."""
     check_model(forward_func)
+    check_same_task(explain, task)
+    check_maps(inputs, maps)
+    with untouched(forward_func), recipes(forward_func, inputs):
+        output = check_output(scores_of(unwrap(forward_func)(inputs.detach().clone()), task), len(inputs))
+    return resolve_target(target, output)
+
+
+def check_same_task(explain: Explain, task: Task) -> None:
+    """Raise an error if ``explain`` is the method of an explainer for another task than the one that is measured."""
     own = getattr(getattr(explain, "__self__", None), "task", task)
     if own != task:
         raise CAMError(
             f"explain must belong to an explainer for the task {task!r}, which is measured, got an explainer for "
             f"task={own!r}; make the explainer with task={task!r}"
         )
-    check_maps(inputs, maps)
-    with untouched(forward_func), recipes(forward_func, inputs):
-        output = check_output(scores_of(unwrap(forward_func)(inputs.detach().clone()), task), len(inputs))
-    return resolve_target(target, output)
 
 
 def adcc_of_parts(coherent: Tensor, complicated: Tensor, drop: Tensor) -> Tensor:

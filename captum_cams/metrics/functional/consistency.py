@@ -10,9 +10,9 @@ from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, brief, check_finite, check_tensor, shape_of
 from captum_cams.images import minmax, upsample
 
-PIXELS = 256
-"""The number of pixels of a thumbnail."""
-_SIZES: dict[int, tuple[int, ...]] = {1: (256,), 2: (16, 16), 3: (4, 8, 8)}
+PIXELS = 64
+"""The number of pixels of a thumbnail: so few that the rows of 50,000 images and five methods fit on the disk."""
+_SIZES: dict[int, tuple[int, ...]] = {1: (64,), 2: (8, 8), 3: (4, 4, 4)}
 """The sizes of the thumbnails of signals, images and volumes."""
 _POOL: dict[int, Callable[..., Tensor]] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 _AT_ONCE = 1024
@@ -51,7 +51,7 @@ def consistency(maps: Tensor, classes: Tensor | Sequence[int]) -> Tensor:
 
 
 def thumbnails(maps: Tensor) -> Tensor:
-    """Reduce each map to a grey picture of 256 pixels with 256 levels.
+    """Reduce each map to a grey picture of 64 pixels with 256 levels.
 
     Coarser maps are resized by linear interpolation, finer maps by averages. Whole numbers keep the records of an
     evaluation small, and their sums are exact in every order.
@@ -60,7 +60,7 @@ def thumbnails(maps: Tensor) -> Tensor:
         maps: explanations, as for :func:`consistency`.
 
     Returns:
-        N×256 whole numbers, 0 to 255, as float32: 16×16 pixels of an image, 256 of a signal, 4×8×8 of a volume. A
+        N×64 whole numbers, 0 to 255, as float32: 8×8 pixels of an image, 64 of a signal, 4×4×4 of a volume. A
         constant map becomes zero.
 
     Raises:
@@ -85,12 +85,13 @@ def class_overlap(small: Tensor, classes: Tensor) -> Tensor:
     """Compute the mean soft intersection over union of each thumbnail with the others of its class.
 
     Args:
-        small: thumbnails, R×256, as :func:`thumbnails` returns them.
+        small: thumbnails, R×64, as :func:`thumbnails` returns them.
         classes: the class of each thumbnail, R.
 
     Returns:
         R values, 0 to 1; NaN if no other thumbnail has the same class.
     """
+    small = small.float()
     found = small.new_full((len(small),), torch.nan)
     for index in classes.unique():
         mine = classes == index
@@ -113,7 +114,7 @@ def _overlap(small: Tensor) -> Tensor:
     """The mean soft intersection over union of each thumbnail with all others; NaN if there are no others."""
     whole, sums = small.sum(1), list[Tensor]()
     for some, total in zip(small.split(_AT_ONCE), whole.split(_AT_ONCE), strict=True):
-        # Σ min and Σ max are (Σ a + Σ b ∓ Σ |a − b|) / 2: one call instead of two tensors of R×R×256.
+        # Σ min and Σ max are (Σ a + Σ b ∓ Σ |a − b|) / 2: one call instead of two tensors of R×R×64.
         both, apart = total[:, None] + whole, torch.cdist(some, small, p=1)
         sums.append(((both - apart) / (both + apart).clamp(min=1)).double().sum(1))
     itself = (whole > 0).double()  # with itself a map overlaps wholly, unless it is zero

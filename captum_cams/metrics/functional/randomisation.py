@@ -9,7 +9,6 @@ from copy import deepcopy
 from typing import Any, Literal, get_args
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from captum_cams.engine.generators import generator_of
@@ -18,33 +17,12 @@ from captum_cams.engine.scores import Task
 from captum_cams.engine.trace import running
 from captum_cams.engine.untouched import module_of, untouched, unwrap
 from captum_cams.errors import CAMError, brief, check_choice, shape_of
-from captum_cams.images import minmax
-from captum_cams.metrics.functional.adcc import Explain
+from captum_cams.metrics.functional.adcc import Explain, check_same_task
 from captum_cams.metrics.functional.scoring import Forward, check_maps, check_model, classes_of, scores_for
+from captum_cams.metrics.functional.similarity import Similarity, check_similarity, similarity_of_maps
 
 Order = Literal["cascading", "independent"]
 """Whether the layers above stay re-initialised, or only one layer at a time is; see :func:`randomisation_curve`."""
-
-
-def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
-    """Compute Spearman's rank correlation of each map with another map, over all positions.
-
-    Args:
-        maps: maps N×1×h×w.
-        others: maps of the same shape.
-
-    Returns:
-        N values, −1 to 1; equal values share their mean rank. A correlation with a constant map is not defined: it
-        counts as 1 if both maps are constant, and as 0 if only one is.
-    """
-    flat = [side.flatten(1).float().cpu() for side in (maps, others)]
-    constant = [~minmax(side, 1).any(1) for side in flat]
-    ranks = [torch.from_numpy(rankdata(side.numpy(), axis=1)).double() for side in flat]
-    first, second = (rank - rank.mean(1, keepdim=True) for rank in ranks)
-    spread = first.norm(dim=1) * second.norm(dim=1)
-    found = (first * second).sum(1) / spread.where(spread > 0, 1)
-    either, both = constant[0] | constant[1], constant[0] & constant[1]
-    return torch.where(either, both.double(), found.clamp(-1, 1)).float()
 
 
 def randomisation(
@@ -54,13 +32,14 @@ def randomisation(
     target: Any = None,
     *,
     explain: Explain,
+    similarity: Similarity = "spearman",
     seed: int = 0,
     task: Task = "multiclass",
 ) -> Tensor:
     """Measure how similar the map stays while the layers of the model lose what they have learned, from the top down.
 
-    Adebayo et al., NeurIPS 2018, cascading randomisation. The value is the mean rank correlation of the map with the
-    maps after re-initialising the last layer, the last quarter, the last half, and all of the layers with parameters.
+    Adebayo et al., NeurIPS 2018, cascading randomisation. The value is the mean similarity of the map to the maps
+    after re-initialising the last layer, the last quarter, the last half, and all of the layers with parameters.
     :func:`randomisation_curve` gives the value for each layer, and says how layers are re-initialised.
 
     Args:
@@ -69,6 +48,7 @@ def randomisation(
         maps: explanations of the images as ``explain`` gives them, N×1×h×w or N×h×w.
         target: the explained classes in any form that Captum accepts; None means the predicted class of each image.
         explain: the ``attribute`` method of the explainer that made the maps. It is copied together with the model.
+        similarity: how the maps are compared; see :data:`Similarity`.
         seed: another seed gives other weights; it does not depend on the batch.
         task: meaning of the model's output; see :data:`captum_cams.engine.scores.Task`.
 
@@ -77,7 +57,7 @@ def randomisation(
 
     Raises:
         CAMError: the model is a plain function, it or the explainer cannot be copied, ``explain`` runs the model itself
-            instead of its copy, or an argument does not fit.
+            instead of its copy, the explainer has another task, or an argument does not fit.
 
     Example::
 
@@ -89,7 +69,9 @@ def randomisation(
     def stages(count: int) -> Sequence[int]:
         return sorted({1, -(-count // 4), -(-count // 2), count})
 
-    return _compared(forward_func, inputs, maps, target, explain, stages, "cascading", seed, task)[1].mean(1)
+    return _compared(forward_func, inputs, maps, target, explain, stages, "cascading", similarity, seed, task)[1].mean(
+        1
+    )
 
 
 def randomisation_curve(
@@ -100,6 +82,7 @@ def randomisation_curve(
     *,
     explain: Explain,
     order: Order = "cascading",
+    similarity: Similarity = "spearman",
     seed: int = 0,
     task: Task = "multiclass",
 ) -> tuple[list[str], Tensor]:
@@ -108,8 +91,7 @@ def randomisation_curve(
     Adebayo et al., NeurIPS 2018, cascading and independent randomisation. Layers are the modules that have parameters
     of their own; the one that begins last in a run is the first. A layer is re-initialised by its own
     ``reset_parameters``. A parameter that this does not change is drawn from a normal distribution with its mean and
-    its standard deviation, so that a constant one stays. The similarity is Spearman's rank correlation over the
-    positions of the map. It is 1 if both maps are constant, and 0 if only one is.
+    its standard deviation, so that a constant one stays.
 
     Args:
         forward_func: the model, as for :func:`randomisation`.
@@ -118,6 +100,7 @@ def randomisation_curve(
         target: the explained classes; None means the predicted class of each image.
         explain: the ``attribute`` method of the explainer that made the maps.
         order: "cascading" re-initialises a layer and all layers above it, and "independent" this layer alone.
+        similarity: as for :func:`randomisation`.
         seed: as for :func:`randomisation`. A layer gets the same new weights in both orders.
         task: meaning of the model's output.
 
@@ -139,7 +122,7 @@ def randomisation_curve(
     def stages(count: int) -> Sequence[int]:
         return range(1, count + 1)
 
-    return _compared(forward_func, inputs, maps, target, explain, stages, order, seed, task)
+    return _compared(forward_func, inputs, maps, target, explain, stages, order, similarity, seed, task)
 
 
 def random_logit(
@@ -149,13 +132,13 @@ def random_logit(
     target: Any = None,
     *,
     explain: Explain,
+    similarity: Similarity = "spearman",
     seed: int = 0,
     task: Task = "multiclass",
 ) -> Tensor:
     """Measure how similar the map of a class is to the map of another class, which is drawn at random.
 
-    Sixt et al., "When Explanations Lie", ICML 2020, random logit test. The similarity is that of
-    :func:`randomisation_curve`.
+    Sixt et al., "When Explanations Lie", ICML 2020, random logit test.
 
     Args:
         forward_func: the model; its state does not change.
@@ -163,14 +146,15 @@ def random_logit(
         maps: explanations of the images as ``explain`` gives them.
         target: the explained classes; None means the predicted class of each image.
         explain: the ``attribute`` method of the explainer that made the maps.
+        similarity: how the maps are compared; see :data:`Similarity`.
         seed: another seed gives other classes. The other class depends only on the seed and on the explained class.
         task: meaning of the model's output.
 
     Returns:
-        N values, −1 to 1, lower is better: 1 for a map that does not depend on the class. NaN if there is one class.
+        N values, −1 to 1, lower is better: 1 for a map that does not depend on the class.
 
     Raises:
-        CAMError: an argument does not fit.
+        CAMError: an argument does not fit, the explainer has another task, or the model has only one output.
 
     Example::
 
@@ -179,15 +163,20 @@ def random_logit(
         print(metrics.random_logit(model, images, maps, labels, explain=cam.attribute))
     """
     check_model(forward_func)
+    check_same_task(explain, task)
+    check_similarity(similarity)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         scores = scores_for(forward_func, inputs.detach().clone(), task).view(len(inputs), -1)
     classes, count = classes_of(target, scores).tolist(), scores.shape[1]
     if count < 2:
-        return torch.full((len(inputs),), torch.nan)
+        raise CAMError(
+            "random_logit needs a model with at least two outputs, because it compares the map of one with the map of "
+            "another, got one output; take randomisation, which has no need of other classes"
+        )
     steps = [int(torch.randint(1, count, (), generator=generator_of(seed, index))) for index in classes]
     others = [(index + step) % count for index, step in zip(classes, steps, strict=True)]
-    return rank_correlation(maps, _of_same_size(maps, inputs, explain(inputs, others)))
+    return similarity_of_maps(maps, _of_same_size(maps, inputs, explain(inputs, others)), similarity)
 
 
 def _compared(
@@ -198,6 +187,7 @@ def _compared(
     explain: Explain,
     stages: Callable[[int], Sequence[int]],
     order: Order,
+    similarity: Similarity,
     seed: int,
     task: Task,
 ) -> tuple[list[str], Tensor]:
@@ -206,6 +196,8 @@ def _compared(
     ``stages`` says for a number of layers how many of them, from the top, are re-initialised at each stage.
     """
     check_model(forward_func)
+    check_same_task(explain, task)
+    check_similarity(similarity)
     maps = check_maps(inputs, maps)
     with untouched(forward_func):
         scores = scores_for(forward_func, inputs.detach().clone(), task).view(len(inputs), -1)
@@ -227,7 +219,7 @@ def _compared(
                 raise CAMError(
                     f"after layers from the top to {names[stop - 1]!r} were re-initialised: {error}"
                 ) from error
-            found.append(rank_correlation(maps, new))
+            found.append(similarity_of_maps(maps, new, similarity))
             done = stop
             if kept is not None:
                 model.load_state_dict(kept)

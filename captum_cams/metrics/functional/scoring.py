@@ -83,26 +83,17 @@ def curve(
     Returns:
         Scores and probabilities, N×(steps + 1)×classes each.
     """
-    check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
-    check_model(forward_func)
-    maps = check_maps(inputs, maps)
-    with untouched(forward_func):
-        form = model_form(forward_func, inputs)
-        images = form.standard(inputs.detach().clone())
-        maps = upsample(maps, images.shape[2:])
-        fill = filler(replacement, images)
-        rank = _rank(maps)
-        counts = preset.counts(rank[0].numel()).to(rank.device)
-        which = torch.arange(len(inputs), device=rank.device).repeat_interleave(len(counts))
-        chunks = zip(
-            which.split(perturbations_per_eval),
-            counts.repeat(len(inputs)).split(perturbations_per_eval),
-            strict=True,
-        )
-        changed = (fill(i, is_removed(rank[i], count.reshape(-1, *[1] * (rank.ndim - 1)))) for i, count in chunks)
-        scores = torch.cat([scores_for(forward_func, form.as_taken(some), task) for some in changed])
-    size = len(inputs), len(counts), -1
-    return scores.view(size), probabilities(scores, task).view(size)
+
+    def changes(images: Tensor, maps: Tensor) -> tuple[int, Change]:
+        fill, rank = filler(replacement, images), _rank(maps)
+        counts = preset.counts(rank[0].numel()).to(rank.device).view(-1, *[1] * (rank.ndim - 1))
+
+        def change(image: Tensor, version: Tensor) -> Tensor:
+            return fill(image, is_removed(rank[image], counts[version]))
+
+        return len(counts), change
+
+    return scores_of_changes(forward_func, inputs, maps, changes, perturbations_per_eval, task)
 
 
 def scores_of_changes(

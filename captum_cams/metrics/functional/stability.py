@@ -78,7 +78,7 @@ def sensitivity(
     check_at_least("samples", samples, 1)
     check_at_least("perturbations_per_eval", perturbations_per_eval, 1)
     check_radius(radius)
-    maps, classes = check_maps(inputs, maps), _one_each(target, len(inputs))
+    maps, classes = check_maps(inputs, maps).double(), _one_each(target, len(inputs))  # squares of values may be large
     form, numbered = ImageForm.of(inputs, look_channels_last(inputs)), _Numbered(seed, len(inputs))
 
     def changed(images: Tensor) -> Tensor:
