@@ -18,7 +18,7 @@ _DRAWN_AT_ONCE = 4  # times as many scenes as needed, because a network may deci
 
 
 def grade(
-    methods: Sequence[str] | Mapping[str, str | Explain],
+    methods: str | Sequence[str] | Mapping[str, str | Explain],
     networks: Sequence[NetworkName] | Mapping[str, nn.Module] | None = None,
     *,
     factors: Sequence[Factor] = FACTORS,
@@ -33,10 +33,11 @@ def grade(
     pixels ("mass"), and whether the maximum of the map is one of them ("pointing").
 
     Args:
-        methods: names of :func:`captum_cams.names`, wrappers as ``fgcam(gradcam)``; or own names with such a name or a
-            function ``(network, images, classes) -> maps``.
+        methods: a name of :func:`captum_cams.names`, a wrapper as ``fgcam(gradcam)``, or several; or own names with
+            such a name or a function ``(network, images, classes) -> maps``. A method that explains no network keeps
+            its reasons in the table.
         networks: names of the trained networks of this package, or own names with networks that give the logits of the
-            seven classes; None takes both of this package.
+            seven classes; None takes all of this package.
         factors: the kinds of scenes.
         scenes: number of scenes of each factor for each network.
         seed: of the scenes.
@@ -45,8 +46,8 @@ def grade(
         The table, with intervals.
 
     Raises:
-        CAMError: a name is unknown, a method explains none of the networks, or a network decides so few scenes rightly
-            that it cannot be asked.
+        CAMError: a name is unknown, no method explains any network, or a network decides so few scenes rightly that it
+            cannot be asked.
 
     Example::
 
@@ -62,9 +63,7 @@ def grade(
     check_at_least("scenes", scenes, 1)
     for factor in factors:
         check_choice("factor", factor, Factor)
-    named: Mapping[str, str | Explain] = (
-        methods if isinstance(methods, Mapping) else {canonical(name): name for name in _listed(methods)}
-    )
+    named = _named(methods)
     chosen: Mapping[str, nn.Module] = (
         networks if isinstance(networks, Mapping) else {name: load_network(name) for name in networks or NETWORKS}
     )
@@ -79,19 +78,25 @@ def grade(
                 values[row, column] = torch.stack([_measured(method, network, part) for part in asked])
             except CAMError as error:
                 refused[name, network_name] = str(error)
-    for name in named:
-        reasons = [reason for (refusing, _), reason in refused.items() if refusing == name]
-        if len(reasons) == len(chosen):
-            raise CAMError(f"{name} must explain at least one of {', '.join(chosen)}, but: {reasons[0]}")
+    if len(refused) == len(named) * len(chosen):
+        (name, _), reason = next(iter(refused.items()))
+        raise CAMError(f"{name} must explain at least one of {', '.join(chosen)}, but: {reason}")
     return Grades(tuple(named), tuple(chosen), tuple(factors), values, refused)
 
 
-def _listed(methods: Sequence[str]) -> Sequence[str]:
-    if isinstance(methods, str) or any(not isinstance(name, str) for name in methods):
+def _named(methods: str | Sequence[str] | Mapping[str, str | Explain]) -> Mapping[str, str | Explain]:
+    if isinstance(methods, Mapping):
+        for method in methods.values():
+            if isinstance(method, str):
+                canonical(method)  # a name that is misspelled is no method that explains nothing
+        return methods
+    listed = [methods] if isinstance(methods, str) else methods
+    if any(not isinstance(name, str) for name in listed):
         raise CAMError(
-            f"methods must be a list of names, or a mapping from own names to names or functions, got {brief(methods)}"
+            "methods must be a name, a list of names, or a mapping from own names to names or functions, got "
+            f"{brief(methods)}"
         )
-    return methods
+    return {canonical(name): name for name in listed}
 
 
 def _asked(name: str, network: nn.Module, factor: Factor, count: int, seed: int) -> Scenes:

@@ -146,18 +146,31 @@ class Grades:
 
         Returns:
             The table: the average precision on each network, then each measure over the networks that the method
-            explains.
+            explains. Methods that explain none come last.
         """
         head = ["method", *(f"average_precision, {network}" for network in self.networks), *MEASURES]
+        ordered = self.order()
         rows = [
             [
                 method,
                 *(self.estimate(method, network=network) for network in self.networks),
                 *(self.estimate(method, measure) for measure in MEASURES),
             ]
-            for method in self.order()
+            for method in (*ordered, *(name for name in self.methods if name not in ordered))
         ]
         return _markdown(head, rows)
+
+    def reasons(self) -> str:
+        """Write why methods do not explain networks as a Markdown list.
+
+        Returns:
+            A line for each method and reason, with the networks for which it is the same; empty if each method explains
+            each network.
+        """
+        networks = dict[tuple[str, str], list[str]]()
+        for (method, network), reason in sorted(self.refused.items(), key=lambda pair: self.methods.index(pair[0][0])):
+            networks.setdefault((method, reason), []).append(network)
+        return "".join(f"- {method}, {', '.join(of)}: {reason}\n" for (method, reason), of in networks.items())
 
     def by_factor(self, measure: str = "average_precision") -> str:
         """Write method × factor for one measure as a Markdown table.

@@ -1,4 +1,4 @@
-"""Two small networks that tell which classes a drawn scene has, and their weights."""
+"""Three small networks that tell which classes a drawn scene has, and their weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
+from captum_cams.benchmark.drawing import SIZE
 from captum_cams.benchmark.scenes import CLASSES, Scenes
 from captum_cams.errors import CAMError, check_choice, shape_of
 
-NetworkName = Literal["pooled_cnn", "dense_cnn"]
-"""A CNN that ends with global pooling, or a CNN with fully connected layers as VGG has."""
+NetworkName = Literal["pooled_cnn", "dense_cnn", "vit"]
+"""A CNN that ends with global pooling, a CNN with fully connected layers as VGG has, or a vision transformer."""
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 WEIGHTS = Path(__file__).with_name("weights")
 
@@ -29,6 +31,7 @@ def build(name: NetworkName) -> nn.Module:
     makers: dict[NetworkName, Callable[[], nn.Module]] = {
         "pooled_cnn": _pooled_cnn,
         "dense_cnn": _dense_cnn,
+        "vit": _vit,
     }
     return makers[name]()
 
@@ -162,3 +165,9 @@ def _dense_cnn() -> nn.Module:
         nn.Dropout(0.2),
         nn.Linear(64, len(CLASSES)),
     )
+
+
+def _vit() -> nn.Module:
+    """Three blocks over 8×8 tokens and a class token; convolutions make the tokens, with which few scenes suffice."""
+    stem = [ConvStemConfig(24, 3, 2), ConvStemConfig(32, 3, 1), ConvStemConfig(64, 3, 2)]
+    return VisionTransformer(SIZE, 4, 3, 4, 64, 128, num_classes=len(CLASSES), conv_stem_configs=stem)

@@ -24,8 +24,9 @@ class FullGrad(CAMAttribution):
     layer with the bias b_l, and ψ takes the size of each value, scales those of one layer to [0, 1], and adds up the
     channels. In a network of ReLUs, the products before ψ add up to the score (:meth:`products`). Convolutions, linear
     maps and norms count, BatchNorms with running statistics with all that they add. Layers behind the pooling have no
-    positions and no part in the map. A layer and ``reshape`` are refused, because all layers count. The map is not
-    negative, and as large as the image.
+    positions and no part in the map. The gradient of a layer right before global average pooling is the same at all
+    positions where a channel is on, so that this layer shows how many channels are on, and not how strong they are. A
+    layer and ``reshape`` are refused, because all layers count. The map is not negative, and as large as the image.
 
     Raises:
         CAMError: in a call, if a layer or ``reshape`` is given, a layer with a bias gives tokens, no layer with

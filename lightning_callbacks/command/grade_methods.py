@@ -15,7 +15,8 @@ Drawn scenes of ten kinds, in which it is known by construction which pixels dec
 trained networks. Each measure compares the map with these pixels, from 0 to 1, and higher is better. "mass" is the
 share of the map on these pixels, and "pointing" tells how often the maximum of the map is one of them. In brackets:
 the 95 % interval of the bootstrap over scenes. "–": the method does not explain this network, for the reason given at
-the end.
+the end. The last three columns are means over the networks that a method explains, so compare methods with a "–" in the
+columns of one network.
 """
 
 
@@ -28,6 +29,8 @@ def grade_methods(*, methods: Sequence[str], networks: Sequence[NetworkName], sc
     found = listed(methods)
     grades = grade(found, networks, scenes=scenes)
     print(grades.summary(), end="")
+    if reasons := grades.reasons():
+        print(f"Not possible:\n{reasons}", end="")
     out.mkdir(parents=True, exist_ok=True)
     words = ["captum-cams", "benchmark", "--methods", *found, "--networks", *networks]
     command = shlex.join([*words, "--scenes", str(scenes), "--out", out.name])
@@ -47,7 +50,6 @@ def _page(grades: Grades, command: str) -> str:
         "## Each method\n",
         *(f"### {method}\n\n{grades.table(method)}" for method in grades.order()),
     ]
-    if grades.refused:
-        reasons = [f"- {method}, {network}: {reason}\n" for (method, network), reason in grades.refused.items()]
-        parts.append(f"## Not explained\n\n{''.join(reasons)}")
+    if reasons := grades.reasons():
+        parts.append(f"## Not possible\n\n{reasons}")
     return "\n".join(parts)

@@ -25,7 +25,7 @@ def grades():
         return -cc.GradCAM(network, task="multilabel").attribute(images, classes)
 
     methods = {"truth": truth, "gradcam": "gradcam", "random": "random", "inverted": inverted}
-    return benchmark.grade(methods, ["pooled_cnn", "dense_cnn"], scenes=6)
+    return benchmark.grade(methods, scenes=6)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -46,9 +46,9 @@ def test_a_broken_method_comes_last_and_an_honest_one_before_noise(grades):
 
 
 def test_grades_are_the_same_to_the_bit(grades):
-    again = benchmark.grade(["gradcam", "random"], ["pooled_cnn", "dense_cnn"], scenes=6)
+    again = benchmark.grade(["gradcam", "random"], scenes=6)
     assert again.values.equal(grades.values[1:3])
-    assert again.summary() == benchmark.grade(["gradcam", "random"], ["pooled_cnn", "dense_cnn"], scenes=6).summary()
+    assert benchmark.grade("gradcam", ["vit"], scenes=6).values.equal(grades.values[1:2, 2:])
 
 
 def test_an_interval_is_the_bootstrap_of_the_scenes(grades):
@@ -71,20 +71,37 @@ def test_means_over_factors_and_networks_are_of_all_their_scenes(grades):
 
 
 def test_what_explains_no_such_network_is_left_out_with_a_reason():
-    grades = benchmark.grade(["cam", "gradcam"], ["pooled_cnn", "dense_cnn"], factors=["small"], scenes=2)
-    assert list(grades.refused) == [("cam", "dense_cnn")]
+    grades = benchmark.grade(["cam", "lficam", "gradcam"], ["pooled_cnn", "dense_cnn"], factors=["small"], scenes=2)
+    refusing = [("cam", "dense_cnn"), ("lficam", "dense_cnn"), ("lficam", "pooled_cnn")]
+    assert sorted(grades.refused) == refusing
     assert grades.estimate("cam", network="dense_cnn") is None
     assert grades.order(network="dense_cnn") == ["gradcam"]
+    assert "lficam" not in grades.order()
     assert "| – |" in grades.summary()
+    assert grades.summary().splitlines()[-1] == f"| lficam |{' – |' * 5}"
+    reasons = grades.reasons().splitlines()
+    assert reasons[0] == f"- cam, dense_cnn: {grades.refused['cam', 'dense_cnn']}"
+    assert reasons[1] == f"- lficam, pooled_cnn, dense_cnn: {grades.refused['lficam', 'dense_cnn']}"
+    assert len(reasons) == 2
     with pytest.raises(CAMError, match="cam must explain at least one of dense_cnn, but: "):
-        benchmark.grade(["cam"], ["dense_cnn"], factors=["small"], scenes=2)
+        benchmark.grade(["cam", "lficam"], ["dense_cnn"], factors=["small"], scenes=2)
+
+
+def test_methods_of_attention_have_grades_on_the_transformer():
+    methods = ["random", "attentionrollout", "chefer", "legrad", "vitreciprocam"]
+    grades = benchmark.grade(methods, ["pooled_cnn", "vit"], factors=["one_object", "several_classes"], scenes=6)
+    assert sorted(grades.refused) == [(name, "pooled_cnn") for name in sorted(methods[1:])]
+    chance = grades.estimate("random", network="vit")
+    for name in methods[1:]:
+        assert grades.estimate(name).low > chance.high, name
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"methods": "gradcam"}, "must be a list of names"),
+        ({"methods": [torch.nn.ReLU()]}, "must be a name, a list of names, or a mapping"),
         ({"methods": ["gradcan"]}, 'did you mean "gradcam"'),
+        ({"methods": {"own": "gradcan"}}, 'did you mean "gradcam"'),
         ({"methods": []}, "at least one method"),
         ({"methods": ["gradcam"], "networks": ["vgg"]}, "network must be one of"),
         ({"methods": ["gradcam"], "factors": ["tiny"]}, "factor must be one of"),

@@ -42,11 +42,13 @@ def test_the_weights_are_small_and_in_half_precision():
         assert {value.dtype for value in state.values()} <= {torch.float16, torch.int64}
 
 
-def test_the_recipe_writes_what_can_be_read_and_is_the_same_twice(tmp_path):
+@pytest.mark.parametrize("name", ["pooled_cnn", pytest.param("vit", marks=pytest.mark.slow)])
+def test_the_recipe_writes_what_can_be_read_and_is_the_same_twice(tmp_path, capsys, name):
     state = torch.get_rng_state()
-    first, second = (train("pooled_cnn", tmp_path / part, rounds=1) for part in "ab")
+    first, second = (train(name, tmp_path / part, rounds=1) for part in "ab")
     assert torch.get_rng_state().equal(state)
     assert first == second
-    written = [torch.load(tmp_path / part / "pooled_cnn.pt", weights_only=True) for part in "ab"]
+    written = [torch.load(tmp_path / part / f"{name}.pt", weights_only=True) for part in "ab"]
     assert all(value.equal(written[1]["state"][key]) for key, value in written[0]["state"].items())
     assert written[0]["accuracy"] == first
+    assert "accuracies that are others in float32: " in capsys.readouterr().err

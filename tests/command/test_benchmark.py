@@ -15,7 +15,8 @@ def test_the_table_the_page_and_the_figure_are_written(tmp_path, capsys):
     page = (out / "benchmark.md").read_text()
     for part in (grades.summary(), grades.by_factor(), grades.table("cam"), f"captum-cams {' '.join(ARGUMENTS)}"):
         assert part in page
-    assert f"- cam, dense_cnn: {grades.refused['cam', 'dense_cnn']}" in page
+    assert f"## Not possible\n\n{grades.reasons()}" in page
+    assert grades.reasons() in printed
     assert (out / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
