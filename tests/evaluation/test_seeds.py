@@ -154,10 +154,10 @@ def test_explainers_stay_as_they_are_and_code_of_others_gets_each_seed():
         {"noise": noise, "own": lambda model, images, target: torch.rand(len(images), 6, 6)},
         model,
         seeds=2,
-        metrics="iou",
+        metrics="complexity",
     )
     assert noise.seed == 9
-    first, second = (table.values("own", "iou")[table.rows("own")["seed"] == seed] for seed in (0, 1))
+    first, second = (table.values("own", "complexity")[table.rows("own")["seed"] == seed] for seed in (0, 1))
     assert not torch.equal(first, second)
     assert "noise" in str(table.by_class()[0].over_seeds())
 
