@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_cams import statistics, visual
 from lightning_callbacks.evaluation.records import Ranking
+from lightning_callbacks.evaluation.seeds import NO_SEED
 from lightning_callbacks.evaluation.table import Table
 
 _PART = 4096
@@ -67,6 +68,8 @@ def _columns(table: Table) -> dict[str, Tensor]:
     """The columns of rows.csv. A metric that chooses a level has its value at the best level of the method."""
     methods = table.columns["method"]
     found = {name: table.columns[name] for name in ("image", "class", "method")}
+    if table.seeds:
+        found["seed"] = table.columns["seed"]
     for name in (*table.metrics, "seconds"):
         column = table.columns[name]
         if name in table.metrics:
@@ -81,7 +84,8 @@ def _texts(name: str, column: Tensor, table: Table) -> list[Any]:
     """Some values of a column of rows.csv; a value that is not defined is empty."""
     if name == "method":
         return [table.methods[number] for number in column.tolist()]
-    return ["" if value != value else value for value in column.tolist()]
+    none = NO_SEED if name == "seed" else None
+    return ["" if value != value or value == none else value for value in column.tolist()]
 
 
 def _without_nan(value: Any) -> Any:
