@@ -5,12 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from lightning_callbacks.pages.colours import colour_tables
 
 _TEMPLATES = Environment(
     loader=PackageLoader("lightning_callbacks.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
+
+
+def _source(name: str) -> Markup:
+    """The text of a script or a style sheet as it is; its braces are no part of a template."""
+    assert _TEMPLATES.loader is not None
+    return Markup(_TEMPLATES.loader.get_source(_TEMPLATES, name)[0])
+
+
+_TEMPLATES.globals["source"] = _source
 
 
 def render(template: str, data: Mapping[str, Any], **texts: Any) -> str:

@@ -94,7 +94,7 @@ class Browser:
 
     def _note(self, event: str | None, params: dict[str, Any]) -> None:
         """Remember what a test asks for later."""
-        if event == "Network.requestWillBeSent":
+        if event == "Network.requestWillBeSent" and not params["request"]["url"].startswith("data:"):
             self.requests.append(params["request"]["url"])
         elif event == "Page.loadEventFired":
             self._loaded = True
