@@ -149,7 +149,8 @@ class CAMEvaluation(ExplainsItself):
                 lost = [int(index) for index, mark in entry["images"].items() if mark is None]
                 self.rows.update(*self.rows.from_json(entry["rows"]), lost)
         preset = find_preset(self.protocol.preset) if self.protocol.draws_curves else None
-        names = self.class_names or getattr(self.loader.dataset, "classes", None)
+        of_dataset = getattr(self.loader.dataset, "classes", None)
+        names = of_dataset if self.class_names is None else self.class_names
         folder = None if self.journal is None else self.journal.folder
         self.pictures = Pictures(folder, self._mark, indices, preset, names)
         if self.saved is not None:

@@ -44,7 +44,8 @@ class Pictures:
         preset: Preset | None,
         names: Sequence[str] | Mapping[int, str] | None,
     ) -> None:
-        self.folder, self.mark, self.preset, self.names = folder, mark, preset, names or ()
+        self.folder, self.mark, self.preset = folder, mark, preset
+        self.names = () if names is None else names
         self.chosen = set[int]() if folder is None else {*draw(indices)[:KEPT]}
         self._found: dict[int, dict[str, Any]] = {}
 
@@ -58,27 +59,15 @@ class Pictures:
             indices: the index of each image.
         """
         self._found = {}
-        if images.ndim != 4:
-            self.chosen = set()
-        classes = scores.shape[1]
-        foreign = not isinstance(self.names, Mapping) and len(self.names) not in (
-            0,
-            classes,
-        )  # labels mean other classes
-        for position, index in enumerate(indices):
-            if index in self.chosen:
-                with self._spared():
-                    labels = known[position].classes if known[position].labelled and not foreign else None
-                    predicted = int(scores[position].argmax())
-                    named = {predicted, *(labels or ()), *known[position].classes} if not foreign else set[int]()
-                    self._found[index] = {
-                        "image": index,
-                        "labels": None if labels is None else [*labels],
-                        "predicted": predicted if classes > 1 else None,
-                        "names": {str(one): self._name(one) for one in named},
-                        **self._photographs(images[position : position + 1]),
-                        "rows": {},
-                    }
+        kept = [place for place, index in enumerate(indices) if index in self.chosen and images.ndim == 4]
+        with self._spared():
+            for place in kept:
+                self._found[indices[place]] = {
+                    "image": indices[place],
+                    **self._truth(known[place], scores[place]),
+                    **self._photographs(images[place : place + 1]),
+                    "rows": {},
+                }
 
     def add(
         self, method: str, maps: Tensor, classes: Sequence[int], indices: Sequence[int], curves: Tensor | None
@@ -108,10 +97,19 @@ class Pictures:
                 replace(file, json.dumps({"settings": self.mark, **found}))
         self._found = {}
 
-    def _name(self, index: int) -> str:
-        given = self.names.get(index) if isinstance(self.names, Mapping) else [*self.names[index : index + 1]]
-        found = given[0] if isinstance(given, list | tuple) and given else given  # a tuple holds synonyms
-        return str(found) if found else f"class {index}"
+    def _truth(self, known: Annotation, scores: Tensor) -> dict[str, Any]:
+        """Labels, predicted class and names of the classes of an image; no labels if they mean other classes."""
+        if not isinstance(self.names, Mapping) and len(self.names) not in (0, len(scores)):
+            known, names = Annotation(), None
+        else:
+            names = self.names
+        predicted = int(scores.argmax()) if len(scores) > 1 else None
+        classes = {*known.classes, *([] if predicted is None else [predicted])} if names is not None else ()
+        return {
+            "labels": [*known.classes] if known.labelled else None,
+            "predicted": predicted,
+            "names": {str(index): _name(names or (), index) for index in classes},
+        }
 
     def _photographs(self, image: Tensor) -> dict[str, str | None]:
         """The image, and what stands in the place of its removed pixels, in one scale of brightness."""
@@ -134,6 +132,13 @@ class Pictures:
         except Exception as error:  # a report is worth less than the evaluation
             self.chosen, self._found = set(), {}
             warnings.warn(f"the report will lack pictures: {type(error).__name__}: {error}", stacklevel=3)
+
+
+def _name(names: Sequence[str] | Mapping[int, str], index: int) -> str:
+    given: Any = names.get(index) if isinstance(names, Mapping) else [*names[index : index + 1]]
+    while isinstance(given, list | tuple) and given:  # a tuple holds synonyms
+        given = given[0]
+    return str(given) if given else f"class {index}"
 
 
 def read_pictures(folder: Path, mark: str) -> list[dict[str, Any]]:

@@ -19,13 +19,15 @@ const Report = (() => {
   const columns = [
     { key: "method", title: "Method", of: (method) => method, up: true },
     ...metrics.map((metric) => ({ key: metric.name, title: `${metric.name} ${arrow(metric)}`, about: metric.about, of: (method) => cells[method][metric.name].mean, up: !metric.higher, metric })),
-    { key: "seconds", title: "seconds / image", about: "Mean time of a map.", of: (method) => cost[method].seconds_per_image, up: true },
-    { key: "passes", title: "forward passes", about: "Time of a map in forward passes of the network.", of: (method) => cost[method].forward_passes, up: true },
+    { key: "cost", title: "cost ↓", about: "Mean time of a map.", of: (method) => cost[method].seconds_per_image, up: true },
   ];
   let sorted = columns[1], up = sorted.up;
 
   function cell(method, column) {
-    if (!column.metric) return make("td", {}, column.of(method) === null ? "–" : Number(column.of(method).toPrecision(3)).toString());
+    if (!column.metric) {
+      const short = (x) => (x === null ? "–" : Number(x.toPrecision(2)).toString());
+      return make("td", {}, make("span", { class: "mean" }, `${short(cost[method].seconds_per_image)} s`), make("span", { class: "interval" }, `a map, ${short(cost[method].forward_passes)} forward passes`));
+    }
     const name = column.key, one = cells[method][name], said = word(method, name);
     const ends = one.low === null || one.low === undefined ? "" : `${value(one.low, name)} to ${value(one.high, name)}`;
     return make("td", { class: words[name].best === method && methods.length > 1 ? "best" : null },
