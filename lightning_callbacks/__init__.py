@@ -10,6 +10,7 @@ from lightning_callbacks.evaluation.evaluate import evaluate
 from lightning_callbacks.evaluation.merge_tables import merge_tables
 from lightning_callbacks.evaluation.module import CAMEvaluation
 from lightning_callbacks.evaluation.records import Compared, Ranking
+from lightning_callbacks.evaluation.report import write_report
 from lightning_callbacks.evaluation.table import Cell, Table
 from lightning_callbacks.evaluation.trial import trial
 from lightning_callbacks.evaluation.verdicts import Trial
@@ -32,4 +33,5 @@ __all__ = [
     "images_and_labels",
     "merge_tables",
     "trial",
+    "write_report",
 ]

@@ -69,6 +69,7 @@ def _parser() -> _Parser:
         ("explain", _explain, "Save a picture of each image with heat maps over it, one for each method."),
         ("evaluate", _evaluate, "Measure how good methods are on a folder of images, and print a table."),
         ("merge", _merge, "Join the folders of all shards of an evaluation into one table of the whole data set."),
+        ("report", _report, "Write the report of a finished evaluation: one page for a browser, without any network."),
         ("trial", _trial, "Find out which metrics can be trusted on a folder of images, and write a report in words."),
         ("export", _export, "Write a network that returns its scores and a map, and compare the file with PyTorch."),
         ("benchmark", _benchmark, "Grade methods on drawn scenes in which the deciding pixels are known."),
@@ -110,6 +111,10 @@ def _merge(add: Callable[..., Any]) -> None:
     add("--out", required=True, type=Path, metavar="FOLDER", help=out)
     missing = "accept shards that are missing or not finished, and make a table of the images that are there"
     add("--allow_missing", action="store_true", help=missing)
+
+
+def _report(add: Callable[..., Any]) -> None:
+    add("folder", metavar="FOLDER", type=Path, help="the --out folder of evaluate or of merge; gets a report.html")
 
 
 def _trial(add: Callable[..., Any]) -> None:

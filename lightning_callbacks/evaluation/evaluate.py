@@ -75,10 +75,11 @@ def evaluate(
         layer: dotted name of the layer to explain; None finds the last feature layer.
         batch_fn: function from a batch to (images, labels).
         output_fn: function from the output of the model to scores N×classes.
-        out: folder for table.md, table.csv, table.json, rows.csv, curves.png, ranks.png (a critical-difference diagram
-            of two or more methods on five or more images) and a journal of the finished batches. To continue an
-            interrupted evaluation, call ``evaluate`` again with the same folder, model, methods and images; all of them
-            are compared.
+        out: folder for report.html (a page for a browser; see :func:`write_report`), table.md, table.csv, table.json,
+            rows.csv, curves.png, ranks.png (a critical-difference diagram of two or more methods on five or more
+            images), the pictures of up to 100 images for the report, and a journal of the finished batches. To continue
+            an interrupted evaluation, call ``evaluate`` again with the same folder, model, methods and images; all of
+            them are compared.
         version: your own version name for your functions and classes; without it, their code is compared.
         class_names: the names of the model's classes, one for each class. They are compared with the ``classes`` of the
             data set.

@@ -12,9 +12,12 @@ from captum_cams.metrics.catalogue import METRICS
 from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import digest
 from lightning_callbacks.evaluation.journal import entries_in, settings_in
+from lightning_callbacks.evaluation.pictures import copy_pictures
+from lightning_callbacks.evaluation.report import write_report_or_warn
 from lightning_callbacks.evaluation.rows import Rows, order_of
 from lightning_callbacks.evaluation.settings import differences, listed
 from lightning_callbacks.evaluation.table import Table
+from lightning_callbacks.pages.page import plain
 
 
 def merge_tables(
@@ -59,6 +62,9 @@ def merge_tables(
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
             write_files(table, Path(out), settings)
+            for folder in folders:
+                copy_pictures(folder, digest(settings_in(folder)), Path(out), digest(plain(settings)))
+            write_report_or_warn(Path(out))
         return table
     if len(tables) < len(shards):
         raise CAMError(f"shards must be folders or tables, got {brief(shards)}; pass either folders or tables")

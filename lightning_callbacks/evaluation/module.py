@@ -23,7 +23,10 @@ from lightning_callbacks.evaluation.class_names import check_class_names
 from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import digest, of_data
 from lightning_callbacks.evaluation.journal import Journal
+from lightning_callbacks.evaluation.pairs import pairs_of
+from lightning_callbacks.evaluation.pictures import Pictures
 from lightning_callbacks.evaluation.progress import Progress
+from lightning_callbacks.evaluation.report import write_report_or_warn
 from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, check_some_value, joined
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
 from lightning_callbacks.evaluation.saved_maps import SavedMaps
@@ -145,6 +148,11 @@ class CAMEvaluation(ExplainsItself):
             for entry in self.journal.entries() if self.trainer.is_global_zero else ():
                 lost = [int(index) for index, mark in entry["images"].items() if mark is None]
                 self.rows.update(*self.rows.from_json(entry["rows"]), lost)
+        preset = find_preset(self.protocol.preset) if self.protocol.draws_curves else None
+        of_dataset = getattr(self.loader.dataset, "classes", None)
+        names = of_dataset if self.class_names is None else self.class_names
+        folder = None if self.journal is None else self.journal.folder
+        self.pictures = Pictures(folder, self._mark, indices, preset, names)
         if self.saved is not None:
             done = {} if self.journal is None else self.journal.images
             finished = [batch for batch, images in done.items() if any(images.values())]
@@ -186,6 +194,7 @@ class CAMEvaluation(ExplainsItself):
         self.progress.show()
         if self.saved is not None and images is not None:
             self.saved.write(batch.number)
+        self.pictures.write()
         if self.journal is not None:
             entry = {"batch": batch.number, "images": marks, "rows": self.rows.to_json(columns, curves)}
             self.journal.write(self.trainer.global_rank, entry)
@@ -197,6 +206,7 @@ class CAMEvaluation(ExplainsItself):
         self.table = table
         if self.journal is not None and self.trainer.is_global_zero:
             write_files(table, self.journal.folder, self.journal.settings)
+            write_report_or_warn(self.journal.folder)
         if self.saved is not None and self.trainer.is_global_zero:
             self.saved.close(self._mark, range(len(self.batches)))
 
@@ -219,20 +229,9 @@ class CAMEvaluation(ExplainsItself):
             self.warm = True
         scores, seconds = self._timed(self._scores, images)
         self._check_names(scores.shape[1])
-        return [
-            self._rows(images, known, indices, pairs, seconds / len(images)) for pairs in self._pairs(scores, known)
-        ]
-
-    def _pairs(self, scores: Tensor, known: Sequence[Annotation]) -> list[list[tuple[int, int]]]:
-        """The pairs of image and class to explain, in parts of at most as many pairs as there are images."""
-        if self.protocol.classes == "predicted":
-            return [[*enumerate(scores.argmax(1).tolist())]]
-        pairs, classes = [(i, index) for i, each in enumerate(known) for index in each.classes], scores.shape[1]
-        if wrong := {index for _, index in pairs if not 0 <= index < classes}:
-            raise CAMError(
-                f"labels must be classes from 0 to {classes - 1}, got {sorted(wrong)}; translate them with batch_fn"
-            )
-        return [pairs[i : i + len(known)] for i in range(0, len(pairs), len(known))]
+        self.pictures.begin(images, known, scores, indices)
+        parts = pairs_of(scores, known, self.protocol.classes == "predicted")
+        return [self._rows(images, known, indices, pairs, seconds / len(images)) for pairs in parts]
 
     def _rows(
         self,
@@ -244,7 +243,7 @@ class CAMEvaluation(ExplainsItself):
     ) -> Measured:
         """Columns and summed curves of some pairs, for every method."""
         positions, classes = (list(side) for side in zip(*pairs, strict=True))
-        mine, annotated = images[positions], [known[i] for i in positions]
+        mine, annotated, of_images = images[positions], [known[i] for i in positions], [indices[i] for i in positions]
         found, sums = list[dict[str, Tensor]](), dict[str, Tensor]()
         for name, run in self.runs.items():
             try:
@@ -252,11 +251,12 @@ class CAMEvaluation(ExplainsItself):
                 case = Case(self.network, mine, classes, maps, annotated, run.explainer.attribute, self.protocol)
                 values, curves = measure(case, self.protocol.metrics)
                 if self.saved is not None:
-                    self.saved.add(name, maps, mine, classes, [indices[i] for i in positions])
+                    self.saved.add(name, maps, mine, classes, of_images)
+                self.pictures.add(run.method, maps, classes, of_images, curves)
             except CAMError as error:
                 raise CAMError(f"{name}: {error}") from error
             self.progress.add(run.method, seconds, len(pairs))
-            keys = {"image": torch.tensor(indices)[positions], "class": torch.tensor(classes)}
+            keys = {"image": torch.tensor(of_images), "class": torch.tensor(classes)}
             seconds_each = {"seconds": seconds / len(pairs), "forward_seconds": forward}
             cost = {key: torch.full((len(pairs),), value).float() for key, value in seconds_each.items()}
             of_run = {key: torch.full((len(pairs),), n) for key, n in (("method", run.number), ("seed", run.seed))}

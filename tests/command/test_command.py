@@ -68,14 +68,14 @@ def test_methods_prints_a_head_one_line_each_and_a_legend(capsys):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ([], "arguments are required: {explain,evaluate,merge,trial,export,benchmark,methods}"),
+        ([], "arguments are required: {explain,evaluate,merge,report,trial,export,benchmark,methods}"),
         (["methods", "--all"], 'unknown argument "--all"; captum-cams methods --help lists the arguments'),
         (["explain", "IMAGE", "--model=MODEL", "--metod=fdcam"], 'did you mean "--methods" or "--model"?'),
         (["explain", "IMAGE", "--mod", MODEL], "required: --model"),
         (
             ["explode"],
             "invalid choice: 'explode' "
-            "(choose from 'explain', 'evaluate', 'merge', 'trial', 'export', 'benchmark', 'methods')",
+            "(choose from 'explain', 'evaluate', 'merge', 'report', 'trial', 'export', 'benchmark', 'methods')",
         ),
         (["explain", "IMAGE"], "required: --model"),
         (["explain", "--model", MODEL], "there must be at least one image"),
@@ -217,7 +217,7 @@ def test_a_reader_that_has_read_enough_is_no_mistake(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["explain", "evaluate", "merge", "methods"])
+@pytest.mark.parametrize("name", ["explain", "evaluate", "merge", "report", "methods"])
 def test_the_usage_names_the_command_and_fits_a_terminal(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

@@ -91,6 +91,10 @@ def test_callback_and_evaluation_do_not_know_each_other(file):
     inner = {name.split(".")[1] for name in imported(file) if name.startswith("lightning_callbacks.")}
     if part != "__init__.py":
         assert inner & WINGS.keys() <= WINGS.get(part, set())
+    if part != "pages":
+        assert "jinja2" not in imported(file)
+    else:
+        assert inner <= {"pages"}
 
 
 def test_only_the_command_line_imports_the_benchmark():
