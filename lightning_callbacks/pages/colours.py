@@ -1,23 +1,26 @@
-"""The colours of maps in a page: for each byte of a map, a colour and how much it covers the photograph."""
+"""The colours of maps in a page, which are those of ``captum_cams.visual``."""
 
 import base64
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 
 
-def colour_tables() -> dict[str, str]:
-    """Make the colour tables of maps.
+def colour_tables() -> dict[str, Any]:
+    """Describe how the scripts of a page colour a map.
+
+    With the magnitude v of a value, from 0 to 1, a photograph loses its own colours by the share v^steepness, and the
+    colours of the map cover it by the share alpha · v^steepness.
 
     Returns:
-        "sequential", for maps from 0 to their maximum, and "diverging", for maps with 0 in the middle: 256 colours with
-        red, green, blue and opacity, one byte each, in base64.
+        "sequential", from violet to yellow, and "diverging", from blue to red for maps with both signs: 256 colours
+        each, as bytes of red, green and blue in base64; and "alpha" and "steepness".
     """
-    level = np.linspace(0, 1, 256)
-    return {"sequential": _table("magma", level), "diverging": _table("RdBu_r", abs(2 * level - 1))}
+    tables = {"sequential": _table("plasma", 0.1, 1.0), "diverging": _table("RdBu_r", 0.1, 0.9)}
+    return {**tables, "alpha": 0.75, "steepness": 0.6}
 
 
-def _table(name: str, opacity: np.ndarray) -> str:
-    colours = colormaps[name](np.linspace(0, 1, 256))
-    colours[:, 3] = np.clip(1.4 * opacity, 0, 0.9)
+def _table(name: str, first: float, last: float) -> str:
+    colours = colormaps[name](np.linspace(first, last, 256))[:, :3]
     return base64.b64encode((255 * colours).round().astype(np.uint8).tobytes()).decode()

@@ -42,7 +42,7 @@ def test_maps_are_resized_coloured_and_ordered_as_in_python(browser, tmp_path):
     packed = small_map(map_)
     opened(browser, tmp_path, map=packed, photograph=photograph(image))
     sent = np.frombuffer(base64.b64decode(packed["bytes"]), np.uint8).reshape(5, 7)
-    assert np.abs(sent / 255 * (packed["high"] - packed["low"]) + packed["low"] - map_.numpy()).max() < 1 / 255
+    assert np.abs(sent / 255 - ((map_ - map_.min()) / (map_.max() - map_.min())).numpy()).max() < 0.51 / 255
     expected = upsample(torch.tensor(sent)[None, None].float(), (20, 28))[0, 0]
     found = torch.tensor(browser.run("[...Maps.resized(Page.data.map, 28, 20)]"))
     torch.testing.assert_close(found.view(20, 28), expected, rtol=0, atol=1e-3)
@@ -55,24 +55,48 @@ def test_maps_are_resized_coloured_and_ordered_as_in_python(browser, tmp_path):
     plain, painted = (np.array(one).reshape(20, 28, 4)[..., :3] for one in browser.run(draw))
     webp = Image.open(io.BytesIO(base64.b64decode(photograph(image).split(",")[1])))
     assert np.abs(plain - np.asarray(webp, dtype=int)).max() <= 3  # two decoders of WebP
-    table = np.frombuffer(base64.b64decode(colour_tables()["sequential"]), np.uint8).reshape(256, 4).astype(float)
-    colours = table[(found.view(20, 28) + 0.5).floor().long().numpy()]
-    cover = 0.5 * colours[..., 3:] / 255
-    assert np.abs(plain + cover * (colours[..., :3] - plain) - painted).max() <= 1
+    value = found.view(20, 28).numpy()[..., None] / 255
+    table = np.frombuffer(base64.b64decode(colour_tables()["sequential"]), np.uint8).reshape(256, 3)
+    colours, share = table[np.floor(255 * value[..., 0] + 0.5).astype(int)], 0.5 * value**0.6
+    base = plain + share * (plain @ [[0.299], [0.587], [0.114]] - plain)
+    assert np.abs(base + 0.75 * share * (colours - base) - painted).max() <= 1
     assert browser.faults == []
 
 
-def test_maps_with_both_signs_have_zero_in_the_middle():
+def test_a_signed_map_leaves_the_photograph_alone_at_zero(browser, tmp_path):
     packed = small_map(torch.tensor([[-1.0, 0.0, 4.0]]))
     assert packed["signed"]
     assert np.frombuffer(base64.b64decode(packed["bytes"]), np.uint8).tolist() == [96, 128, 255]
-    assert (packed["low"], packed["high"]) == (-4.0, 4.0)
+    opened(browser, tmp_path, map=packed, photograph=photograph(torch.full((3, 1, 3), 0.4)))
+    draw = """Maps.photograph(Page.data.photograph).then((image) => {
+        const canvas = Page.make("canvas"); Maps.paint(canvas, image, Page.data.map);
+        return [...canvas.getContext("2d").getImageData(0, 0, 3, 1).data]; })"""
+    negative, zero, positive = np.array(browser.run(draw)).reshape(3, 4)[:, :3]
+    assert negative[2] > negative[0]  # blue
+    assert np.ptp(zero) == 0
+    assert abs(zero[0] - 102) <= 3
+    assert positive[0] > positive[2]  # red
+
+
+def test_constant_maps_are_dark_and_fine_maps_are_smoothed_and_cut():
     constant = small_map(torch.full((2, 2), 3.0))
     assert np.frombuffer(base64.b64decode(constant["bytes"]), np.uint8).tolist() == [0] * 4
+    assert not small_map(torch.rand(7, 7))["fine"]
+    points = torch.zeros(224, 224)
+    points[::8, ::8] = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
+    points[100, 100] = 50
+    packed = small_map(points)
+    assert packed["fine"]
+    levels = np.frombuffer(base64.b64decode(packed["bytes"]), np.uint8) / 255
+    assert 0.009 < (levels >= packed["full"]).mean() < 0.02
+    assert len(np.unique(levels[levels <= packed["full"]])) > 100  # one bright point leaves the colours of the others
+    signed = small_map(points - 2 * points.roll(4, 1))
+    both = np.frombuffer(base64.b64decode(signed["bytes"]), np.uint8)
+    assert (both.min(), np.median(both)) == (1, 128)
 
 
 def test_large_pictures_are_reduced_by_means():
-    map_ = torch.rand(128, 256)
+    map_ = torch.rand(2, 4).repeat_interleave(64, 0).repeat_interleave(64, 1)
     packed = small_map(map_)
     assert (packed["width"], packed["height"]) == (64, 32)
     means = map_.reshape(32, 4, 64, 4).mean((1, 3))

@@ -1,7 +1,8 @@
-// Maps are bytes {width, height, bytes, signed, low, high}; they are coloured here, over a photograph.
+// Maps are bytes {width, height, bytes, signed, fine, full}; they are coloured here, over a photograph.
 const Maps = (() => {
   const decode = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const tables = Object.fromEntries(Object.entries(Page.data.colours).map(([name, text]) => [name, decode(text)]));
+  const { alpha, steepness } = Page.data.colours;
+  const tables = { true: decode(Page.data.colours.diverging), false: decode(Page.data.colours.sequential) };
   const photographs = new Map();
 
   // The photograph of a "data:" address, decoded once.
@@ -49,10 +50,17 @@ const Maps = (() => {
     context.drawImage(image, 0, 0);
     if (!map || strength === 0) return;
     const pixels = context.getImageData(0, 0, width, height), data = pixels.data;
-    const table = tables[map.signed ? "diverging" : "sequential"], values = resized(map, width, height);
+    const values = resized(map, width, height), table = tables[map.signed];
+    const zero = map.signed ? 128 : 0, range = (map.signed ? 127 : 255) * map.full;
     for (let i = 0, at = 0; i < values.length; i++, at += 4) {
-      const colour = 4 * Math.round(values[i]), cover = (strength * table[colour + 3]) / 255;
-      for (let channel = 0; channel < 3; channel++) data[at + channel] += cover * (table[colour + channel] - data[at + channel]);
+      const value = Math.min(Math.max((values[i] - zero) / range, map.signed ? -1 : 0), 1);
+      const share = strength * Math.abs(value) ** steepness, cover = alpha * share;
+      const colour = 3 * Math.round(255 * (map.signed ? (value + 1) / 2 : value));
+      const grey = 0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2];
+      for (let channel = 0; channel < 3; channel++) {
+        const base = data[at + channel] + share * (grey - data[at + channel]);
+        data[at + channel] = base + cover * (table[colour + channel] - base);
+      }
     }
     context.putImageData(pixels, 0, 0);
   }
@@ -66,14 +74,17 @@ const Maps = (() => {
     return turn;
   }
 
-  // A bar that shows the colours of low to high values, over a checked ground where they let the photograph through.
-  function bar(signed = false) {
+  // A bar that shows the colours from low to high values.
+  function bar(signed) {
     const canvas = Page.make("canvas", { class: "bar", width: 256, height: 1, "aria-hidden": "true" });
-    const context = canvas.getContext("2d"), pixels = context.createImageData(256, 1);
-    pixels.data.set(tables[signed ? "diverging" : "sequential"]);
+    const context = canvas.getContext("2d"), pixels = context.createImageData(256, 1), table = tables[signed];
+    for (let i = 0; i < 256; i++) {
+      const value = signed ? (2 * i) / 255 - 1 : i / 255;
+      pixels.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255 * Math.abs(value) ** steepness], 4 * i);
+    }
     context.putImageData(pixels, 0, 0);
-    const ends = signed ? ["against", "0", "for"] : ["low", "high"];
-    return Page.make("span", { class: "colourbar" }, ends[0], canvas, ends.at(-1));
+    const [first, last] = signed ? ["against the class", "for it"] : ["low", "high"];
+    return Page.make("span", { class: "colourbar" }, first, canvas, last);
   }
 
   return { photograph, resized, paint, turns, bar };
