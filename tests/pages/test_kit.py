@@ -91,8 +91,7 @@ def test_constant_maps_are_dark_and_fine_maps_are_smoothed_and_cut():
     assert 0.009 < (levels >= packed["full"]).mean() < 0.02
     assert len(np.unique(levels[levels <= packed["full"]])) > 100  # one bright point leaves the colours of the others
     signed = small_map(points - 2 * points.roll(4, 1))
-    both = np.frombuffer(base64.b64decode(signed["bytes"]), np.uint8)
-    assert (both.min(), np.median(both)) == (1, 128)
+    assert np.frombuffer(base64.b64decode(signed["bytes"]), np.uint8).min() == 1
 
 
 def test_large_pictures_are_reduced_by_means():
