@@ -106,7 +106,7 @@ def main() -> None:
         max_epochs=args.epochs,
         accelerator="auto",
         devices=1,
-        callbacks=[CAMCallback(["gradcam", "fdcam"], mean=MEAN, std=STD, class_names=classes)],
+        callbacks=[CAMCallback(["gradcam", "fdcam"], mean=MEAN, std=STD, class_names=classes, report=True)],
     )
     trainer.fit(model, loader, DataLoader(val, batch_size=200))
     print(f"validation accuracy {float(trainer.callback_metrics['val_accuracy']):.1%}")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,6 +22,7 @@ from lightning_callbacks.callback.notices import Notices, OnError
 from lightning_callbacks.callback.report import Report
 from lightning_callbacks.callback.schedule import Schedule
 from lightning_callbacks.callback.selection import CHOICES, Choose
+from lightning_callbacks.callback.time_machine import TimeMachine
 from lightning_callbacks.callback.watched_run import WatchedRun
 from lightning_callbacks.methods import Methods, named
 from lightning_callbacks.network import OutputFn
@@ -60,6 +62,10 @@ class CAMCallback(pl.Callback):
     panel shows the slices or frames in which the maps have the most energy; signals have no panel.
     ``cam/validation/curves`` shows the mean insertion and deletion curves. ``cam/validation/card`` is a text, logged
     once, with the methods and their options.
+
+    **Page of the run.** With ``report=True``, ``<prefix>_report.html`` in the log folder is written again at each
+    explained validation of ``fit``: a slider over the epochs for all images and methods, beside the logged values. The
+    file needs no network. Its data are in ``<prefix>_report.jsonl``, and a continued run takes them over.
 
     **Other stages and loaders.** ``trainer.test`` logs ``cam/test/<method>/<metric>`` and ``cam/test``. If you call
     ``trainer.validate`` after ``fit``, it logs ``cam/validate/<method>/<metric>`` and ``cam/validate``. With several
@@ -115,6 +121,7 @@ class CAMCallback(pl.Callback):
         margin: pixels around a region that count as a hit in the pointing game.
         on_error: "warn" gives one warning for each reason why an explanation fails; "raise" stops the run.
         prefix: first part of every tag, instead of "cam"; each CAMCallback of a Trainer needs another prefix.
+        report: write a page of the run, see above; it shows images, and no volumes, clips or signals.
 
     Raises:
         CAMError: an argument does not fit, or two callbacks have the same tags. Other errors are raised during the run
@@ -153,6 +160,7 @@ class CAMCallback(pl.Callback):
         margin: float = 0.0,
         on_error: OnError = "warn",
         prefix: str = "cam",
+        report: bool = False,
     ) -> None:
         # TensorBoard's tags have no brackets.
         self.methods = {name.replace("(", ".").rstrip(")"): one for name, one in named(methods).items()}
@@ -182,6 +190,7 @@ class CAMCallback(pl.Callback):
         self._notices, self._patient = Notices(on_error), Patient()
         self._report = Report(prefix, tuple(self.methods), self.metrics, mean, std, class_names, task)
         self._schedule = Schedule(every_n_epochs, every_n_validations)
+        self.report, self._machine = report, TimeMachine(self._report)
         self._run = self._new_run()
 
     @property
@@ -223,6 +232,8 @@ class CAMCallback(pl.Callback):
     ) -> None:
         # Not in state_dict: Lightning allows one state_dict for each state_key, before setup can explain the mistake.
         checkpoint.setdefault("CAMCallback", {})[self.prefix] = self._run.state()
+        if self._machine.file is not None:
+            checkpoint.setdefault("CAMCallback_report", {})[self.prefix] = str(self._machine.file)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -230,6 +241,8 @@ class CAMCallback(pl.Callback):
         state = checkpoint.get("CAMCallback", {}).get(self.prefix)
         if state is not None:
             self._run.restore(state)
+        if (earlier := checkpoint.get("CAMCallback_report", {}).get(self.prefix)) is not None:
+            self._machine.earlier = Path(earlier)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if not isinstance(trainer, pl.Trainer):
@@ -245,7 +258,7 @@ class CAMCallback(pl.Callback):
                     f'same tag, but two log {min(shared)!r}; give one of them another prefix=, such as "{self.prefix}2"'
                 )
         # Each run has its own network and images, also after an interrupted run; a checkpoint is read later.
-        self._run = self._new_run()
+        self._run, self._machine = self._new_run(), TimeMachine(self._report)
         if stage == "fit":
             self._patient.ask(trainer, self._report.scalar_tags("validation"))
 
@@ -254,8 +267,7 @@ class CAMCallback(pl.Callback):
         self._patient.release()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._run.leave()
-        self._patient.release()
+        self.teardown(trainer, pl_module, "fit")
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._run.start(trainer)
@@ -278,6 +290,11 @@ class CAMCallback(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._run.finish(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.report and self._run.due:
+            with self._notices.guard():
+                self._machine.see(trainer, self._run.explained)
 
     on_test_epoch_start, on_test_epoch_end = on_validation_epoch_start, on_validation_epoch_end
     on_test_batch_start, on_test_batch_end = on_validation_batch_start, on_validation_batch_end
