@@ -9,14 +9,15 @@ from torch import Tensor
 
 from captum_cams.registry import title
 from captum_cams.visual.drawing import Drawing, Picture
-from captum_cams.visual.text import LINE, font
+from captum_cams.visual.text import font
 from captum_cams.visual.theme import LETTER, Inks, Theme, inks
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without yellow, and with the ink of the page instead
 # of black. Colour and dash together tell more methods apart than either.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", "--", ":", "-.")
-_PLOT = 190.0  # points of a plot with its title and its axis
+# Points of a plot, above it, below it, left and right of it.
+_PLOT, _TITLE, _AXIS, _SIDE, _EDGE = 130.0, 24.0, 40.0, 50.0, 10.0
 
 
 def curves(
@@ -71,16 +72,21 @@ def draw_curves(
         drawing = visual.draw_curves({"gradcam": (falling, rising)}, width=3.25)
     """
     colours, beside = inks(theme), width >= 5
-    drawing = Drawing(72 * width, (_PLOT + 1.15 * LINE * len(curves)) * (1 if beside else 2), theme)
-    drawing.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
-    both = drawing.subplots(*((1, 2) if beside else (2, 1)), sharey=True)
+    below = _AXIS + 1.4 * LETTER * len(curves)
+    each, whole = _TITLE + _PLOT + below, 72 * width
+    drawing = Drawing(whole, each if beside else 2 * each, theme)
+    wide = (whole - 2 * _SIDE - 2 * _EDGE) / 2 if beside else whole - _SIDE - _EDGE
+    both: list[Axes] = []
+    for number in range(2):
+        left = _SIDE + (number * (wide + _SIDE + _EDGE) if beside else 0)
+        bottom = below if beside or number else each + below
+        place = (left / whole, bottom / drawing.height, wide / whole, _PLOT / drawing.height)
+        both.append(drawing.add_axes(place, sharey=both[0] if both else None))
     for axes, kind, which in zip(both, ("deletion", "insertion"), (0, 1), strict=True):
         _plot(axes, {title(name): pair[which] for name, pair in curves.items()}, colours)
         axes.set_title(f"{kind} (area below)", loc="left", fontproperties=font(bold=True), color=colours.text)
         axes.set_xlabel(f"pixels {kind[:-3]}ed (%)", fontproperties=font(), color=colours.quiet)
-        axes.tick_params(labelleft=True)
-        if which == 0 or not beside:
-            axes.set_ylabel(quantity, fontproperties=font(), color=colours.quiet)
+        axes.set_ylabel(quantity, fontproperties=font(), color=colours.quiet)
         if quantity == "probability":
             axes.set_ylim(0, None)
     return drawing
@@ -102,7 +108,7 @@ def _plot(axes: Axes, curves: Mapping[str, Tensor], colours: Inks) -> None:
     axes.spines[["left", "bottom"]].set(color=colours.quiet, linewidth=0.6)
     axes.legend(
         loc="upper left",
-        bbox_to_anchor=(0, -0.28),
+        bbox_to_anchor=(0, (LETTER - _AXIS) / _PLOT),
         prop=font(),
         labelcolor=colours.text,
         frameon=False,

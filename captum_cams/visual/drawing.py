@@ -95,15 +95,9 @@ def put_picture(axes: Axes, picture: Tensor, box: Box) -> None:
     axes.imshow(pixels, extent=(left, right, bottom, top), aspect="auto")
 
 
-def put_lines(
-    axes: Axes, lines: list[str], left: float, top: float, colour: str, *, bold: bool = False, middle: bool = False
-) -> None:
-    """Write lines of text below one another, from their upper left corner or, with ``middle``, centred."""
+def put_lines(axes: Axes, lines: list[str], left: float, top: float, colour: str, *, bold: bool = False) -> None:
+    """Write lines of text below one another, from their upper left corner."""
     for number, line in enumerate(lines):
-        if not line:
-            continue
-        y = top + (number + 0.5) * LINE
-        side = "center" if middle else "left"
-        axes.text(
-            left, y, line, ha=side, va="center_baseline", color=colour, fontproperties=font(bold), parse_math=False
-        )
+        if line:
+            y = top + (number + 0.5) * LINE
+            axes.text(left, y, line, va="center_baseline", color=colour, fontproperties=font(bold), parse_math=False)

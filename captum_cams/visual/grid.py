@@ -19,6 +19,7 @@ CELL = 112.0
 """The width of a picture in points, unless the width of the figure is given."""
 _MARGIN, _GAP, _ROOM = 8.0, 4.0, 3.0
 _NARROWEST = 4 * LETTER
+_SIGNS = ("*", "†", "‡", "§", "¶", "**", "††", "‡‡")  # lead from a title to its note
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Column:
 
     Args:
         title: the name of the method.
-        note: what was done to its maps; may be empty.
+        note: what was done to its maps, which is written below the pictures; may be empty.
         pictures: N×P×3×H×W in [0, 1], P pictures below one another for each image.
         values: the scaled maps N×P×H×W; None for the images themselves.
     """
@@ -36,11 +37,6 @@ class Column:
     note: str
     pictures: Tensor
     values: Tensor | None = None
-
-    def head(self, width: float) -> list[tuple[str, bool]]:
-        """The lines above the column, and whether each belongs to the title."""
-        title = [(line, True) for line in wrapped(self.title, width, bold=True)]
-        return title + [(line, False) for line in wrapped(self.note, width) if line]
 
 
 @dataclass(frozen=True)
@@ -79,12 +75,14 @@ class Grid:
             raise CAMError(f"{count} columns need a width of {least:.2f} inches or more, got {width}; pass more")
         whole, tall = around + count * cell, round(2 * cell * high / wide) / 2  # half points are whole pixels
         text = whole - 2 * _MARGIN
-        heads = [column.head(cell) for column in self.columns]
+        signs = dict(zip(dict.fromkeys(column.note for column in self.columns if column.note), _SIGNS, strict=False))
+        heads = [wrapped(column.title + signs.get(column.note, ""), cell, bold=True) for column in self.columns]
         head = ceil(LINE * max(map(len, heads))) + _ROOM
         pictures = parts * tall + (parts - 1) * _GAP
         below = [ceil(height_of(caption, text)) + _ROOM * bool(caption.lines(text)) for caption in self.captions]
         feet = [ceil(LINE * len(bar_lines(bar, text))) + _ROOM for bar in self.bars]
-        remarks = wrapped("; ".join(self.marks.words), text)
+        said = [*(f"{sign} {note}" for note, sign in signs.items()), *self.marks.words]
+        remarks = wrapped("; ".join(said), text)
         tops = [_MARGIN + head]
         for each in below:
             tops.append(tops[-1] + pictures + each + _GAP)
@@ -92,9 +90,8 @@ class Grid:
         axes, colours = drawing.sheet(), inks(theme)
         for number, (column, lines) in enumerate(zip(self.columns, heads, strict=True)):
             left = _MARGIN + number * (cell + _GAP)
-            for line, (words, bold) in enumerate(lines):  # the last line is just above the pictures
-                top = tops[0] - _ROOM - (len(lines) - line) * LINE
-                put_lines(axes, [words], left, top, colours.text if bold else colours.quiet, bold=bold)
+            top = tops[0] - _ROOM - len(lines) * LINE  # the last line is just above the pictures
+            put_lines(axes, lines, left, top, colours.text, bold=True)
             self._put_column(axes, column, left, cell, tall, tops)
         for caption, top in zip(self.captions, tops, strict=False):
             put_caption(axes, caption, _MARGIN, top + pictures + _ROOM, text, colours)

@@ -45,8 +45,9 @@ def _lines(text: str, width: float, bold: bool) -> list[str]:
             lines.append(line)
         while len(word) > 1 and width_of(word, bold) > width:
             fits = max(1, sum(width_of(word[: end + 1], bold) <= width for end in range(len(word))))
-            lines.append(word[:fits])
-            word = word[fits:]
+            end = word.rfind("-", 1, fits) + 1 or fits
+            lines.append(word[:end])
+            word = word[end:]
         line = word
     return [*lines, line] if line or not lines else lines
 

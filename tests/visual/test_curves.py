@@ -25,7 +25,7 @@ def test_curves_are_drawn_in_their_axes_with_their_areas():
             assert np.allclose(line.get_ydata(), values)
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
         assert labels == [f"{name} {area:.3f}" for name, area in zip(("Grad-CAM", "mine"), areas, strict=True)]
-    assert left.get_ylabel() == "probability"
+        assert axes.get_ylabel() == "probability"
     colours = [[line.get_color() for line in axes.get_lines()] for axes in (left, right)]
     assert colours[0] == colours[1]  # a method has one colour in both
     assert colours[0][0] != colours[0][1]

@@ -112,7 +112,8 @@ def test_what_was_done_is_written():
     figure = visual.draw_panel(images, {"a": maps}, region=(0, 0, 60, 60), cut="otsu", contours=[0.2, -0.3])
     words = " ".join(texts_of(figure))
     for part in (
-        "smoothed, cut at percentile 99",
+        "a*",
+        "* smoothed, cut at percentile 99; lines:",
         "negative to positive, zero in the middle, up to the largest magnitude of the map",
         "lines: -0.3, 0.2 of the scale; outline: above Otsu's threshold; dashed: what the model saw",
     ):
