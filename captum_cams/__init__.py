@@ -1,16 +1,17 @@
 """Class activation maps as Captum layer attributions.
 
 This package has the methods, the wrappers, and the base classes that a new method extends. :func:`create` makes an
-explainer from its name. :mod:`captum_cams.metrics` measures maps, and :mod:`captum_cams.visual` draws them; both have
-to be imported by their own names.
+explainer from its name, and :func:`show` explains one image and draws it. :mod:`captum_cams.metrics` measures maps, and
+:mod:`captum_cams.visual` draws them; both have to be imported by their own names.
 
 Example::
 
-    from captum_cams import visual
-
     maps = cc.FDCAM(model, "layer4").attribute(images)
-    pictures = visual.overlay(visual.displayable(images), maps)
+    picture = cc.panel(images, {"fdcam": maps})
+    explanation = cc.show(model, images[0])  # notebooks show both
 """
+
+from typing import TYPE_CHECKING, Any
 
 from captum_cams import methods as methods
 from captum_cams import targets as targets
@@ -90,6 +91,7 @@ from captum_cams.regions import mask_from_map as mask_from_map
 from captum_cams.registry import create as create
 from captum_cams.registry import names as names
 from captum_cams.registry import register as register
+from captum_cams.registry import title as title
 from captum_cams.relevance.propagation import Propagation as Propagation
 from captum_cams.relevance.rules import ZBetaRule as ZBetaRule
 from captum_cams.relevance.rules import ZPlusRule as ZPlusRule
@@ -104,4 +106,18 @@ from captum_cams.wrappers.multilayercam import MultiLayerCAM as MultiLayerCAM
 from captum_cams.wrappers.sess import SESS as SESS
 from captum_cams.wrappers.sharpened import Sharpened as Sharpened
 
+if TYPE_CHECKING:
+    from captum_cams.visual import overlay as overlay
+    from captum_cams.visual import panel as panel
+    from captum_cams.visual import show as show
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what draws when it is asked for, because it needs matplotlib."""
+    if name not in ("overlay", "panel", "show"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from captum_cams import visual
+
+    return getattr(visual, name)

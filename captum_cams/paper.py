@@ -1,6 +1,7 @@
-"""The paper that a method comes from."""
+"""The paper that a method comes from, and the name that it has there."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,11 @@ class Paper:
 
     def __str__(self) -> str:
         return f"{self.authors}, {self.venue} {self.year}"
+
+
+def joined_title(cls: type[Any], base: str | None = None) -> str:
+    """Join the title of a class with the title of its base: ``FG-CAM over Grad-CAM``, or ``Guided Grad-CAM``."""
+    own: str = vars(cls).get("title") or cls.__name__  # a subclass does not have the name of what it changes
+    if "{base}" in own:
+        return own.format(base=base or "CAM")
+    return own if base is None else f"{own} over {base}"

@@ -11,7 +11,7 @@ from captum_cams import errors
 from captum_cams.argument_names import OF_CONSTRUCTORS, Called, check_kept, names_checked, options_of, refuse_option
 from captum_cams.cost import Cost
 from captum_cams.errors import CAMError, brief
-from captum_cams.paper import Paper
+from captum_cams.paper import Paper, joined_title
 
 # The classes extend CAMAttribution, but this file cannot import it: the base class of wrappers imports this file.
 _classes: dict[str, type[Any]] = {}
@@ -160,6 +160,27 @@ def canonical(name: str) -> str:
     """
     outer, inner = _split(name)
     return lookup(outer).__name__.lower() + ("" if inner is None else f"({canonical(inner)})")
+
+
+def title(name: str) -> str:
+    """Write the name of a method as its paper does: ``FG-CAM over Grad-CAM`` for ``fgcam(gradcam)``.
+
+    Args:
+        name: a name in the registry as :func:`canonical` spells it, or any other text.
+
+    Returns:
+        The title; a text that is no name in the registry stays as it is.
+
+    Example::
+
+        print(cc.title("gradcamplusplus"), cc.title("my own"))  # Grad-CAM++ my own
+    """
+    match = re.fullmatch(r"([^()]+)(?:\((.+)\))?", name)
+    cls = _classes.get(match[1]) if match else None
+    if match is None or cls is None or (match[2] and not cls.wraps):
+        return name
+    inner = match[2] or (options_of(cls).get("base") if cls.wraps else None)
+    return joined_title(cls, title(inner) if isinstance(inner, str) else None)
 
 
 def _split(name: str) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from captum_cams.engine.layers import is_layer
 from captum_cams.engine.layout import Reshape
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError, brief
+from captum_cams.paper import joined_title
 from captum_cams.registry import create, names
 
 
@@ -83,6 +84,10 @@ class WrappedCAM(CAMAttribution):
     @property
     def total_cost(self) -> Cost:
         return self.cost.over(self.base.total_cost)
+
+    @property
+    def full_title(self) -> str:
+        return joined_title(type(self), self.base.full_title)
 
     def find(self, call: Call) -> None:
         self.base.find(call)

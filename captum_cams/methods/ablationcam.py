@@ -28,6 +28,7 @@ class AblationCAM(PerturbedCAM, WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Ablation-CAM"
     paper = Paper(
         "Desai and Ramaswamy",
         "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",

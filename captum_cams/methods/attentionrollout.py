@@ -42,6 +42,7 @@ class AttentionRollout(SpatialCAM):
         maps = cam.attribute(images)  # values in [0, 1]
     """
 
+    title = "Attention Rollout"
     paper = Paper(
         "Abnar and Zuidema",
         "Quantifying Attention Flow in Transformers",

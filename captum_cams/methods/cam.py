@@ -31,6 +31,7 @@ class CAM(WeightedCAM):
         maps = cam.attribute(images, labels)  # signed
     """
 
+    title = "CAM"
     paper = Paper(
         "Zhou et al.",
         "Learning Deep Features for Discriminative Localization",

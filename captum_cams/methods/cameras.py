@@ -40,6 +40,7 @@ class CAMERAS(SpatialCAM):
         maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
+    title = "CAMERAS"
     paper = Paper(
         "Jalwana et al.",
         "CAMERAS: Enhanced Resolution and Sanity Preserving Class Activation Mapping for Image Saliency",

@@ -24,6 +24,7 @@ class Centre(SpatialCAM):
         maps = baseline.attribute(images)
     """
 
+    title = "Centre"
     paper = Paper(
         "Zhang et al.",
         "Top-down Neural Attention by Excitation Backprop",

@@ -34,6 +34,7 @@ class Chefer(SpatialCAM):
         maps = cam.attribute(images, labels)  # values of 0 or greater
     """
 
+    title = "Chefer et al."
     paper = Paper(
         "Chefer et al.",
         "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers",

@@ -26,6 +26,7 @@ class CLRP(OutputRelevance):
         maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
+    title = "CLRP"
     paper = Paper(
         "Gu et al.",
         "Understanding Individual Decisions of CNNs via Contrastive Backpropagation",

@@ -23,6 +23,7 @@ class Constant(SpatialCAM):
         maps = baseline.attribute(images)
     """
 
+    title = "Constant"
     paper = Paper(
         "Hartley et al.",
         "Jitter-CAM: Improving the Spatial Resolution of CAM-Based Explanations",

@@ -28,6 +28,7 @@ class EigenCAM(PrincipalCAM):
         maps = cam.attribute(images)  # needs no target
     """
 
+    title = "Eigen-CAM"
     paper = Paper(
         "Muhammad and Yeasin",
         "Eigen-CAM: Class Activation Map using Principal Components",

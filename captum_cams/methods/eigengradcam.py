@@ -28,6 +28,7 @@ class EigenGradCAM(PrincipalCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Eigen-Grad-CAM"
     paper = Paper(
         "Gildenblat et al.",
         "PyTorch library for CAM methods",

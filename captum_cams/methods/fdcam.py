@@ -53,6 +53,7 @@ class FDCAM(PerturbedCAM, WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "FD-CAM"
     paper = Paper(
         "Li et al.",
         "FD-CAM: Improving Faithfulness and Discriminability of Visual Explanation for CNNs",

@@ -34,6 +34,7 @@ class FEM(WeightedCAM):
         maps = cam.attribute(images)  # needs no target
     """
 
+    title = "FEM"
     paper = Paper(
         "Fuad et al.",
         "Features Understanding in 3D CNNs for Actions Recognition in Video",

@@ -38,6 +38,7 @@ class FullGrad(CAMAttribution):
         maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
+    title = "FullGrad"
     paper = Paper(
         "Srinivas and Fleuret",
         "Full-Gradient Representation for Neural Network Visualization",

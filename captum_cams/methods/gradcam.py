@@ -26,6 +26,7 @@ class GradCAM(WeightedCAM):
         signed = cam.attribute(images, labels, relu_attributions=False)
     """
 
+    title = "Grad-CAM"
     paper = Paper(
         "Selvaraju et al.",
         "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",

@@ -25,6 +25,7 @@ class GradCAMElementWise(SpatialCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Element-wise Grad-CAM"
     paper = Paper(
         "Gildenblat et al.",
         "PyTorch library for CAM methods",

@@ -27,6 +27,7 @@ class GradCAMPlusPlus(WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Grad-CAM++"
     paper = Paper(
         "Chattopadhay et al.",
         "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks",

@@ -38,6 +38,7 @@ class GroupCAM(PerturbedCAM, SpatialCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Group-CAM"
     paper = Paper(
         "Zhang et al.",
         "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional Networks",

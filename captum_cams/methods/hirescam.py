@@ -26,6 +26,7 @@ class HiResCAM(SpatialCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "HiResCAM"
     paper = Paper(
         "Draelos and Carin",
         "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks",

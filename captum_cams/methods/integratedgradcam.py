@@ -34,6 +34,7 @@ class IntegratedGradCAM(PerturbedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Integrated Grad-CAM"
     paper = Paper(
         "Sattarzadeh et al.",
         "Integrated Grad-CAM: Sensitivity-Aware Visual Explanation of Deep Convolutional Networks via Integrated "

@@ -34,6 +34,7 @@ class ISCAM(InputMaskCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "IS-CAM"
     paper = Paper(
         "Naidu et al.",
         "IS-CAM: Integrated Score-CAM for axiomatic-based explanations",

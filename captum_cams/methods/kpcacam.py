@@ -43,6 +43,7 @@ class KPCACAM(PrincipalCAM):
         maps = cam.attribute(images)  # needs no target
     """
 
+    title = "KPCA-CAM"
     paper = Paper(
         "Karmani et al.",
         "KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA",

@@ -26,6 +26,7 @@ class LayerCAM(SpatialCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "LayerCAM"
     paper = Paper(
         "Jiang et al.",
         "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",

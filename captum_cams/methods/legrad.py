@@ -44,6 +44,7 @@ class LeGrad(SpatialCAM):
         maps = cam.attribute(images, labels)  # values of 0 or greater
     """
 
+    title = "LeGrad"
     paper = Paper(
         "Bousselham et al.",
         "LeGrad: An Explainability Method for Vision Transformers via Feature Formation Sensitivity",

@@ -36,6 +36,7 @@ class LFICAM(SpatialCAM):
         maps = cam.attribute(images)  # values in [0, 1]
     """
 
+    title = "LFI-CAM"
     paper = Paper(
         "Lee et al.",
         "LFI-CAM: Learning Feature Importance for Better Visual Explanation",

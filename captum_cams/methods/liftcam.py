@@ -34,6 +34,7 @@ class LIFTCAM(WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "LIFT-CAM"
     paper = Paper(
         "Jung and Oh",
         "Towards Better Explanations of Class Activation Mapping",

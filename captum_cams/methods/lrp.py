@@ -25,6 +25,7 @@ class LRP(OutputRelevance):
         maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
+    title = "LRP"
     paper = Paper(
         "Bach et al.",
         "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation",

@@ -38,6 +38,7 @@ class LRPCAM(WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "LRP-CAM"
     paper = Paper(
         "Jung and Oh",
         "Towards Better Explanations of Class Activation Mapping",

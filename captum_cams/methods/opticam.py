@@ -49,6 +49,7 @@ class OptiCAM(PerturbedCAM, WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Opti-CAM"
     paper = Paper(
         "Zhang et al.",
         "Opti-CAM: Optimizing saliency maps for interpretability",

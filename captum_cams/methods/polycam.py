@@ -53,6 +53,7 @@ class PolyCAM(LayeredCAM, PerturbedCAM, WeightedCAM):
         maps = cam.attribute(images, labels)  # as large as the map of layer2
     """
 
+    title = "Poly-CAM"
     paper = Paper(
         "Englebert et al.",
         "Poly-CAM: High resolution class activation map for convolutional neural networks",

@@ -32,6 +32,7 @@ class Random(SpatialCAM):
         maps = baseline.attribute(images)
     """
 
+    title = "Random"
     paper = Paper(
         "Petsiuk et al.",
         "RISE: Randomized Input Sampling for Explanation of Black-box Models",

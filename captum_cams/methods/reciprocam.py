@@ -39,6 +39,7 @@ class ReciproCAM(PerturbedCAM, SpatialCAM):
         maps = cam.attribute(images, labels)  # values in [0, 1]
     """
 
+    title = "Recipro-CAM"
     paper = Paper(
         "Byun and Lee",
         "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks",

@@ -37,6 +37,7 @@ class RelevanceCAM(WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Relevance-CAM"
     paper = Paper(
         "Lee et al.",
         "Relevance-CAM: Your Model Already Knows Where to Look",

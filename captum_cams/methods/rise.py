@@ -46,6 +46,7 @@ class RISE(PerturbedCAM, SpatialCAM):
         maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
+    title = "RISE"
     paper = Paper(
         "Petsiuk et al.",
         "RISE: Randomized Input Sampling for Explanation of Black-box Models",

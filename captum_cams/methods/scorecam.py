@@ -23,6 +23,7 @@ class ScoreCAM(InputMaskCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Score-CAM"
     paper = Paper(
         "Wang et al.",
         "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",

@@ -28,6 +28,7 @@ class SegEigenCAM(PrincipalCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Seg-Eigen-CAM"
     paper = Paper(
         "Chung and Ying",
         "Seg-Eigen-CAM: Eigen-Value-Based Visual Explanations for Semantic Segmentation Models",

@@ -27,6 +27,7 @@ class SGLRP(OutputRelevance):
         maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
+    title = "SGLRP"
     paper = Paper(
         "Iwana et al.",
         "Explaining Convolutional Neural Networks using Softmax Gradient Layer-wise Relevance Propagation",

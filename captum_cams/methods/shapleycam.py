@@ -27,6 +27,7 @@ class ShapleyCAM(WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "ShapleyCAM"
     paper = Paper(
         "Cai",
         "CAMs as Shapley Value-based Explainers",

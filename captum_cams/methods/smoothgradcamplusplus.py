@@ -39,6 +39,7 @@ class SmoothGradCAMPlusPlus(PerturbedCAM, WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "Smooth Grad-CAM++"
     paper = Paper(
         "Omeiza et al.",
         "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional Neural "

@@ -36,6 +36,7 @@ class SSCAM(InputMaskCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "SS-CAM"
     paper = Paper(
         "Wang et al.",
         "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization",

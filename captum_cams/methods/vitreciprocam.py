@@ -40,6 +40,7 @@ class ViTReciproCAM(PerturbedCAM, SpatialCAM):
         maps = cam.attribute(images, labels)  # values in [0, 1]
     """
 
+    title = "ViT-ReciproCAM"
     paper = Paper(
         "Byun and Lee",
         "ViT-ReciproCAM: Gradient and Attention-Free Visual Explanations for Vision Transformer",

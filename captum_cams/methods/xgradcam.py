@@ -25,6 +25,7 @@ class XGradCAM(WeightedCAM):
         maps = cam.attribute(images, labels)
     """
 
+    title = "XGrad-CAM"
     paper = Paper(
         "Fu et al.",
         "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs",

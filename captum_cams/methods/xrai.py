@@ -57,6 +57,7 @@ class XRAI(CAMAttribution):
         maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
+    title = "XRAI"
     paper = Paper(
         "Kapishnikov et al.",
         "XRAI: Better Attributions Through Regions",

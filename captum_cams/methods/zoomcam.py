@@ -35,6 +35,7 @@ class ZoomCAM(LayeredCAM, SpatialCAM):
         maps = cam.attribute(images, labels)  # as large as the map of layer2, in [0, 1]
     """
 
+    title = "Zoom-CAM"
     paper = Paper(
         "Shi et al.",
         "Zoom-CAM: Generating Fine-grained Pixel Annotations from Image Labels",

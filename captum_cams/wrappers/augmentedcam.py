@@ -174,6 +174,7 @@ class AugmentedCAM(VariantsCAM):
         maps = cam.attribute(images, labels)  # 2×1×64×64
     """
 
+    title = "Augmented {base}"
     paper = Paper(
         "Oh et al.",
         "EVET: Enhancing Visual Explanations of Deep Neural Networks Using Image Transformations",

@@ -36,6 +36,7 @@ class Blurred(WrappedCAM):
         maps = copy.attribute(images, labels)  # the size of Grad-CAM's maps
     """
 
+    title = "Blurred {base}"
     paper = Paper(
         "Kümmerer et al.",
         "Saliency Benchmarking Made Easy: Separating Models, Maps and Metrics",

@@ -48,6 +48,7 @@ class FGCAM(WrappedCAM):
         maps = cam.attribute(images, labels)  # as large as the map of layer2
     """
 
+    title = "FG-CAM"
     paper = Paper(
         "Qiu et al.",
         "Empowering CAM-Based Methods with Capability to Generate Fine-Grained and High-Faithfulness Explanations",

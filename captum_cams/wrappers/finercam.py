@@ -52,6 +52,7 @@ class FinerCAM(WrappedCAM):
         maps = cam.attribute(images, target=7)  # why 7, and neither 3 nor 5
     """
 
+    title = "Finer-CAM"
     paper = Paper(
         "Zhang et al.",
         "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",

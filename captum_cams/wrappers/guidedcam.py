@@ -46,6 +46,7 @@ class GuidedCAM(WrappedCAM):
         maps = cam.attribute(images, labels)  # 2×1×64×64, signed
     """
 
+    title = "Guided {base}"
     paper = Paper(
         "Selvaraju et al.",
         "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",

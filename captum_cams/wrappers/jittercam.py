@@ -44,6 +44,7 @@ class JitterCAM(VariantsCAM):
         maps = cam.attribute(images, labels)  # one position more on each side than Grad-CAM's
     """
 
+    title = "Jitter-CAM"
     paper = Paper(
         "Hartley et al.",
         "Jitter-CAM: Improving the Spatial Resolution of CAM-Based Explanations",

@@ -47,6 +47,7 @@ class MultiLayerCAM(LayeredCAM, WrappedCAM):
         maps = cam.attribute(images, labels)  # as large as the map of layer2, in [0, 1]
     """
 
+    title = "Multi-layer {base}"
     paper = Paper(
         "Jiang et al.",
         "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",

@@ -48,6 +48,7 @@ class SESS(VariantsCAM):
         maps = cam.attribute(images, labels)  # 2×1×64×64, in [0, 1]
     """
 
+    title = "SESS"
     paper = Paper(
         "Tursun et al.",
         "SESS: Saliency Enhancing with Scaling and Sliding",

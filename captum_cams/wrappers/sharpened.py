@@ -38,6 +38,7 @@ class Sharpened(WrappedCAM):
         maps = copy.attribute(images, labels)  # the size of Grad-CAM's maps
     """
 
+    title = "Sharpened {base}"
     paper = Paper(
         "Kümmerer et al.",
         "Saliency Benchmarking Made Easy: Separating Models, Maps and Metrics",

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from captum_cams import visual
+from captum_cams import title, visual
 from captum_cams.engine.scores import Task
 from captum_cams.images import look_channels_last, upsample
 from captum_cams.metrics.catalogue import summary
@@ -71,7 +71,7 @@ class Report:
         columns = self._columns(rows)
         if columns and not _signals(rows):
             images = _stacked([_channels_first(row.image) for row in rows])
-            captions = [self.caption(row) for row in rows]
+            captions = [visual.Caption(self.caption(row), _is_right(row)) for row in rows]
             log_picture(logger, tag, visual.panel(images, columns, captions, mean=self.mean, std=self.std), step)
         curves = {
             method: torch.stack([row.curves[method] for row in rows if method in row.curves]).mean(0)
@@ -92,7 +92,7 @@ class Report:
             for kind in KINDS:
                 maps = [row.maps.get(method, {}).get(kind) for row in rows]
                 if any(map_ is not None for map_ in maps):
-                    found[method if kind == "predicted" else f"{method}, {kind} class"] = _stacked(maps)
+                    found[title(method) if kind == "predicted" else f"{title(method)}, {kind} class"] = _stacked(maps)
         return found
 
     def caption(self, row: Explained) -> str:
@@ -104,7 +104,7 @@ class Report:
         lines = [f"true {true}"] if true else []
         sign = "p" if self.quantity == "probability" else "value"
         lines.append(f"predicted {names[best]}, {sign} = {row.probabilities[best]:.2f}")
-        same = [f"{value:.2f}" for value in row.drift.values() if not math.isnan(value)]
+        same = [f"{title(method)} {value:.2f}" for method, value in row.drift.items() if not math.isnan(value)]
         if same and "drift" in self.metrics:
             lines.append(f"rank correlation {', '.join(same)}")
         return "\n".join(lines)
@@ -132,6 +132,11 @@ def _mean(rows: Sequence[Explained], method: str, metric: str) -> float:
         return math.nan
     values = torch.stack([row.values[method][metric] for row in mine])
     return summary(metric, values, torch.tensor([row.predicted for row in mine])).mean
+
+
+def _is_right(row: Explained) -> bool | None:
+    """Whether the predicted class is one of the true classes; None if these are not known."""
+    return row.predicted in row.annotation.classes if row.annotation.classes else None
 
 
 def _signals(rows: Sequence[Explained]) -> bool:

@@ -92,7 +92,7 @@ def test_columns_of_the_panel_follow_the_methods_as_given(monkeypatch, tmp_path)
     rows = [Explained(torch.rand(3, 8, 8), Annotation((1,)), 1, torch.rand(3), maps)]
     logger = CSVLogger(tmp_path)
     Report("cam", ("lrp", "fdcam", "lrpcam"), ()).log(logger, Split("validation", 0, True), 0, rows, "")
-    names = ("lrp", "fdcam", "lrpcam")
+    names = ("LRP", "FD-CAM", "LRP-CAM")
     assert titles == [title for name in names for title in (name, f"{name}, true class")]
 
 

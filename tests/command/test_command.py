@@ -181,7 +181,7 @@ def test_images_in_folders_in_patterns_and_behind_methods(image, tmp_path, capsy
         str(out / "b.png"),
     ]
     with Image.open(out / "a.png") as panel:
-        assert panel.width == 3 * 224  # the image, and a column for each of the two methods
+        assert 3 * 224 < panel.width < 4 * 224  # the image, and a column for each of the two methods
 
 
 def test_suggested_layers_work_when_typed(image, tmp_path, capsys):

@@ -1,14 +1,11 @@
 """Panels of volumes and clips: which slices are shown, in which order, and in which colours."""
 
-import matplotlib as mpl
-import numpy as np
 import pytest
 import torch
 
 import captum_cams as cc
 from captum_cams import visual
-
-CELL = 224  # pixels of one picture in a panel
+from tests.support.pictures import covered, pictures_of, texts_of
 
 
 def test_the_slices_with_the_most_energy_are_chosen_in_order():
@@ -32,25 +29,13 @@ def test_a_volume_is_scaled_as_a_whole():
     torch.testing.assert_close(visual.displayable(normalised, [0.5] * 3, [0.1, 0.2, 0.4]), clip)
     maps = torch.zeros(1, 1, 2, 4, 4)
     maps[0, 0, 0, 0, 0], maps[0, 0, 1, 0, 0] = 1, 4
-    found = visual.overlay(torch.zeros(1, 3, 2, 4, 4), maps, alpha=1.0)
+    black = torch.zeros(3)
+    found = visual.overlay(torch.zeros(1, 3, 2, 4, 4), maps, smoothing=0, percentile=100)
     for index, value in enumerate((0.25, 1.0)):
-        expected = torch.tensor(mpl.colormaps["turbo"](value)[:3], dtype=torch.float32)
-        torch.testing.assert_close(found[0, :, index, 0, 0], expected)
+        torch.testing.assert_close(found[0, :, index, 0, 0], covered(black, value))
 
 
-@pytest.fixture
-def texts(monkeypatch):
-    """The texts of the panels that are drawn."""
-    found, draw = [], visual.FigureCanvasAgg.draw
-    monkeypatch.setattr(
-        visual.FigureCanvasAgg,
-        "draw",
-        lambda canvas: found.extend(text.get_text() for text in canvas.figure.texts) or draw(canvas),
-    )
-    return found
-
-
-def a_panel(count: int, mean=(0, 0, 0)) -> np.ndarray:
+def a_panel(count: int):
     """Two clips of five frames, whose grey is their number; one method likes frame 3, another frames 1 and 3."""
     frames = torch.arange(5.0).reshape(1, 1, 5, 1, 1) / 5
     clips = frames.expand(2, 3, 5, 8, 8).clone()
@@ -58,34 +43,36 @@ def a_panel(count: int, mean=(0, 0, 0)) -> np.ndarray:
     first[0, 3, 2, 2] = first[1, 4, 0, 0] = 1
     second[0, 0, 1, 2, 2], second[0, 0, 3, 6, 6] = 0.01, 0.02
     second[1, 0, 0, 1, 1] = 5
-    maps = {"first": first, "second": second}
-    return visual.panel(clips, maps, ["one", "two\nlines"], mean=mean, std=(1, 1, 1), slices=count)
+    options = {"mean": (0, 0, 0), "std": (1, 1, 1), "smoothing": 0, "percentile": 100}
+    return visual.draw_panel(clips, {"first": first, "second": second}, ["one", "two"], slices=count, **options)
 
 
-def test_a_row_shows_its_slices_from_top_to_bottom_and_names_them(texts):
-    picture = a_panel(2)
-    assert picture.shape[1] == 3 * CELL
-    assert texts[3:] == ["slices 1, 3 of 5\none", "slices 0, 4 of 5\ntwo\nlines"]
-    column = picture[:, CELL // 2, :]
-    grey = [round(255 * frame / 5) for frame in (1, 3, 0, 4)]
-    alike = [(column == value).all(1) for value in grey]
-    starts = [next(top for top in range(len(column)) if rows[top : top + CELL - 4].all()) for rows in alike]
-    assert starts[1] - starts[0] == starts[3] - starts[2] == CELL
-    assert (column[starts[1] - 2 : starts[1]] == 255).all()
-    hot, cold = (np.array(mpl.colormaps["turbo"](value)[:3]) for value in (1.0, 0.0))
-    pixel, half = CELL // 8, CELL // 16
-    for start, value, place, colour in (
-        (starts[0], 0.2, (2, 2), cold),  # the first method sees nothing in frame 1
-        (starts[1], 0.6, (2, 2), hot),
-        (starts[1], 0.6, (0, 0), cold),
-    ):
-        at = start + place[0] * pixel + half, CELL + place[1] * pixel + half
-        assert np.abs(picture[at] - 255 * (value + colour) / 2).max() <= 1.5
+def test_a_row_shows_its_slices_from_top_to_bottom_and_names_them():
+    figure = a_panel(2)
+    assert {"slices 1, 3 of 5", "one", "slices 0, 4 of 5", "two"} < {*texts_of(figure)}
+    pictures = pictures_of(figure)[: 3 * 4]
+    for column in range(3):
+        part = pictures[4 * column : 4 * column + 4]
+        bottoms = [bottom for (_, _, bottom, _), _ in part]
+        tops = [top for (_, _, _, top), _ in part]
+        assert tops == sorted(tops)
+        assert all(above < below for above, below in zip(bottoms, tops[1:], strict=False))
+        for (_, picture), frame in zip(part, (1, 3, 0, 4), strict=True):
+            grey = torch.full((3,), frame / 5)
+            assert (picture[7, 7] - grey).abs().max() <= 1 / 255
+    lit = {(1, 1): (2, 2), (1, 3): (0, 0), (2, 1): (6, 6), (2, 2): (1, 1)}  # column and slice → place
+    for (column, number), place in lit.items():
+        frame = (1, 3, 0, 4)[number]
+        expected = covered(torch.full((3,), frame / 5), 1.0)
+        assert (pictures[4 * column + number][1][place] - expected).abs().max() <= 1 / 255
+    half = covered(torch.full((3,), 1 / 5), 0.5)
+    assert (pictures[8][1][2, 2] - half).abs().max() <= 1 / 255  # one scale for the whole clip
 
 
-def test_a_short_clip_is_shown_whole(texts):
-    assert a_panel(3).shape[0] < a_panel(9).shape[0]
-    assert texts[-2].startswith("slices 0, 1, 2, 3, 4 of 5")
+def test_a_short_clip_is_shown_whole():
+    figure = a_panel(9)
+    assert figure.height > a_panel(3).height
+    assert "slices 0, 1, 2, 3, 4 of 5" in texts_of(figure)
 
 
 @pytest.mark.parametrize(
