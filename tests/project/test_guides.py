@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import captum_cams as cc
+from captum_cams import metrics
+from captum_cams.registry import lookup
 from lightning_callbacks.command.arguments import parse
-from tests.support.blocks import run_blocks, small_world
+from tests.support.blocks import first_column, run_blocks, small_world
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = sorted(DOCS.glob("guides/*.md"))
@@ -77,3 +80,16 @@ def _messages() -> Iterator[str]:
                     yield "".join(part if isinstance(part, str) else "…" for part in parts)
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     yield node.value
+
+
+def test_the_tables_are_complete():
+    text = "\n".join(guide.read_text(encoding="utf-8") for guide in GUIDES)
+    explainers = {lookup(name).__name__ for name in cc.names()}
+    measures = {name for name in metrics.__all__ if hasattr(getattr(metrics, name), "higher_is_better")}
+    assert sorted(first_column(text, "class")) == sorted(explainers | measures - {"MetricEntry"})
+    assert first_column(text, "preset") == [*metrics.PRESETS]
+    assert first_column(text, "protocol") == [*metrics.PROTOCOLS]
+    questions = text.partition("## Which question do you have?")[2].partition("\n## ")[0]
+    named = {name for name in metrics.METRICS if f"`{name}`" in questions}
+    left = {name for name in metrics.METRICS if name.startswith("localisation_error_")}  # written with a *
+    assert named == {*metrics.METRICS} - left
