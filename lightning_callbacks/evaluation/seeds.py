@@ -100,7 +100,7 @@ def _with_seed(explainer: CAMAttribution, seed: int) -> CAMAttribution:
     for name in options_of(type(explainer)):
         part = getattr(explainer, name)
         if name == "seed":
-            made.seed = seed  # type: ignore[attr-defined]
+            made.seed = seed
         elif isinstance(part, CAMAttribution):
             setattr(made, name, _with_seed(part, seed))
     return made
