@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 from captum_cams import statistics
-from captum_cams.errors import CAMError
+from captum_cams.extras import import_extra
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.statistics import Interval
 from lightning_callbacks.evaluation.records import directed, markdown, number, with_ends
@@ -68,13 +68,7 @@ class TableForms(TableStatistics):
         Raises:
             CAMError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError as error:
-            raise CAMError(
-                "to_pandas needs the package pandas, which is not installed; pip install pandas, or use to_csv"
-            ) from error
-        return pandas.DataFrame(self.cells())
+        return import_extra("pandas", "pandas", "to_pandas", ", or use to_csv").DataFrame(self.cells())
 
     def to_latex(self) -> str:
         """Write the table for LaTeX with the package booktabs.
