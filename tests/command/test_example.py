@@ -22,7 +22,7 @@ def test_the_list_has_each_program_with_its_first_sentence(capsys):
         assert sentence == ast.get_docstring(ast.parse(file.read_text())).splitlines()[0]
 
 
-def test_a_copy_runs_with_what_it_imports(tmp_path, monkeypatch, capsys):
+def test_what_an_example_imports_is_copied_with_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["example", "evaluate_shapes"]) == 0
     copied, command = capsys.readouterr().out.strip().split("; run: ")
@@ -31,9 +31,16 @@ def test_a_copy_runs_with_what_it_imports(tmp_path, monkeypatch, capsys):
     assert sorted(file.as_posix() for file in Path("examples").iterdir()) == sorted(copied.split(", "))
     for file in Path("examples").iterdir():
         assert file.read_bytes() == (FOLDER / file.name).read_bytes()
-    words = shlex.split(command)
-    assert words == ["python", "examples/evaluate_shapes.py"]
-    found = subprocess.run([sys.executable, words[1], "--help"], capture_output=True, text=True, check=False)
+    assert command == "python examples/evaluate_shapes.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compare_depths", "evaluate_shapes"])
+def test_a_copy_runs_with_what_it_imports(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["example", name])
+    words = shlex.split(capsys.readouterr().out.split("run: ")[1])
+    found = subprocess.run([sys.executable, *words[1:], "--help"], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
 
 
