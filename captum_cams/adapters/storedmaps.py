@@ -4,7 +4,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,11 +79,10 @@ class StoredMaps:
         """
         pairs = zip(images, target.tolist(), strict=True)
         found = [self._read(file)[row] for file, row in (self._place(image, index) for image, index in pairs)]
-        maps = [torch.from_numpy(one) for one in found]
-        if len({one.shape for one in maps}) > 1:
-            sizes = ", ".join(sorted({shape_of(one) for one in maps}))
+        if len({one.shape for one in found}) > 1:
+            sizes = ", ".join(sorted({shape_of(one) for one in found}))
             raise CAMError(f"the stored maps of a batch must have one size, got {sizes}; use batches of one image")
-        return torch.stack(maps).to(images.device)
+        return torch.stack(found).to(images.device)
 
     def _place(self, image: Tensor, index: int) -> tuple[str, int]:
         classes = self.places.get(fingerprint(image))
@@ -102,7 +100,7 @@ class StoredMaps:
             )
         return classes[index]
 
-    def _maps(self, file: str) -> np.ndarray:
+    def _maps(self, file: str) -> Tensor:
         return read_maps(self.folder / file, self.method)
 
     def __reduce__(self) -> tuple[Any, ...]:

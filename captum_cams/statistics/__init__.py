@@ -1,7 +1,8 @@
 """Statistics of values that several methods have on the same images: intervals, comparisons, ranks, agreement.
 
 All functions take a matrix of values with one row for each explained pair of image and class and one column for each
-method. NaN means that there is no value. Rows of the same image are one unit: they are drawn together and averaged
+method; :func:`intervals` and :func:`compare` also take a third axis with the seeds of methods that draw random
+numbers. NaN means that there is no value. Rows of the same image are one unit: they are drawn together and averaged
 before a test, because they are not independent of each other.
 
 Example::

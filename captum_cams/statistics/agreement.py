@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 
 from scipy.stats import kendalltau
 
@@ -11,7 +11,7 @@ from captum_cams.errors import CAMError, lookup
 
 @dataclass(frozen=True)
 class Agreement:
-    """Kendall's τ between several rankings of the same methods; ``print`` shows it as Markdown.
+    """Kendall's τ between several rankings of the same methods; ``print`` shows it as Markdown, with "–" for NaN.
 
     Args:
         names: the names of the rankings.
@@ -49,7 +49,7 @@ class Agreement:
     def __str__(self) -> str:
         lines = [["Kendall τ", *self.names], ["---"] * (len(self.names) + 1)]
         for name, row in zip(self.names, self.taus, strict=True):
-            lines.append([name, *("" if isnan(tau) else f"{tau:.2f}" for tau in row)])
+            lines.append([name, *("–" if isnan(tau) else f"{tau:.2f}" for tau in row)])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -82,5 +82,6 @@ def agreement(goodness: Mapping[str, Sequence[float]]) -> Agreement:
 
 
 def _tau(one: Sequence[float], other: Sequence[float]) -> float:
-    """τ of two rankings; scipy gives NaN if one ranks all methods equal."""
-    return float(kendalltau(one, other, nan_policy="omit").statistic)
+    """τ of two rankings, or NaN; scipy gives NaN if one ranks all methods equal."""
+    pairs = [pair for pair in zip(one, other, strict=True) if not any(map(isnan, pair))]
+    return float(kendalltau(*zip(*pairs, strict=True)).statistic) if len(pairs) > 1 else nan

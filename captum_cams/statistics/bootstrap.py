@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_cams.engine.generators import generator_of
 from captum_cams.errors import CAMError, check_at_least
+from captum_cams.statistics.seeds import mean_over_seeds, seed_deviations
 from captum_cams.statistics.units import unit_sums
 
 _DRAWN = 2**22  # random numbers in memory at a time, 32 MB
@@ -24,6 +25,7 @@ class Interval:
         low: the lower end; NaN with too few images, for 95 % fewer than six.
         high: the upper end, or NaN.
         n: the number of images with a value.
+        seed_deviation: the standard deviation over the seeds of the mean over the rows; 0 for values without seeds.
 
     Example::
 
@@ -37,6 +39,7 @@ class Interval:
     low: float
     high: float
     n: int
+    seed_deviation: float = 0.0
 
 
 def resampled_means(values: Tensor, units: Tensor | None = None, *, resamples: int = 10_000, seed: int = 0) -> Tensor:
@@ -96,8 +99,13 @@ def intervals(
     There is no interval if 2^(1 − n) is above 1 − level for n images, for 95 % with fewer than six: then even the
     smallest and the largest value enclose the median too rarely.
 
+    Values of a method that draws random numbers come from S seeds. Their mean over the seeds is the value of a row. The
+    interval then tells where the mean over all images and all seeds lies: Student's interval of the S means of the
+    seeds is added to that of the images by the squares of their half widths (Zou and Donner, "Construction of
+    Confidence Limits about Effect Measures", Statistics in Medicine 2008). It is a little wide where both are alike.
+
     Args:
-        values: R×K, NaN where there is no value.
+        values: R×K, or R×K×S with a value for each seed; NaN where there is no value.
         units: the image of each row, R; None makes each row an image of its own.
         level: the share of such intervals that cover the true mean, between 0 and 1.
         resamples: number of resamples.
@@ -118,14 +126,25 @@ def intervals(
     """
     if not 0 < level < 1:
         raise CAMError(f"level must be between 0 and 1, got {level}; for example 0.95")
-    sums, counts = unit_sums(values, units)
+    seeded = values if isinstance(values, Tensor) and values.ndim == 3 else None
+    sums, counts = unit_sums(values if seeded is None else mean_over_seeds(seeded), units)
+    deviations = [0.0] * sums.shape[1] if seeded is None else seed_deviations(seeded).tolist()
+    wide = 0.0 if seeded is None else _half_width(level, seeded.shape[2])
     drawn = means_of_draws(sums, counts, resamples, seed)
     means, numbers = (sums.sum(0) / counts.sum(0)).tolist(), (counts > 0).sum(0).tolist()
     found = []
-    for mean, n, column in zip(means, numbers, drawn.T, strict=True):
+    for mean, n, column, deviation in zip(means, numbers, drawn.T, deviations, strict=True):
         low = high = math.nan
         if n > 1 and 2.0 ** (1 - n) <= 1 - level:
             tail = norm.cdf(math.sqrt(n / (n - 1)) * student.ppf((1 - level) / 2, n - 1))
             low, high = column.nanquantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-        found.append(Interval(mean, low, high, n))
+            if deviation:
+                low = mean - math.hypot(mean - low, wide * deviation)
+                high = mean + math.hypot(high - mean, wide * deviation)
+        found.append(Interval(mean, low, high, n, deviation))
     return found
+
+
+def _half_width(level: float, seeds: int) -> float:
+    """Half of the width of Student's interval of the mean over some seeds, for a standard deviation of 1."""
+    return -float(student.ppf((1 - level) / 2, seeds - 1)) / math.sqrt(seeds)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_cams.errors import CAMError, shape_of
 from captum_cams.statistics.bootstrap import intervals
+from captum_cams.statistics.seeds import mean_over_seeds
 from captum_cams.statistics.units import unit_sums
 
 ALPHA = 0.05  # the error rate that a verdict allows
@@ -89,7 +90,8 @@ def compare(
     Rows on which one of the two methods has no value are left out for this pair.
 
     Args:
-        values: R×M, NaN where there is no value.
+        values: R×M, or R×M×S with a value for each seed, as for :func:`intervals`; NaN where there is no value. The
+            test takes the means over the seeds.
         names: the names of the M methods.
         higher_is_better: whether higher values are better.
         units: the image of each row, R; None makes each row an image of its own.
@@ -109,7 +111,7 @@ def compare(
         for found in statistics.compare(torch.rand(40, 3), ["a", "b", "c"], higher_is_better=True):
             print(found.first, found.second, found.verdict)
     """
-    if values.ndim != 2 or values.shape[1] != len(names) or len({*names}) != len(names):
+    if values.ndim not in (2, 3) or values.shape[1] != len(names) or len({*names}) != len(names):
         raise CAMError(f"values must be R×{len(names)} for {len(names)} different names, got {shape_of(values)}")
     place = {name: number for number, name in enumerate(names)}
     every = [*combinations(names, 2)]
@@ -137,7 +139,7 @@ def signed_rank(differences: Tensor, units: Tensor | None = None) -> tuple[float
     image. Images whose difference is 0 do not count.
 
     Args:
-        differences: R differences, NaN where there is none.
+        differences: R differences, or R×S for S seeds, whose mean counts; NaN where there is none.
         units: the image of each row, R; None makes each row an image of its own.
 
     Returns:
@@ -153,7 +155,8 @@ def signed_rank(differences: Tensor, units: Tensor | None = None) -> tuple[float
 
         p, effect = statistics.signed_rank(torch.rand(40) - 0.5)
     """
-    sums, counts = unit_sums(differences[:, None], units)
+    each = mean_over_seeds(differences) if differences.ndim == 2 else differences
+    sums, counts = unit_sums(each[:, None], units)
     means = (sums / counts)[counts > 0]
     if not len(means):
         return math.nan, math.nan

@@ -42,10 +42,11 @@ def parse(args: Sequence[str] | None = None) -> tuple[str, dict[str, Any]]:
     _refuse_repeated(words)
     options = vars(found)
     command = options.pop("command")
-    if "images" in options and not any(word.startswith("-") for word in unknown):
-        options["images"] = [*options["images"], *unknown]  # argparse looks for them in one place only
+    listed = [name for name in ("images", "folders") if name in options]
+    if listed and not any(word.startswith("-") for word in unknown):
+        options[listed[0]] = [*options[listed[0]], *unknown]  # argparse looks for them in one place only
     elif unknown:
-        known = {f"--{name}": name for name in options if name != "images"}
+        known = {f"--{name}": name for name in options if name not in listed}
         lookup("argument", unknown[0].split("=")[0], known, f"captum-cams {command} --help lists the arguments")
     return command, options
 
@@ -70,6 +71,7 @@ def _parser() -> _Parser:
     for name, fill, summary in (
         ("explain", _explain, "Save a picture of each image with heat maps over it, one for each method."),
         ("evaluate", _evaluate, "Measure how good methods are on a folder of images, and print a table."),
+        ("merge", _merge, "Join the folders of all shards of an evaluation into one table of the whole data set."),
         ("trial", _trial, "Find out which metrics can be trusted on a folder of images, and write a report in words."),
         ("export", _export, "Write a network that returns its scores and a map, and compare the file with PyTorch."),
         ("benchmark", _benchmark, "Grade methods on drawn scenes in which the deciding pixels are known."),
@@ -106,8 +108,18 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     _measured(command, Path("evaluation"), written, "default")
     saved = "folder for the maps of all methods, as NumPy files with a manifest"
     add("--save_maps", type=Path, metavar="FOLDER", help=saved)
-    shard = "evaluate part K of N, counted from 0, with a folder of its own; merge_tables joins the folders"
+    shard = "evaluate part K of N, counted from 0, with a folder of its own; captum-cams merge joins them"
     add("--shard", type=_shard, default=(0, 1), metavar="K/N", help=shard)
+
+
+def _merge(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    folders = "the --out folders of evaluate --shard 0/N, 1/N, …, in any order; a metric of your own needs merge_tables"
+    add("folders", nargs="*", metavar="FOLDER", type=Path, help=folders)
+    out = "folder for the table, the values of each image and the figures of the whole data set"
+    add("--out", required=True, type=Path, metavar="FOLDER", help=out)
+    missing = "accept shards that are missing or not finished, and make a table of the images that are there"
+    add("--allow_missing", action="store_true", help=missing)
 
 
 def _trial(command: argparse.ArgumentParser) -> None:

@@ -12,12 +12,14 @@ from lightning_callbacks.command.evaluate_folder import evaluate_folder
 from lightning_callbacks.command.explain_images import explain_images
 from lightning_callbacks.command.export_model import export_model
 from lightning_callbacks.command.grade_methods import grade_methods
+from lightning_callbacks.command.merge_folders import merge_folders
 from lightning_callbacks.command.print_methods import print_methods
 from lightning_callbacks.command.trial_folder import trial_folder
 
 _ACTIONS: dict[str, Callable[..., None]] = {
     "explain": explain_images,
     "evaluate": evaluate_folder,
+    "merge": merge_folders,
     "trial": trial_folder,
     "export": export_model,
     "benchmark": grade_methods,

@@ -61,8 +61,8 @@ def fight(table: Table, metric: str, pairs: Sequence[tuple[str, str]]) -> list[D
     Pairs without an image on which both have a value are left out.
     """
     higher, sign = METRICS[metric].higher_is_better, sign_of(metric)
-    values, units = table.paired_values(metric)  # methods may have their rows in different orders
-    column = dict(zip(table.methods, values.T, strict=True))
+    values, units = table.seeded_values(metric)  # methods may have their rows in different orders
+    column = dict(zip(table.methods, values.unbind(1), strict=True))
     differences = [column[first] - column[second] for first, second in pairs]
     known = [(pair, one) for pair, one in zip(pairs, differences, strict=True) if not bool(one.isnan().all())]
     if not known:

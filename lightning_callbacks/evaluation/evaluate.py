@@ -9,6 +9,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from captum_cams.adapters.map_folder import MapFormat
 from captum_cams.argument_names import names_checked
 from captum_cams.engine.scores import Task
 from captum_cams.errors import CAMError
@@ -16,6 +17,7 @@ from captum_cams.metrics.protocols import Protocol, find_protocol
 from lightning_callbacks.batches import BatchFn
 from lightning_callbacks.evaluation.choosing import LabelsOf
 from lightning_callbacks.evaluation.module import CAMEvaluation
+from lightning_callbacks.evaluation.seeds import Seeds
 from lightning_callbacks.evaluation.shares import Shard
 from lightning_callbacks.evaluation.table import Table
 from lightning_callbacks.lightning_internals import borrowed, starts_own_processes
@@ -50,6 +52,8 @@ def evaluate(
     labels_of: LabelsOf | None = None,
     save_curves: bool = False,
     save_maps: str | Path | None = None,
+    map_format: MapFormat = "npz",
+    seeds: Seeds | None = None,
 ) -> Table:
     """Explain every image of a data set with every method, measure the maps, and print and return one table.
 
@@ -88,9 +92,15 @@ def evaluate(
             by their boxes then reads no image to choose; without it, images are read until there are enough.
         save_curves: keep the deletion and insertion curve of each row, as float16 numbers in the column "curves",
             R×2×(steps + 1), and in the file curves.npy, in the order of rows.csv.
-        save_maps: folder for the maps of every method: a NumPy file of each batch, and manifest.json with the method,
-            layer, hyperparameters, versions, and the index, class and sizes of each image. :class:`StoredMaps` reads
-            them. With ``out``, an interrupted evaluation continues in this folder, too; all processes must share it.
+        save_maps: folder for the maps of every method: a file of each batch, and manifest.json with the method, layer,
+            hyperparameters, versions, and the index, class and sizes of each image. :class:`StoredMaps` reads them.
+            With ``out``, an interrupted evaluation continues in this folder, too; all processes must share it.
+        map_format: format of the files in ``save_maps``: "npz" of NumPy, or "safetensors", which keeps bfloat16 and
+            needs ``pip install captum-cams[safetensors]``.
+        seeds: measure the methods that draw random numbers (those with the hyperparameter ``seed``, also of a base, and
+            code of others) with several seeds: their number, or two or more seeds, which replace the seeds of the
+            explainers. The table has one line for each method, with the mean over its seeds; its interval contains the
+            images and the seeds, and the standard deviation over the seeds is stated. Other methods run once.
 
     Returns:
         The table with the mean of each metric for each method; see :class:`Table`.
@@ -136,6 +146,8 @@ def evaluate(
             labels_of=labels_of,
             save_curves=save_curves,
             save_maps=save_maps,
+            map_format=map_format,
+            seeds=seeds,
         )
         with borrowed(trainer, model):
             try:

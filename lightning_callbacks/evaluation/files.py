@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from captum_cams import statistics, visual
+from captum_cams.metrics.catalogue import METRICS
 from lightning_callbacks.evaluation.records import Ranking
+from lightning_callbacks.evaluation.seeds import NO_SEED
 from lightning_callbacks.evaluation.table import Table
+from lightning_callbacks.pages.page import plain
 
 _PART = 4096
 
@@ -35,8 +37,12 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
         for method in table.methods
     }
     curves = [table.curves[method].tolist() for method in table.methods] if table.curves else None
-    whole = {"settings": settings, "table": cells, "cost": cost, "curves": curves, "skipped": table.skipped}
-    (folder / "table.json").write_text(json.dumps(_without_nan(whole), indent=2, allow_nan=False) + "\n")
+    entries = {name: METRICS[name] for name in table.metrics}
+    metrics = {name: {"higher_is_better": one.higher_is_better, "unit": one.unit} for name, one in entries.items()}
+    whole = {"settings": settings, "metrics": metrics, "table": cells, "cost": cost, "curves": curves}
+    (folder / "table.json").write_text(
+        json.dumps(plain(whole | {"skipped": table.skipped}), indent=2, allow_nan=False) + "\n"
+    )
     columns = _columns(table)
     with open(folder / "rows.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -67,6 +73,8 @@ def _columns(table: Table) -> dict[str, Tensor]:
     """The columns of rows.csv. A metric that chooses a level has its value at the best level of the method."""
     methods = table.columns["method"]
     found = {name: table.columns[name] for name in ("image", "class", "method")}
+    if table.seeds:
+        found["seed"] = table.columns["seed"]
     for name in (*table.metrics, "seconds"):
         column = table.columns[name]
         if name in table.metrics:
@@ -81,13 +89,5 @@ def _texts(name: str, column: Tensor, table: Table) -> list[Any]:
     """Some values of a column of rows.csv; a value that is not defined is empty."""
     if name == "method":
         return [table.methods[number] for number in column.tolist()]
-    return ["" if value != value else value for value in column.tolist()]
-
-
-def _without_nan(value: Any) -> Any:
-    """The value with None instead of NaN, because JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    none = NO_SEED if name == "seed" else None
+    return ["" if value != value or value == none else value for value in column.tolist()]

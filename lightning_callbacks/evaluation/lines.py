@@ -41,7 +41,7 @@ def rewrite(file: Path) -> None:
 def replace(file: Path, text: str) -> None:
     """Write the complete file, or leave the old file as it was."""
     new = file.with_suffix(".new")
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8")
     os.replace(new, file)
 
 

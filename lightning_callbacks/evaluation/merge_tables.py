@@ -12,9 +12,12 @@ from captum_cams.metrics.catalogue import METRICS
 from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import digest
 from lightning_callbacks.evaluation.journal import entries_in, settings_in
+from lightning_callbacks.evaluation.pictures import copy_pictures
+from lightning_callbacks.evaluation.report import write_report_or_warn
 from lightning_callbacks.evaluation.rows import Rows, order_of
 from lightning_callbacks.evaluation.settings import differences, listed
 from lightning_callbacks.evaluation.table import Table
+from lightning_callbacks.pages.page import plain
 
 
 def merge_tables(
@@ -23,7 +26,8 @@ def merge_tables(
     """Join the results of ``evaluate(..., shard=(k, n))`` into the table of the whole data set.
 
     The numbers are those of one evaluation without shards. Folders are read from their journals, and their settings are
-    compared; tables are only joined, because they do not know their settings.
+    compared; tables are only joined, because they do not know their settings. A method has curves in the joined table
+    if every table that has rows of it has its curves; a table of ``by_class`` has none.
 
     Args:
         shards: the ``out`` folders of all shards, or their tables, in any order. Your own metrics must be registered.
@@ -34,7 +38,8 @@ def merge_tables(
         The table of all images.
 
     Raises:
-        CAMError: the shards belong to different evaluations, an image is in two of them, or some are missing.
+        CAMError: the shards belong to different evaluations, an image is in two of them, some are missing, or ``out``
+            holds an evaluation.
 
     Example::
 
@@ -50,11 +55,16 @@ def merge_tables(
     tables = [shard for shard in shards if isinstance(shard, Table)]
     folders = [Path(shard) for shard in shards if isinstance(shard, str | Path)]
     if len(folders) == len(shards):
+        if out is not None and (Path(out) / "settings.json").exists():
+            raise CAMError(f"out must be a folder of its own, but {out} holds an evaluation; pass another out")
         settings = _common_settings(folders)
         table = _read(folders, settings, allow_missing)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
             write_files(table, Path(out), settings)
+            for folder in folders:
+                copy_pictures(folder, digest(settings_in(folder)), Path(out), digest(plain(settings)))
+            write_report_or_warn(Path(out))
         return table
     if len(tables) < len(shards):
         raise CAMError(f"shards must be folders or tables, got {brief(shards)}; pass either folders or tables")
@@ -99,7 +109,7 @@ def _read(folders: Sequence[Path], settings: dict[str, Any], allow_missing: bool
     metrics = settings["protocol"]["metrics"]
     for metric in metrics:
         lookup("metric", metric, METRICS, "register it before the tables are merged")
-    rows = Rows([*settings["methods"]], metrics, settings["points"], settings["save_curves"])
+    rows = Rows([*settings["methods"]], metrics, settings["points"], settings["save_curves"], bool(settings["seeds"]))
     n = settings["shard"][1]
     rows.update(rows.empty, {}, settings["unread"])
     where: dict[str, Path] = {}
@@ -132,28 +142,32 @@ def _joined(tables: Sequence[Table]) -> Table:
     """
     first, seen = tables[0], set[int]()
     for table in tables:
-        for what in ("methods", "metrics"):
+        for what in ("methods", "metrics", "seeds"):
             if getattr(table, what) != getattr(first, what):
-                given = f"{', '.join(getattr(first, what))} and {', '.join(getattr(table, what))}"
+                given = " and ".join(", ".join(map(str, getattr(one, what))) or "none" for one in (first, table))
                 raise CAMError(f"all tables must have the same {what}, got {given}; evaluate with the same settings")
         if table.columns.keys() != first.columns.keys():
-            raise CAMError("all tables must have the same columns; pass the same save_curves to each evaluation")
+            raise CAMError("all tables must have the same columns; pass the same save_curves and seeds each time")
         own = {*table.columns["image"].tolist(), *table.skipped}
         if twice := own & seen:
             raise CAMError(f"each image must be in one table, but image {min(twice)} is in two; pass each shard once")
         seen |= own
     columns = {name: torch.cat([table.columns[name] for table in tables]) for name in first.columns}
     order = order_of(columns)
-    drawn = next((table.curves for table in tables if table.curves), {})  # a table without rows has none
-    curves = {method: _mean_curves(tables, first.methods.index(method), method) for method in drawn}
+    curves = {name: _mean_curves(tables, number, name) for number, name in enumerate(first.methods)}
     skipped = sorted({index for table in tables for index in table.skipped})
     return Table(
-        first.methods, first.metrics, {name: column[order] for name, column in columns.items()}, curves, tuple(skipped)
+        first.methods,
+        first.metrics,
+        {name: column[order] for name, column in columns.items()},
+        {name: both for name, both in curves.items() if both is not None},
+        tuple(skipped),
     )
 
 
-def _mean_curves(tables: Sequence[Table], number: int, method: str) -> Tensor:
-    """The mean curves of one method, weighted by the rows of each table."""
+def _mean_curves(tables: Sequence[Table], number: int, method: str) -> Tensor | None:
+    """The mean curves of one method, weighted by the rows of each table; None if some rows have no curves."""
     counts = [int((table.columns["method"] == number).sum()) for table in tables]
-    sums = [n * table.curves[method].double() for n, table in zip(counts, tables, strict=True) if n]
-    return (torch.stack(sums).sum(0) / sum(counts)).float()
+    parts = [(n, table.curves.get(method)) for n, table in zip(counts, tables, strict=True) if n]
+    sums = [n * both.double() for n, both in parts if both is not None]
+    return (torch.stack(sums).sum(0) / sum(counts)).float() if sums and len(sums) == len(parts) else None

@@ -10,24 +10,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from captum_cams.adapters.map_folder import MapFormat
 from captum_cams.errors import CAMError, check_at_least
 from captum_cams.metrics.annotation import Annotation
 from captum_cams.metrics.case import Case
-from captum_cams.metrics.catalogue import METRICS, measure
+from captum_cams.metrics.catalogue import measure
 from captum_cams.metrics.presets import find_preset
 from captum_cams.metrics.protocols import Protocol
 from lightning_callbacks.batches import BatchFn, annotations, images_and_labels
 from lightning_callbacks.evaluation.choosing import LabelsOf, Reader, check_boxes, choose
 from lightning_callbacks.evaluation.class_names import check_class_names
-from lightning_callbacks.evaluation.code import package_of
 from lightning_callbacks.evaluation.files import write_files
 from lightning_callbacks.evaluation.fingerprints import digest, of_data
 from lightning_callbacks.evaluation.journal import Journal
+from lightning_callbacks.evaluation.pairs import pairs_of
+from lightning_callbacks.evaluation.pictures import Pictures
 from lightning_callbacks.evaluation.progress import Progress
+from lightning_callbacks.evaluation.report import write_report_or_warn
 from lightning_callbacks.evaluation.rows import Measured, Rows, as_float16, joined
 from lightning_callbacks.evaluation.sampling import as_loader, draw, indices_of
 from lightning_callbacks.evaluation.saved_maps import SavedMaps
-from lightning_callbacks.evaluation.settings import batch_settings, settings_of
+from lightning_callbacks.evaluation.seeds import Seeds, check_seeds, over_seeds
+from lightning_callbacks.evaluation.settings import batch_settings, registered, settings_of
 from lightning_callbacks.evaluation.shares import Batches, NumberedBatch, Shard, check_shard, share
 from lightning_callbacks.evaluation.table import Table
 from lightning_callbacks.methods import Methods, check_scores, make, named
@@ -56,6 +60,8 @@ class CAMEvaluation(ExplainsItself):
         labels_of: function from an index to the labels of an image, for protocols that choose images by their boxes.
         save_curves: keep the curves of each row.
         save_maps: folder for the maps.
+        map_format: format of the files in this folder.
+        seeds: the seeds of methods that draw random numbers, or their number.
 
     Raises:
         CAMError: an argument does not fit; while the Trainer runs, in the same cases as :func:`evaluate`.
@@ -90,6 +96,8 @@ class CAMEvaluation(ExplainsItself):
         labels_of: LabelsOf | None = None,
         save_curves: bool = False,
         save_maps: str | Path | None = None,
+        map_format: MapFormat = "npz",
+        seeds: Seeds | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -105,22 +113,23 @@ class CAMEvaluation(ExplainsItself):
             metrics = ", ".join(protocol.metrics)
             raise CAMError(f'save_curves needs a metric of the curves, got {metrics}; add "over_all" to metrics')
         self.network, self.protocol = Network(model, output_fn), protocol
-        self.explainers = {
-            name: make(method, self.network, layer, protocol.task) for name, method in named(methods).items()
-        }
+        self.methods = {name: make(one, self.network, layer, protocol.task) for name, one in named(methods).items()}
+        self.seeds = check_seeds(seeds)
+        self.runs = over_seeds(self.methods, self.seeds)
+        explainers = {name: run.explainer for name, run in self.runs.items()}
         self.batch_fn, self.loader = batch_fn or images_and_labels, as_loader(data)
         self.class_names, self.skips, self.warm = class_names, skip_unreadable, False
         self.limit, self.shard, self.labels_of, self.save_curves = limit, shard, labels_of, save_curves
         self.indices = indices_of(self.loader)
         self.table: Table | None = None
         self.journal: Journal | None = None
-        self.saved = None if save_maps is None else SavedMaps(Path(save_maps), self.explainers)
+        self.saved = None if save_maps is None else SavedMaps(Path(save_maps), explainers, map_format)
         self.out, self.settings = out, dict[str, Any]()
         if out is not None:
             functions = {"batch_fn": batch_fn, "output_fn": output_fn}
-            given = {"protocol": protocol, "functions": functions, "registered metrics": _registered(protocol)}
-            given |= {"points": self.points, "save_curves": save_curves, "shard": shard}
-            self.settings = settings_of(model, self.network, self.explainers, version, **given)
+            given = {"protocol": protocol, "functions": functions, "registered metrics": registered(protocol)}
+            given |= {"points": self.points, "save_curves": save_curves, "shard": shard, "seeds": [*self.seeds]}
+            self.settings = settings_of(model, self.network, self.methods, version, **given)
 
     @property
     def points(self) -> int:
@@ -130,7 +139,7 @@ class CAMEvaluation(ExplainsItself):
     def setup(self, stage: str) -> None:
         indices, unread = self._chosen()
         self.batches = Batches(self.loader, indices, self.skips, self.shard)
-        rows = Rows(tuple(self.explainers), self.protocol.metrics, self.points, self.save_curves)
+        rows = Rows([*self.methods], self.protocol.metrics, self.points, self.save_curves, bool(self.seeds))
         self.rows, self.progress = rows.to(self.trainer.strategy.root_device), Progress(self.trainer)
         if self.out is not None:
             chosen = batch_settings(self.batches.parts, unread) | {"precision": str(self.trainer.precision)}
@@ -139,6 +148,10 @@ class CAMEvaluation(ExplainsItself):
             for entry in self.journal.entries() if self.trainer.is_global_zero else ():
                 lost = [int(index) for index, mark in entry["images"].items() if mark is None]
                 self.rows.update(*self.rows.from_json(entry["rows"]), lost)
+        preset = find_preset(self.protocol.preset) if self.protocol.draws_curves else None
+        names = self.class_names or getattr(self.loader.dataset, "classes", None)
+        folder = None if self.journal is None else self.journal.folder
+        self.pictures = Pictures(folder, self._mark, indices, preset, names)
         if self.saved is not None:
             done = {} if self.journal is None else self.journal.images
             finished = [batch for batch, images in done.items() if any(images.values())]
@@ -180,6 +193,7 @@ class CAMEvaluation(ExplainsItself):
         self.progress.show()
         if self.saved is not None and images is not None:
             self.saved.write(batch.number)
+        self.pictures.write()
         if self.journal is not None:
             entry = {"batch": batch.number, "images": marks, "rows": self.rows.to_json(columns, curves)}
             self.journal.write(self.trainer.global_rank, entry)
@@ -196,6 +210,7 @@ class CAMEvaluation(ExplainsItself):
         self.table = table
         if self.journal is not None and self.trainer.is_global_zero:
             write_files(table, self.journal.folder, self.journal.settings)
+            write_report_or_warn(self.journal.folder)
         if self.saved is not None and self.trainer.is_global_zero:
             self.saved.close(self._mark, range(len(self.batches)))
 
@@ -214,24 +229,13 @@ class CAMEvaluation(ExplainsItself):
         """Columns and summed curves of one batch; a part has at most as many pairs as the batch has images."""
         if not self.warm:
             self._scores(images)  # the first forward pass on a device is slow
-            check_scores(self.explainers.values(), self.network, images, self.protocol.task)
+            check_scores(self.methods.values(), self.network, images, self.protocol.task)
             self.warm = True
         scores, seconds = self._timed(self._scores, images)
         self._check_names(scores.shape[1])
-        return [
-            self._rows(images, known, indices, pairs, seconds / len(images)) for pairs in self._pairs(scores, known)
-        ]
-
-    def _pairs(self, scores: Tensor, known: Sequence[Annotation]) -> list[list[tuple[int, int]]]:
-        """The pairs of image and class to explain, in parts of at most as many pairs as there are images."""
-        if self.protocol.classes == "predicted":
-            return [[*enumerate(scores.argmax(1).tolist())]]
-        pairs, classes = [(i, index) for i, each in enumerate(known) for index in each.classes], scores.shape[1]
-        if wrong := {index for _, index in pairs if not 0 <= index < classes}:
-            raise CAMError(
-                f"labels must be classes from 0 to {classes - 1}, got {sorted(wrong)}; translate them with batch_fn"
-            )
-        return [pairs[i : i + len(known)] for i in range(0, len(pairs), len(known))]
+        self.pictures.begin(images, known, scores, indices)
+        parts = pairs_of(scores, known, self.protocol.classes == "predicted")
+        return [self._rows(images, known, indices, pairs, seconds / len(images)) for pairs in parts]
 
     def _rows(
         self,
@@ -243,24 +247,26 @@ class CAMEvaluation(ExplainsItself):
     ) -> Measured:
         """Columns and summed curves of some pairs, for every method."""
         positions, classes = (list(side) for side in zip(*pairs, strict=True))
-        mine, annotated = images[positions], [known[i] for i in positions]
+        mine, annotated, of_images = images[positions], [known[i] for i in positions], [indices[i] for i in positions]
         found, sums = list[dict[str, Tensor]](), dict[str, Tensor]()
-        for number, (name, explainer) in enumerate(self.explainers.items()):
+        for name, run in self.runs.items():
             try:
-                maps, seconds = self._timed(explainer.attribute, mine, classes)
-                case = Case(self.network, mine, classes, maps, annotated, explainer.attribute, self.protocol)
+                maps, seconds = self._timed(run.explainer.attribute, mine, classes)
+                case = Case(self.network, mine, classes, maps, annotated, run.explainer.attribute, self.protocol)
                 values, curves = measure(case, self.protocol.metrics)
                 if self.saved is not None:
-                    self.saved.add(name, maps, mine, classes, [indices[i] for i in positions])
+                    self.saved.add(name, maps, mine, classes, of_images)
+                self.pictures.add(run.method, maps, classes, of_images, curves)
             except CAMError as error:
                 raise CAMError(f"{name}: {error}") from error
-            self.progress.add(name, seconds, len(pairs))
-            keys = {"image": torch.tensor(indices)[positions], "class": torch.tensor(classes)}
+            self.progress.add(run.method, seconds, len(pairs))
+            keys = {"image": torch.tensor(of_images), "class": torch.tensor(classes)}
             seconds_each = {"seconds": seconds / len(pairs), "forward_seconds": forward}
             cost = {key: torch.full((len(pairs),), value).float() for key, value in seconds_each.items()}
-            found.append(keys | {"method": torch.full((len(pairs),), number)} | values | cost)
+            of_run = {key: torch.full((len(pairs),), n) for key, n in (("method", run.number), ("seed", run.seed))}
+            found.append(keys | of_run | values | cost)
             if curves is not None:
-                sums[name] = curves.sum(0)
+                sums[run.method] = sums.get(run.method, 0) + curves.sum(0)
             if curves is not None and self.save_curves:
                 found[-1]["curves"] = as_float16(curves)
         return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}, sums
@@ -290,9 +296,3 @@ class CAMEvaluation(ExplainsItself):
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
         return result, time.perf_counter() - start
-
-
-def _registered(protocol: Protocol) -> dict[str, Any]:
-    """The metrics of the user, whose code is part of the settings."""
-    entries = {name: METRICS[name] for name in protocol.metrics}
-    return {name: entry for name, entry in entries.items() if package_of(entry.function.__module__) != "captum_cams"}

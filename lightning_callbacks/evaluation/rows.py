@@ -26,15 +26,24 @@ class Rows(Metric):
         metrics: names of the metrics.
         points: number of points of a curve, or 0 if no metric draws curves.
         save_curves: keep the two curves of each row, too, as a column of float16 numbers.
+        seeds: keep the seed of each row, too.
     """
 
     full_state_update = False
     skipped: list[Tensor]
 
-    def __init__(self, methods: Sequence[str], metrics: Sequence[str], points: int, save_curves: bool = False) -> None:
+    def __init__(
+        self,
+        methods: Sequence[str],
+        metrics: Sequence[str],
+        points: int,
+        save_curves: bool = False,
+        seeds: bool = False,
+    ) -> None:
         super().__init__()
         self.methods, self.metrics, self.points = tuple(methods), tuple(metrics), points
-        keys = {name: torch.empty(0, dtype=torch.long) for name in ("image", "class", "method")}
+        names = ("image", "class", "method", *["seed"] * seeds)
+        keys = {name: torch.empty(0, dtype=torch.long) for name in names}
         values = {metric: torch.empty(0, *METRICS[metric].shape, dtype=torch.float32) for metric in metrics}
         seconds = {name: torch.empty(0, dtype=torch.float32) for name in ("seconds", "forward_seconds")}
         curves = {"curves": torch.empty(0, 2, points, dtype=torch.float16)} if save_curves else {}
@@ -62,7 +71,7 @@ class Rows(Metric):
         _append(self.skipped, torch.tensor([*skipped], dtype=torch.long, device=self.device))
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[int]]:
-        """Join the rows, sorted by image, class and method; with the sums of the curves and the skipped images."""
+        """Join the rows, sorted by image, class, method and seed; with the sums of the curves and the skipped images."""
         columns = {name: dim_zero_cat(getattr(self, _state(name))).cpu() for name in self.empty}
         order = order_of(columns)
         curves = {method: getattr(self, _state(method, "curves")).cpu() for method in self.methods if self.points}
@@ -117,8 +126,9 @@ def as_float16(curves: Tensor) -> Tensor:
 
 
 def order_of(columns: Mapping[str, Tensor]) -> Tensor:
-    """The order of rows by image, class and method."""
-    return torch.from_numpy(np.lexsort([columns[name].numpy() for name in ("method", "class", "image")]))
+    """The order of rows by image, class, method and seed."""
+    names = [name for name in ("seed", "method", "class", "image") if name in columns]
+    return torch.from_numpy(np.lexsort([columns[name].numpy() for name in names]))
 
 
 def _append(parts: list[Tensor], new: Tensor) -> None:

@@ -12,7 +12,15 @@ from torch import Tensor
 import captum_cams
 from captum_cams import CAMAttribution, CAMError
 from captum_cams.adapters.fingerprint import fingerprint
-from captum_cams.adapters.map_folder import Maps, file_of, read_manifest, write_batch, write_manifest
+from captum_cams.adapters.map_folder import (
+    MapFormat,
+    Maps,
+    check_format,
+    file_of,
+    read_manifest,
+    write_batch,
+    write_manifest,
+)
 from captum_cams.engine.layers import dotted
 from captum_cams.images import size_of
 
@@ -25,10 +33,15 @@ class SavedMaps:
     Args:
         folder: the folder; it is made when it is opened.
         explainers: the explainers by name.
+        kind: the format of the files.
+
+    Raises:
+        CAMError: files of this format cannot be written.
     """
 
-    def __init__(self, folder: Path, explainers: Mapping[str, CAMAttribution]) -> None:
-        self.folder, self.explainers = folder, explainers
+    def __init__(self, folder: Path, explainers: Mapping[str, CAMAttribution], kind: MapFormat) -> None:
+        check_format(kind)
+        self.folder, self.explainers, self.kind = folder, explainers, kind
         self._parts: dict[str, list[Tensor]] = {}
         self._rows: list[tuple[int, int, str]] = []
         self._size: list[int] = []
@@ -61,7 +74,12 @@ class SavedMaps:
                 f"{self.folder} holds the maps of another evaluation; pass another save_maps, or delete it (to "
                 "continue an interrupted evaluation, pass its out and the same arguments)"
             )
-        missing = [batch for batch in finished if not file_of(self.folder, batch).exists()]
+        if before is not None and (of := before.get("files", "npz")) != self.kind:
+            raise CAMError(
+                f'{self.folder} holds {of} files of this evaluation, got map_format="{self.kind}"; continue with '
+                f'map_format="{of}", or pass another out and another save_maps'
+            )
+        missing = [batch for batch in finished if not self._file(batch).exists()]
         if missing:
             raise CAMError(
                 f"{self.folder} must have the maps of the finished batches, but batch {missing[0]} was measured "
@@ -90,7 +108,7 @@ class SavedMaps:
         if self._rows:
             maps = {name: torch.cat(parts) for name, parts in self._parts.items()}
             images, classes, marks = (list(column) for column in zip(*self._rows, strict=True))
-            write_batch(self.folder, batch, Maps(images, classes, marks, self._size, maps))
+            write_batch(self.folder, batch, Maps(images, classes, marks, self._size, maps), self.kind)
         self._parts, self._rows = {}, []
 
     def close(self, evaluation: str | None, batches: Iterable[int]) -> None:
@@ -100,8 +118,11 @@ class SavedMaps:
             evaluation: as in :meth:`open`.
             batches: the numbers of all batches of the evaluation.
         """
-        written = [batch for batch in batches if file_of(self.folder, batch).exists()]
+        written = [file for file in map(self._file, batches) if file.exists()]
         write_manifest(self.folder, self._about(evaluation, read_manifest(self.folder)), written)
+
+    def _file(self, batch: int) -> Path:
+        return file_of(self.folder, batch, self.kind)
 
     def _about(self, evaluation: str | None, before: Mapping[str, Any] | None) -> dict[str, Any]:
         """The entries of the manifest; layers that another run or process has found are kept."""
@@ -109,6 +130,7 @@ class SavedMaps:
         versions = {"captum_cams": captum_cams.__version__, "torch": torch.__version__, "captum": captum.__version__}
         return {
             "evaluation": evaluation,
+            "files": self.kind,
             "versions": versions,
             "methods": {name: _about(one, known.get(name, {})) for name, one in self.explainers.items()},
         }

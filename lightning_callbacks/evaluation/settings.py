@@ -10,6 +10,9 @@ from torch import nn
 import captum_cams
 from captum_cams import CAMAttribution
 from captum_cams.engine.untouched import unwrap
+from captum_cams.metrics.catalogue import METRICS
+from captum_cams.metrics.protocols import Protocol
+from lightning_callbacks.evaluation.code import package_of
 from lightning_callbacks.evaluation.fingerprints import Description, digest
 from lightning_callbacks.network import Network
 
@@ -46,6 +49,12 @@ def settings_of(
         "captum_cams": captum_cams.__version__,
         "torch": torch.__version__,
     }
+
+
+def registered(protocol: Protocol) -> dict[str, Any]:
+    """The metrics of the user, whose code is part of the settings."""
+    entries = {name: METRICS[name] for name in protocol.metrics}
+    return {name: entry for name, entry in entries.items() if package_of(entry.function.__module__) != "captum_cams"}
 
 
 def batch_settings(parts: list[list[int]], unread: Iterable[int]) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from captum_cams.errors import lookup
 from captum_cams.metrics.catalogue import Summary as Cell
-from captum_cams.metrics.catalogue import row_values, summary
+from captum_cams.metrics.catalogue import row_values, summarise, summary
+from captum_cams.statistics.seeds import mean_over_seeds, seed_deviations
 from lightning_callbacks.evaluation.records import directed, markdown, number
 from lightning_callbacks.evaluation.table_forms import TableForms
 
@@ -23,7 +25,8 @@ class Table(TableForms):
         columns: name → R values. There is one row for each explained pair of image and class and each method. The
             columns are "image" (index in the data set), "class", "method" (position in ``methods``), each metric (NaN
             if it is not defined, R×levels or R×size if it has several numbers), and "seconds" and "forward_seconds"
-            (the time per image for the map, and for a forward pass).
+            (the time per image for the map, and for a forward pass). If seeds were given, there is one row for each
+            seed, too, and the column "seed", −1 for a method that draws no random numbers.
         curves: method → mean deletion and insertion curve, 2×(steps + 1); empty if no metric needs them.
         skipped: indices of the images that could not be read.
 
@@ -45,6 +48,9 @@ class Table(TableForms):
         print(both.with_intervals(), both.to_latex(), both.to_csv(), both.cells()[0]["low"])
         frame = both.to_pandas()
         values, of_images = both.paired_values("over_all")
+
+        drawn = lightning_callbacks.evaluate(model, data, "random", metrics="complexity", seeds=3)
+        print(drawn.seeds, drawn.seeds_of("random"), drawn.intervals()["random", "complexity"].seed_deviation)
     """
 
     methods: tuple[str, ...]
@@ -60,7 +66,9 @@ class Table(TableForms):
             key: the names of the method and of the metric.
 
         Returns:
-            The mean with its standard error and the number of values.
+            The mean with its standard error and the number of values. With several seeds, the value of a pair of image
+            and class is the mean over the seeds, the standard error contains the deviation over the seeds, and the
+            level is None if the seeds have different ones.
 
         Raises:
             CAMError: the table has no such method or metric.
@@ -68,7 +76,14 @@ class Table(TableForms):
         method, metric = key
         lookup("metric of this table", metric, dict.fromkeys(self.metrics))
         rows = self.rows(method)
-        return summary(metric, rows[metric], rows["class"])
+        seeds = self.seeds_of(method)
+        if not seeds:
+            return summary(metric, rows[metric], rows["class"])
+        values = self.seeded_values(metric)[0][:, [self.methods.index(method)]]
+        levels = {row_values(metric, rows[metric][mine], rows["class"][mine])[1] for mine in _parts(rows)}
+        found = summarise(mean_over_seeds(values)[:, 0], levels.pop() if len(levels) == 1 else None)
+        of_seeds = float(seed_deviations(values)) / len(seeds) ** 0.5
+        return replace(found, standard_error=math.hypot(found.standard_error, of_seeds))
 
     def values(self, method: str, metric: str) -> Tensor:
         """Take one value of a metric for each row of a method.
@@ -79,14 +94,17 @@ class Table(TableForms):
 
         Returns:
             R values in the order of ``rows(method)``; NaN where the metric is not defined. A metric that chooses a
-            level has its values at the best level.
+            level has its values at the best level, of each seed by itself.
 
         Raises:
             CAMError: the table has no such method or metric.
         """
         lookup("metric of this table", metric, dict.fromkeys(self.metrics))
         rows = self.rows(method)
-        return row_values(metric, rows[metric], rows["class"])[0]
+        found = rows["class"].new_full((len(rows["class"]),), torch.nan, dtype=rows[metric].dtype)
+        for mine in _parts(rows):
+            found[mine] = row_values(metric, rows[metric][mine], rows["class"][mine])[0]
+        return found
 
     def rows(self, method: str) -> dict[str, Tensor]:
         """Take the rows of one method.
@@ -147,15 +165,23 @@ class Table(TableForms):
     def __str__(self) -> str:
         lines = []
         for method in self.methods:
-            total = len(self.rows(method)["image"])
+            total = len(self.rows(method)["image"]) // max(1, len(self.seeds_of(method)))
             shown = [_shown(self[method, name], name, total) for name in self.metrics]
             cost = f"{self.seconds(method):.3g}", f"{self.forward_passes(method):.3g}"
             lines.append([method, *shown, str(total), *cost])
         table = markdown(["method", *map(directed, self.metrics), "n", "s/image", "forward passes"], lines)
+        if self.seeds:
+            table += f"\n\n{self.over_seeds()}"
         if not self.skipped:
             return table
         some = ", ".join(map(str, self.skipped[:10])) + ", …" * (len(self.skipped) > 10)
         return f"{table}\n\nLeft out because they could not be read: {len(self.skipped)} images ({some})."
+
+
+def _parts(rows: Mapping[str, Tensor]) -> list[Tensor]:
+    """Which rows of a method belong to each seed; all rows together if there are no seeds."""
+    of = rows.get("seed", torch.zeros_like(rows["class"]))
+    return [of == seed for seed in of.unique()]
 
 
 def _shown(cell: Cell, metric: str, total: int) -> str:

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import math
 from typing import Any
 
 from captum_cams import statistics
 from captum_cams.extras import import_extra
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.statistics import Interval
+from captum_cams.statistics.seeds import seed_deviations
 from lightning_callbacks.evaluation.records import directed, markdown, number, with_ends
 from lightning_callbacks.evaluation.table_statistics import TableStatistics
 
@@ -25,16 +27,37 @@ class TableForms(TableStatistics):
 
         Returns:
             For each method and metric: "method", "metric", "mean", "standard_error", "low" and "high" (the ends of the
-            95 % bootstrap interval), "n" and "level".
+            95 % bootstrap interval), "n" (the number of rows with a value) and "level". If seeds were given, also
+            "seeds" (how many the method has, 1 if it draws no random numbers) and "seed_deviation" (the standard
+            deviation of the mean over the seeds).
         """
-        return [
-            {
-                **{"method": method, "metric": metric, "mean": cell.mean, "standard_error": cell.standard_error},
-                **{"low": of.low, "high": of.high, "n": cell.n, "level": cell.level},
-            }
-            for (method, metric), of in self.intervals().items()
-            for cell in (self[method, metric],)
-        ]
+        found = []
+        for (method, metric), of in self.intervals().items():
+            cell, seeds = self[method, metric], len(self.seeds_of(method))
+            entry = {"method": method, "metric": metric, "mean": cell.mean, "standard_error": cell.standard_error}
+            entry |= {"low": of.low, "high": of.high, "n": cell.n, "level": cell.level}
+            if self.seeds:
+                entry |= {"seeds": max(1, seeds), "seed_deviation": of.seed_deviation if seeds else math.nan}
+            found.append(entry)
+        return found
+
+    def over_seeds(self) -> str:
+        """Write how far the mean of each method that draws random numbers depends on its seed.
+
+        Returns:
+            A sentence, and a table in Markdown of the standard deviation over the seeds; empty without seeds.
+        """
+        drawn = [method for method in self.methods if self.seeds_of(method)]
+        if not drawn:
+            return ""
+        deviations = {metric: seed_deviations(self.seeded_values(metric)[0]).tolist() for metric in self.metrics}
+        lines = []
+        for method in drawn:
+            mine = [deviations[metric][self.methods.index(method)] for metric in self.metrics]
+            lines.append([method, *("–" if math.isnan(one) else f"{one:.2g}" for one in mine)])
+        said = f"Each value of {', '.join(drawn)} is a mean over the seeds {', '.join(map(str, self.seeds))}."
+        table = markdown(["standard deviation of the mean over the seeds", *self.metrics], lines)
+        return f"{said}\n\n{table}"
 
     def with_intervals(self) -> str:
         """Write the table in Markdown, each mean with its 95 % bootstrap interval.
@@ -95,7 +118,7 @@ class TableForms(TableStatistics):
         if not known:
             return set()
         best = max(known, key=lambda pair: pair[0])[1]
-        values, images = self.paired_values(metric)
+        values, images = self.seeded_values(metric)
         found = statistics.compare(
             values,
             self.methods,

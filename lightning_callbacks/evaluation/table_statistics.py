@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,12 +10,17 @@ from torch import Tensor
 from captum_cams import statistics
 from captum_cams.errors import CAMError, check_at_least, lookup
 from captum_cams.metrics.catalogue import METRICS, Summary
+from captum_cams.statistics.seeds import mean_over_seeds
 from captum_cams.statistics.units import unit_sums
 from lightning_callbacks.evaluation.records import Compared, Ranking
 
 
 class TableStatistics(ABC):
-    """The statistics of :class:`Table`. An image is the unit: its rows are drawn together."""
+    """The statistics of :class:`Table`. An image is the unit: its rows are drawn together.
+
+    The value of a method with several seeds is the mean over its seeds. The intervals of means and of differences
+    contain the seeds; ranks, agreement and reliability are those of the means over the seeds.
+    """
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -26,6 +32,27 @@ class TableStatistics(ABC):
     @abstractmethod
     def values(self, method: str, metric: str) -> Tensor: ...
 
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the evaluation; none if each method ran once."""
+        found = self.columns["seed"].unique().tolist() if "seed" in self.columns else []
+        return tuple(seed for seed in found if seed >= 0)
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """The seeds of one method; none if it ran once, because it draws no random numbers.
+
+        Args:
+            method: the name of the method.
+
+        Returns:
+            The seeds in increasing order.
+
+        Raises:
+            CAMError: the table has no such method.
+        """
+        mine = self.columns["method"] == self._number(method)
+        return self.seeds if self.seeds and bool((self.columns["seed"][mine] >= 0).any()) else ()
+
     def paired_values(self, metric: str) -> tuple[Tensor, Tensor]:
         """Take the values of a metric side by side, for the functions of ``captum_cams.statistics``.
 
@@ -33,19 +60,39 @@ class TableStatistics(ABC):
             metric: the name of the metric.
 
         Returns:
-            R×methods values, one row for each pair of image and class, NaN if a method has no value there; and the
-            image of each row, R.
+            R×methods values, one row for each pair of image and class, NaN if a method has no value there, the mean
+            over the seeds if there are several; and the image of each row, R.
+
+        Raises:
+            CAMError: the table has no such metric.
+        """
+        values, images = self.seeded_values(metric)
+        return mean_over_seeds(values) if self.seeds else values, images
+
+    def seeded_values(self, metric: str) -> tuple[Tensor, Tensor]:
+        """Take the values as :meth:`paired_values` does, with a third axis for the seeds if there are several.
+
+        Args:
+            metric: the name of the metric.
+
+        Returns:
+            R×methods×seeds values, or R×methods if each method ran once; and the image of each row, R. A method that
+            ran once has the same value for each seed.
 
         Raises:
             CAMError: the table has no such metric.
         """
         keys = torch.stack((self.columns["image"], self.columns["class"]), 1)
         pairs, which = keys.unique(dim=0, return_inverse=True)
-        found = torch.full((len(pairs), len(self.methods)), torch.nan, dtype=torch.float64)
+        seeds = torch.tensor(self.seeds, dtype=torch.long)
+        found = torch.full((len(pairs), len(self.methods), max(1, len(seeds))), torch.nan, dtype=torch.float64)
         for number, method in enumerate(self.methods):
-            values = self.values(method, metric).double()
-            found[which[self.columns["method"] == number], number] = values.where(values.isfinite(), torch.nan)
-        return found, pairs[:, 0]
+            mine, values = self.columns["method"] == number, self.values(method, metric).double()
+            of = self.columns["seed"][mine] if len(seeds) else torch.zeros(len(values), dtype=torch.long)
+            found[which[mine], number, torch.searchsorted(seeds, of)] = values.where(values.isfinite(), torch.nan)
+            if not self.seeds_of(method):
+                found[:, number] = found[:, number, :1]
+        return found if self.seeds else found[..., 0], pairs[:, 0]
 
     def intervals(self) -> dict[tuple[str, str], statistics.Interval]:
         """Compute the 95 % bootstrap interval of each cell, 10,000 resamples of the images.
@@ -54,9 +101,13 @@ class TableStatistics(ABC):
         are for all images.
 
         Returns:
-            (method, metric) → interval.
+            (method, metric) → interval. They are computed once for each table.
         """
-        pairs = [self.paired_values(metric) for metric in self.metrics]
+        return dict(self._intervals)
+
+    @cached_property
+    def _intervals(self) -> dict[tuple[str, str], statistics.Interval]:
+        pairs = [self.seeded_values(metric) for metric in self.metrics]
         found = statistics.intervals(torch.cat([values for values, _ in pairs], 1), pairs[0][1])
         keys = [(method, metric) for metric in self.metrics for method in self.methods]
         return dict(zip(keys, found, strict=True))
@@ -75,7 +126,7 @@ class TableStatistics(ABC):
             CAMError: the table has no such method or metric.
         """
         column = [self._number(method)]
-        values, images = self.paired_values(metric)
+        values, images = self.seeded_values(metric)
         return statistics.intervals(values[:, column], images)[0]
 
     def compare(self, first: str, second: str) -> Compared:
@@ -98,7 +149,7 @@ class TableStatistics(ABC):
             raise CAMError(f'compare needs two methods of the table, got "{first}" twice; pass another one')
         found = {}
         for metric in self.metrics:
-            (values, images), better = self.paired_values(metric), METRICS[metric].higher_is_better
+            (values, images), better = self.seeded_values(metric), METRICS[metric].higher_is_better
             (found[metric],) = statistics.compare(
                 values, self.methods, higher_is_better=better, units=images, pairs=[(first, second)]
             )

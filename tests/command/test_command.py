@@ -73,7 +73,7 @@ def test_methods_prints_a_head_one_line_each_and_a_legend(capsys):
         (["explain", "IMAGE", "--mod", MODEL], "required: --model"),
         (
             ["explode"],
-            "invalid choice: 'explode' (choose from 'explain', 'evaluate', 'trial', 'export', 'benchmark', 'example', ",
+            "invalid choice: 'explode' (choose from 'explain', 'evaluate', 'merge', ",
         ),
         (["explain", "IMAGE"], "required: --model"),
         (["explain", "--model", MODEL], "there must be at least one image"),
@@ -215,7 +215,7 @@ def test_a_reader_that_has_read_enough_is_no_mistake(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["explain", "evaluate", "methods"])
+@pytest.mark.parametrize("name", ["explain", "evaluate", "merge", "methods"])
 def test_the_usage_names_the_command_and_fits_a_terminal(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

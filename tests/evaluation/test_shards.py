@@ -1,6 +1,7 @@
 """Parts of an evaluation that are joined are the whole evaluation, and parts that do not fit are refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_shards_from_tables_are_the_whole(whole, shards):
     assert_same(merge_tables(shards[1][::-1]), whole)
 
 
+def test_rows_without_curves_leave_the_joined_curves_out(whole, shards):
+    bare = [replace(table, curves={}) for table in shards[1]]
+    for given in (bare, [bare[0], *shards[1][1:]], [shards[1][0], *bare[1:]]):
+        assert_same(merge_tables(given), replace(whole, curves={}))
+    one = replace(bare[0], curves={"gradcam": shards[1][0].curves["gradcam"]})
+    assert_same(merge_tables([one, *shards[1][1:]]), replace(whole, curves={"gradcam": whole.curves["gradcam"]}))
+    assert_same(merge_tables([*whole.by_class().values()]), replace(whole, curves={}))  # each image has one class
+
+
 def test_saved_curves_are_those_of_the_means(whole, shards, tmp_path):
     merge_tables(shards[0], out=tmp_path)
     saved = np.load(tmp_path / "curves.npy")
@@ -92,6 +102,10 @@ def test_shards_that_do_not_belong_together_are_refused(shards, tmp_path):
     ):
         with pytest.raises(cc.CAMError, match=words):
             merge_tables(given)
+    before = (folders[0] / "table.md").read_text()
+    with pytest.raises(cc.CAMError, match=r"out must be a folder of its own, but .*0 holds an evaluation"):
+        merge_tables(folders, out=folders[0])
+    assert (folders[0] / "table.md").read_text() == before
     with pytest.raises(cc.CAMError, match="out needs the settings"):
         merge_tables(tables, out=tmp_path)
     part = merge_tables(folders[:2], allow_missing=True)

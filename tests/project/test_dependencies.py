@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 import captum_cams as cc
 from captum_cams import metrics
+from captum_cams.adapters.map_folder import check_format
 from captum_cams.extras import import_extra
 from lightning_callbacks import Table
 from lightning_callbacks.command.export_model import export_model
@@ -124,6 +125,7 @@ TRIGGERS: dict[str, Callable[[], object]] = {
     "concepts": lambda: cc.find_concepts(TinyRes().eval(), images(2), "layer4", count=2),
     "xrai": lambda: cc.XRAI(TinyRes().eval(), steps=1).attribute(images(1), 1),
     "inpainting": lambda: metrics.telea_inpainting(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8, dtype=torch.bool)),
+    "safetensors": lambda: check_format("safetensors"),
     "pandas": lambda: object.__new__(Table).to_pandas(),
 }
 

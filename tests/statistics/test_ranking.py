@@ -108,14 +108,23 @@ def test_agreement_is_printed_and_leaves_out_methods_without_a_value():
     assert str(found).splitlines() == [
         "| Kendall τ | a | b | c |",
         "| --- | --- | --- | --- |",
-        "| a | 1.00 | -1.00 |  |",
-        "| b | -1.00 | 1.00 |  |",
-        "| c |  |  |  |",
+        "| a | 1.00 | -1.00 | – |",
+        "| b | -1.00 | 1.00 | – |",
+        "| c | – | – | – |",
     ]
     with pytest.raises(cc.CAMError, match='unknown ranking "d"; there are a, b, c'):
         found["a", "d"]
     with pytest.raises(cc.CAMError, match="a number for the same methods, got 1 for a, 2 for b"):
         statistics.agreement({"a": [1.0], "b": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    "goodness", [{"a": [1.0], "b": [2.0]}, {"a": [1.0, math.nan], "b": [math.nan, 2.0]}, {"a": []}]
+)
+def test_too_few_methods_agree_about_nothing(goodness):
+    found = statistics.agreement(goodness)  # without a warning, which would be an error here
+    assert all(math.isnan(tau) for row in found.taus for tau in row)
+    assert str(found).splitlines()[2] == "| a |" + " – |" * len(goodness)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from captum_cams.metrics.catalogue import curves, masked, removal
 from captum_cams.metrics.catalogue import localisation, shape, sanity, stability
 
 # isort: on
-from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summary
+from captum_cams.metrics.catalogue.measured import Summary, measure, row_values, summarise, summary
 from captum_cams.metrics.entry import METRICS
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "sanity",
     "shape",
     "stability",
+    "summarise",
     "summary",
 ]

@@ -93,7 +93,7 @@ def summary(metric: str, values: Tensor, classes: Tensor) -> Summary:
         CAMError: the metric is unknown, or its function over the rows returns a tensor of another shape.
     """
     each, level = row_values(metric, values, classes)
-    return _mean(each, level)
+    return summarise(each, level)
 
 
 def row_values(metric: str, values: Tensor, classes: Tensor) -> tuple[Tensor, float | None]:
@@ -127,7 +127,8 @@ def row_values(metric: str, values: Tensor, classes: Tensor) -> tuple[Tensor, fl
     return values[:, best], entry.levels[best]
 
 
-def _mean(values: Tensor, level: float | None = None) -> Summary:
+def summarise(values: Tensor, level: float | None = None) -> Summary:
+    """Summarise one value of each row; NaN and infinite values do not count."""
     values = values[values.isfinite()].double()
     n = len(values)
     error = float(values.std() / n**0.5) if n > 1 else math.nan
