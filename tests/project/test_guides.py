@@ -1,7 +1,9 @@
 """The guides as a reader follows them: their code runs, their commands are understood, their links lead on."""
 
+import ast
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,11 @@ COMMAND = re.compile(r"^captum-cams ((?:.*\\\n)*.*)$", re.MULTILINE)
 )
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_every_block_of_python_runs(guide, tmp_path):
-    if "```python" not in guide.read_text(encoding="utf-8"):
+    text = guide.read_text(encoding="utf-8")
+    if "```python" not in text:
         pytest.skip("a guide without code")
+    for library in re.findall("<!-- needs: (.+) -->", text):
+        pytest.importorskip(library, reason="pip install '.[conformance]'")
     with small_world(tmp_path):
         assert run_blocks(guide, {"__name__": "text"})
 
@@ -46,3 +51,25 @@ def _headings(file: Path) -> set[str]:
     """The anchors of a page, as GitHub and MyST make them from its titles."""
     titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_every_quoted_error_is_in_the_code():
+    """The beginnings of the messages in errors.md, whose … stand for values, begin messages of CAMErrors."""
+    text = (DOCS / "guides" / "errors.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(quoted) > 40
+    known = "\n".join(_messages())
+    lost = [said for said in quoted if not re.search(".*".join(map(re.escape, said.split("…"))), known)]
+    assert not lost
+
+
+def _messages() -> Iterator[str]:
+    """The strings of the packages, with … for their values."""
+    for package in ("captum_cams", "lightning_callbacks"):
+        for file in (DOCS.parent / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [getattr(part, "value", "…") for part in node.values]
+                    yield "".join(part if isinstance(part, str) else "…" for part in parts)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
