@@ -21,7 +21,6 @@ from tests.support.lightning_modules import Net, loaders
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDES = ROOT / "docs" / "guides"
-WITHOUT_PAPER = {"random", "centre", "constant"}
 
 
 class Short(pl.Trainer):
@@ -78,11 +77,9 @@ def test_a_method_has_what_its_page_tells(name):
     cls = lookup(name)
     assert inspect.getdoc(cls).splitlines()[0].endswith(".")
     assert str(cls.cost)
-    assert (cls.paper is None) == (name in WITHOUT_PAPER)
-    if cls.paper is not None:
-        assert cls.paper.title
-        assert re.search(r"\S, .+ (19|20)\d\d$", str(cls.paper))
-        assert cls.paper.url.startswith("https://")
+    assert cls.paper.title
+    assert re.search(r"\S, .+ (19|20)\d\d$", str(cls.paper))
+    assert cls.paper.url.startswith("https://")
 
 
 @pytest.mark.parametrize("name", metrics.METRICS)
