@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.errors import CAMError, check_choice
+from captum_cams.extras import import_extra
 
 FORMAT = 1
 """The format of the files; files of another format are refused."""
@@ -147,15 +147,9 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any], files: Sequence[Pa
     os.replace(new, folder / "manifest.json")
 
 
-def _safetensors() -> ModuleType:
-    try:
-        import safetensors.torch
-    except ModuleNotFoundError as error:
-        raise CAMError(
-            "files of safetensors need the package safetensors, which is not installed; "
-            'pip install "captum-cams[safetensors]"'
-        ) from error
-    return safetensors
+def _safetensors() -> Any:
+    import_extra("safetensors.torch", "safetensors", "map_format='safetensors'")
+    return import_extra("safetensors", "safetensors", "map_format='safetensors'")
 
 
 def _array(maps: Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_cams.errors import CAMError
+from captum_cams.extras import import_extra
 
 
 def solver() -> Any:
@@ -14,15 +14,7 @@ def solver() -> Any:
     Raises:
         CAMError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.decomposition import NMF
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise CAMError(
-            'find_concepts needs scikit-learn, which is not installed; pip install "captum-cams[concepts]"'
-        ) from error
-    return NMF
+    return import_extra("sklearn.decomposition", "concepts", "find_concepts").NMF
 
 
 def factorise(matrix: Tensor, count: int, seed: int, max_iter: int) -> tuple[Tensor, Tensor, float]:

@@ -16,6 +16,7 @@ from captum_cams.engine.precision import full_precision
 from captum_cams.engine.scores import notice_probabilities
 from captum_cams.engine.targets import wide
 from captum_cams.errors import CAMError, check_at_least, check_finite, shape_of
+from captum_cams.extras import import_extra
 from captum_cams.images import minmax
 from captum_cams.paper import Paper
 from captum_cams.registry import register
@@ -167,19 +168,14 @@ class XRAI(CAMAttribution):
         Raises:
             CAMError: scikit-image is not installed.
         """
-        try:
-            from skimage.morphology import isotropic_dilation
-            from skimage.segmentation import felzenszwalb
-        except ModuleNotFoundError as error:
-            raise CAMError(
-                'XRAI needs the package scikit-image, which is not installed; pip install "captum-cams[xrai]"'
-            ) from error
+        segmentation = import_extra("skimage.segmentation", "xrai", "XRAI")
+        morphology = import_extra("skimage.morphology", "xrai", "XRAI")
         scaled = 2 * minmax(image.detach().double(), (0, 1, 2)) - 1
         values, found = scaled.permute(1, 2, 0).contiguous().cpu().numpy(), []
         for scale in _SCALES:
-            labels = felzenszwalb(values, scale=scale, sigma=_SIGMA, min_size=self.min_size)
+            labels = segmentation.felzenszwalb(values, scale=scale, sigma=_SIGMA, min_size=self.min_size)
             for label in range(labels.max() + 1):
-                found.append(torch.from_numpy(isotropic_dilation(labels == label, self.margin)))
+                found.append(torch.from_numpy(morphology.isotropic_dilation(labels == label, self.margin)))
         return torch.stack(found).to(image.device)
 
 

@@ -15,6 +15,7 @@ from captum_cams.export.build import FORMS
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.metrics.protocols import PROTOCOLS
 from captum_cams.metrics.replacements import REPLACEMENTS
+from lightning_callbacks.command.typed import TYPED, USAGE
 from lightning_callbacks.evaluation.trial import SWEPT
 
 
@@ -37,8 +38,9 @@ def parse(args: Sequence[str] | None = None) -> tuple[str, dict[str, Any]]:
     Raises:
         CAMError: a command or an argument is unknown, an argument is missing, or a value has the wrong type.
     """
-    found, unknown = _parser().parse_known_args(args)
-    _refuse_repeated(sys.argv[1:] if args is None else args)
+    words = sys.argv[1:] if args is None else args
+    found, unknown = _parser().parse_known_args(words or ["--help"])
+    _refuse_repeated(words)
     options = vars(found)
     command = options.pop("command")
     listed = [name for name in ("images", "folders") if name in options]
@@ -61,10 +63,12 @@ def _refuse_repeated(words: Sequence[str]) -> None:
 def _parser() -> _Parser:
     parser = _Parser(
         prog="captum-cams",
+        usage="%(prog)s COMMAND [arguments]",
         description="Show where in an image a network looks, and measure how good the heat maps are.",
+        epilog='"captum-cams COMMAND --help" shows the arguments of a command and how it is typed.',
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND [arguments]", prog=parser.prog, required=True)
     for name, fill, summary in (
         ("explain", _explain, "Save a picture of each image with heat maps over it, one for each method."),
         ("evaluate", _evaluate, "Measure how good methods are on a folder of images, and print a table."),
@@ -73,27 +77,37 @@ def _parser() -> _Parser:
         ("trial", _trial, "Find out which metrics can be trusted on a folder of images, and write a report in words."),
         ("export", _export, "Write a network that returns its scores and a map, and compare the file with PyTorch."),
         ("benchmark", _benchmark, "Grade methods on drawn scenes in which the deciding pixels are known."),
+        ("example", _example, "Copy an example to start from, or list all."),
         ("methods", None, "List all methods with their paper and their cost."),
     ):
-        command = commands.add_parser(name, help=summary, description=summary)
+        command = commands.add_parser(
+            name,
+            usage=f"%(prog)s {USAGE[name]}".strip(),
+            help=summary,
+            description=summary,
+            epilog="\n  ".join(["for example:", *(f"captum-cams {line}" for line in TYPED[name])]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.set_defaults(command=name)
         if fill is not None:
-            fill(command.add_argument)
+            fill(command)
     return parser
 
 
-def _explain(add: Callable[..., Any]) -> None:
+def _explain(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add("images", nargs="*", help='files, folders of images, or patterns such as "photos/*.jpg"')
-    _shared(add, Path("cams"), "the pictures")
+    _shared(command, Path("cams"), "the pictures")
     target = "class to explain, by its index or its name (default: the predicted class of each image)"
     add("--target", type=_index_or_name, metavar="CLASS", help=target)
     whole = "resize the whole image to the input size of the network, instead of cropping its centre"
     add("--whole", action="store_true", help=whole)
 
 
-def _evaluate(add: Callable[..., Any]) -> None:
+def _evaluate(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     written = "the table, the values of each image and the curves; the same command continues after an interruption"
-    _measured(add, Path("evaluation"), written, "default")
+    _measured(command, Path("evaluation"), written, "default")
     saved = "folder for the maps of all methods, with a manifest"
     add("--save_maps", type=Path, metavar="FOLDER", help=saved)
     kind = "format of these maps; safetensors needs captum-cams[safetensors] (default: %(default)s)"
@@ -104,7 +118,8 @@ def _evaluate(add: Callable[..., Any]) -> None:
     add("--shard", type=_shard, default=(0, 1), metavar="K/N", help=shard)
 
 
-def _merge(add: Callable[..., Any]) -> None:
+def _merge(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     folders = "the --out folders of evaluate --shard 0/N, 1/N, …, in any order; a metric of your own needs merge_tables"
     add("folders", nargs="*", metavar="FOLDER", type=Path, help=folders)
     out = "folder for the table, the values of each image and the figures of the whole data set"
@@ -113,43 +128,48 @@ def _merge(add: Callable[..., Any]) -> None:
     add("--allow_missing", action="store_true", help=missing)
 
 
-def _report(add: Callable[..., Any]) -> None:
-    add("folder", metavar="FOLDER", type=Path, help="the --out folder of evaluate or of merge; gets a report.html")
+def _report(command: argparse.ArgumentParser) -> None:
+    about = "the --out folder of evaluate or of merge; gets a report.html"
+    command.add_argument("folder", metavar="FOLDER", type=Path, help=about)
 
 
-def _trial(add: Callable[..., Any]) -> None:
-    _measured(add, Path("trial"), "trial.md, trial.json and the evaluations, which continue", "training")
+def _trial(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    _measured(command, Path("trial"), "trial.md, trial.json and the evaluations, which continue", "training")
     words = f"what replaces removed pixels, one after the other: {', '.join(REPLACEMENTS)} (default: all but telea)"
     add("--replacements", nargs="+", default=[*SWEPT], metavar="NAME", help=words)
 
 
-def _measured(add: Callable[..., Any], out: Path, written: str, default: str) -> None:
+def _measured(command: argparse.ArgumentParser, out: Path, written: str, default: str) -> None:
     """Add the arguments that ``evaluate`` and ``trial`` have."""
+    add = command.add_argument
     data = (
         "folder that has labels.csv, VOCdevkit, the folder val of ImageNet, one folder for each class, or only images"
     )
     add("--data", required=True, type=Path, metavar="FOLDER", help=data)
-    _shared(add, out, written)
+    _shared(command, out, written)
     protocol = f"named choice of metrics and images: {', '.join(PROTOCOLS)} (default: %(default)s)"
     add("--protocol", default=default, metavar="NAME", help=protocol)
     metrics = f"metrics to compute instead of those of the protocol: {', '.join(METRICS)}"
     add("--metrics", nargs="+", metavar="METRIC", help=metrics)
     stored = "read the maps of method NAME from a FOLDER that --save_maps has written, instead of computing them"
     add("--stored", nargs="+", type=_stored, default=[], metavar="NAME=FOLDER", help=stored)
+    limit = "evaluate at most N images, a sample that is the same in every run (default: all images)"
+    add("--limit", type=int, metavar="N", help=limit)
+    add = command.add_argument_group("computation").add_argument
     for name, number, what in (
         ("--devices", 1, "number of devices; each device gets a process"),
         ("--batch_size", 8, "number of images in a batch"),
         ("--workers", 0, "number of extra processes that read images"),
     ):
         add(name, type=int, default=number, metavar="N", help=f"{what} (default: %(default)s)")
-    limit = "evaluate at most N images, a sample that is the same in every run (default: all images)"
-    add("--limit", type=int, metavar="N", help=limit)
     precision = "number format for the computation, for example 16-mixed or bf16-mixed (default: %(default)s)"
     add("--precision", default="32-true", metavar="FORMAT", help=precision)
 
 
-def _export(add: Callable[..., Any]) -> None:
-    _network(add)
+def _export(command: argparse.ArgumentParser) -> None:
+    _network(command)
+    add = command.add_argument
     add("--method", default="gradcam", choices=[*FORMS], help="method of the map (default: %(default)s)")
     out = "file to write: FILE.onnx, which needs captum-cams[onnx], or FILE.pt2 of torch.export"
     add("--out", required=True, type=Path, metavar="FILE", help=out)
@@ -157,7 +177,8 @@ def _export(add: Callable[..., Any]) -> None:
     add("--target", type=_index_or_name, metavar="CLASS", help=target)
 
 
-def _benchmark(add: Callable[..., Any]) -> None:
+def _benchmark(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     _methods(add)
     networks = f"trained networks to explain: {', '.join(NETWORKS)} (default: all)"
     add("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS], metavar="NETWORK", help=networks)
@@ -167,8 +188,16 @@ def _benchmark(add: Callable[..., Any]) -> None:
     add("--out", type=Path, default=Path("benchmark"), metavar="FOLDER", help=out)
 
 
-def _network(add: Callable[..., Any]) -> None:
+def _example(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("name", nargs="?", metavar="NAME", help="the example to copy (default: none, which lists all)")
+    to = "folder for the example and the files that it imports (default: %(default)s)"
+    add("--to", type=Path, default=Path("examples"), metavar="FOLDER", help=to)
+
+
+def _network(command: argparse.ArgumentParser) -> None:
     """Add the arguments that say what is explained."""
+    add = command.add_argument_group("network").add_argument
     model = (
         "name of a torchvision model, timm:NAME or hf:NAME_OR_FOLDER (with their own weights and preprocessing), or "
         "module:function that returns your network"
@@ -178,9 +207,10 @@ def _network(add: Callable[..., Any]) -> None:
     add("--checkpoint", type=Path, metavar="FILE", help="file with weights to load instead of the default weights")
 
 
-def _shared(add: Callable[..., Any], out: Path, written: str) -> None:
+def _shared(command: argparse.ArgumentParser, out: Path, written: str) -> None:
     """Add the arguments that ``explain`` and ``evaluate`` have."""
-    _network(add)
+    _network(command)
+    add = command.add_argument
     _methods(add)
     add("--out", type=Path, default=out, metavar="FOLDER", help=f"folder for {written} (default: %(default)s)")
     task = "meaning of the output: one class of several, any number of labels, one of two classes, or numbers"

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from captum_cams import with_map
 from captum_cams.errors import CAMError
 from captum_cams.export.check import results, within
+from captum_cams.extras import import_extra
 from lightning_callbacks.command.loaded import Loaded
 from lightning_callbacks.command.models import load_model
 from lightning_callbacks.command.words import class_index
@@ -25,6 +27,8 @@ def export_model(
     """
     if out.suffix not in (".onnx", ".pt2"):
         raise CAMError(f"--out must end with .onnx or .pt2, got {out}; the ending says which runtime reads the file")
+    if out.suffix == ".onnx":
+        _onnxruntime()  # said at once if it is missing
     loaded = load_model(model, checkpoint)
     network, (example, other) = loaded.network, _images(loaded)
     index = None
@@ -49,6 +53,12 @@ def export_model(
         )
 
 
+def _onnxruntime() -> Any:
+    """Import what runs a file .onnx, and what torch.onnx needs to write it."""
+    import_extra("onnxscript", "onnx", "a file .onnx", ", or pass a file .pt2")
+    return import_extra("onnxruntime", "onnx", "a file .onnx", ", or pass a file .pt2")
+
+
 def _images(loaded: Loaded) -> list[Tensor]:
     """Two images of noise, as the network takes them."""
     generator = torch.Generator().manual_seed(0)
@@ -67,14 +77,6 @@ def _write_program(
 def _write_onnx(
     module: nn.Module, images: Tensor, axes: dict[int, object], out: Path, other: Tensor
 ) -> tuple[Tensor, ...]:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise CAMError(
-            f"a file .onnx needs the package {error.name}, which is not installed; pip install captum-cams[onnx], or "
-            "pass a file .pt2"
-        ) from error
     with warnings.catch_warnings():
         # The exporter uses what its own libraries have deprecated; no user can change that.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnx|torch\.onnx)")
@@ -88,5 +90,5 @@ def _write_onnx(
             **names,  # type: ignore[arg-type]
         )
     program.save(str(out))  # type: ignore[union-attr]
-    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    session = _onnxruntime().InferenceSession(str(out), providers=["CPUExecutionProvider"])
     return tuple(map(torch.from_numpy, session.run(None, {"images": other.numpy()})))

