@@ -98,10 +98,11 @@ def _explain(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("images", nargs="*", help='files, folders of images, or patterns such as "photos/*.jpg"')
     _shared(command, Path("cams"), "the pictures")
-    target = "class to explain, by its index or its name (default: the predicted class of each image)"
-    add("--target", type=_index_or_name, metavar="CLASS", help=target)
+    target = "classes to explain, by their index or their name (default: the predicted class of each image)"
+    add("--target", type=_index_or_name, nargs="+", metavar="CLASS", help=target)
     whole = "resize the whole image to the input size of the network, instead of cropping its centre"
     add("--whole", action="store_true", help=whole)
+    add("--html", action="store_true", help="also write explained.html with all images, which a browser opens")
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ USAGE = {
     "explain": "IMAGES --model MODEL [options]",
     "evaluate": "--data FOLDER --model MODEL [options]",
     "merge": "FOLDERS --out FOLDER [options]",
+    "report": "FOLDER",
     "trial": "--data FOLDER --model MODEL [options]",
     "export": "--model MODEL --out FILE [options]",
     "benchmark": "[options]",
@@ -15,13 +16,14 @@ USAGE = {
 TYPED = {
     "explain": (
         "explain photo.jpg --model resnet50 --methods fdcam gradcam",
-        'explain photos --model timm:convnext_tiny.fb_in1k --target "red fox" --out cams',
+        'explain photos --model timm:convnext_tiny.fb_in1k --target "red fox" "grey fox" --html --out cams',
     ),
     "evaluate": (
         "evaluate --data photos --model resnet50 --methods gradcam fdcam random",
         "evaluate --data imagenet --model resnet50 --protocol fdcam_faithfulness --limit 100",
     ),
     "merge": ("merge shard0 shard1 shard2 shard3 --out whole",),
+    "report": ("report evaluation",),
     "trial": ("trial --data imagenet --model resnet50 --methods gradcam fdcam --limit 200",),
     "export": ("export --model resnet18 --method gradcam --layer layer4 --out resnet18.onnx",),
     "benchmark": ('benchmark --methods gradcam "fgcam(gradcam)" --scenes 5',),

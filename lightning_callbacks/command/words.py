@@ -24,14 +24,24 @@ def apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return methods, files
 
 
+def classes_apart(words: Sequence[int | str]) -> tuple[list[int | str], list[str]]:
+    """Separate classes from files, because images may follow classes: ``--target fox dog photo.jpg``."""
+    files = [word for word in words if isinstance(word, str) and _like_a_file(word)]
+    return [word for word in words if word not in files], files
+
+
 def _is_file(word: str) -> bool:
     """Whether a word is no method, but looks like a file."""
     try:
         canonical(word)
     except CAMError:
-        path = Path(word)
-        return path.exists() or path.suffix.lower() in IMG_EXTENSIONS or len(path.parts) > 1
+        return _like_a_file(word)
     return False
+
+
+def _like_a_file(word: str) -> bool:
+    path = Path(word)
+    return path.exists() or path.suffix.lower() in IMG_EXTENSIONS or len(path.parts) > 1
 
 
 def image_files(words: Sequence[str | Path]) -> list[Path]:

@@ -36,12 +36,28 @@ def test_explain_writes_the_panel(image, tmp_path, capsys):
     caption = f"predicted class {int(scores.argmax())}, p = {float(scores.max()):.2f}"
     expected = visual.panel(inputs, maps, [caption], mean=loaded.mean, std=loaded.std)
     assert np.array_equal(np.asarray(Image.open(out / "noise.png")), expected)
-    assert capsys.readouterr().out == f"{out / 'noise.png'}: {caption}\n"
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == f"{out / 'noise.png'}: {caption}"
+    assert re.fullmatch(rf"1 picture in {out}: FD-CAM, Grad-CAM of {MODEL}, \S+ s for each image", last)
 
 
 def test_explain_takes_a_class(image, tmp_path, capsys):
     assert main(["explain", str(image), "--model", MODEL, "--target", "2", "--out", str(tmp_path / "out")]) == 0
-    assert ": class 2, p = " in capsys.readouterr().out
+    assert re.search(": (predicted )?class 2, p = ", capsys.readouterr().out)
+
+
+def test_explain_takes_several_classes_before_the_image(image, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["explain", "--model", MODEL, "--target", "2", "0", "2", str(image), "--out", str(out), "--html"]) == 0
+    said = capsys.readouterr().out
+    assert re.search("class 2, p = .*; (predicted )?class 0, p = ", said)
+    assert "1 picture and explained.html in" in said
+    loaded = load_model(MODEL)
+    inputs = loaded.transform(whole=False)(Image.open(image))[None]
+    maps = cc.GradCAM(loaded.network).attribute(inputs.repeat(2, 1, 1, 1), torch.tensor([2, 0]))
+    captions = re.search(r"noise.png: (.+); (.+)", said).groups()
+    expected = visual.panel(inputs.repeat(2, 1, 1, 1), {"gradcam": maps}, captions, mean=loaded.mean, std=loaded.std)
+    assert np.array_equal(np.asarray(Image.open(out / "noise.png")), expected)
 
 
 def test_evaluate_prints_the_table_and_goes_on(image, tmp_path, capsys):
@@ -174,7 +190,7 @@ def test_images_in_folders_in_patterns_and_behind_methods(image, tmp_path, capsy
     out = tmp_path / "out"
     words = [word.replace("PHOTOS", str(photos)) for word in typed]
     assert main(["explain", "--model", MODEL, "--out", str(out), *words]) == 0
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[:-1]] == [
         str(out / "a.png"),
         str(out / "b.png"),
     ]
