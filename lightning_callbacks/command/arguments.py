@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -84,7 +85,7 @@ def _parser() -> _Parser:
             name,
             usage=f"%(prog)s {USAGE[name]}".strip(),
             help=summary,
-            description=summary,
+            description=textwrap.fill(summary, 78),
             epilog="\n  ".join(["for example:", *(f"captum-cams {line}" for line in TYPED[name])]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

@@ -16,7 +16,7 @@ USAGE = {
 TYPED = {
     "explain": (
         "explain photo.jpg --model resnet50 --methods fdcam gradcam",
-        'explain photos --model timm:convnext_tiny.fb_in1k --target "red fox" "grey fox" --html --out cams',
+        'explain photos --model timm:convnext_tiny.fb_in1k --target "red fox" 278 --html',
     ),
     "evaluate": (
         "evaluate --data photos --model resnet50 --methods gradcam fdcam random",
