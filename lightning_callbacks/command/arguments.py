@@ -172,7 +172,8 @@ def _measured(command: argparse.ArgumentParser, out: Path, written: str, default
 def _export(command: argparse.ArgumentParser) -> None:
     _network(command)
     add = command.add_argument
-    add("--method", default="gradcam", choices=[*FORMS], help="method of the map (default: %(default)s)")
+    method = f"method of the map: {', '.join(FORMS)} (default: %(default)s)"
+    add("--method", default="gradcam", choices=[*FORMS], metavar="METHOD", help=method)
     out = "file to write: FILE.onnx, which needs captum-cams[onnx], or FILE.pt2 of torch.export"
     add("--out", required=True, type=Path, metavar="FILE", help=out)
     target = "class to explain, by its index or its name (default: the predicted class of each image)"

@@ -16,16 +16,16 @@ USAGE = {
 TYPED = {
     "explain": (
         "explain photo.jpg --model resnet50 --methods fdcam gradcam",
-        'explain photos --model timm:convnext_tiny.fb_in1k --target "red fox" 278 --html',
+        "explain photos --model timm:resnet50 --target 277 278 --html",
     ),
     "evaluate": (
-        "evaluate --data photos --model resnet50 --methods gradcam fdcam random",
-        "evaluate --data imagenet --model resnet50 --protocol fdcam_faithfulness --limit 100",
+        "evaluate --data photos --model resnet50 --methods gradcam fdcam",
+        "evaluate --data photos --model resnet50 --protocol adcc --limit 100",
     ),
     "merge": ("merge shard0 shard1 shard2 shard3 --out whole",),
     "report": ("report evaluation",),
-    "trial": ("trial --data imagenet --model resnet50 --methods gradcam fdcam --limit 200",),
-    "export": ("export --model resnet18 --method gradcam --layer layer4 --out resnet18.onnx",),
+    "trial": ("trial --data photos --model resnet50 --methods gradcam fdcam",),
+    "export": ("export --model resnet18 --method gradcam --out resnet18.onnx",),
     "benchmark": ('benchmark --methods gradcam "fgcam(gradcam)" --scenes 5',),
     "example": ("example", "example train_shapes"),
     "methods": ("methods",),

@@ -13,6 +13,7 @@ import captum_cams as cc
 from captum_cams import visual
 from lightning_callbacks.command.main import main
 from lightning_callbacks.command.models import load_model
+from lightning_callbacks.command.typed import TYPED
 from lightning_callbacks.command.words import class_index
 
 MODEL = "tests.support.evaluation_run:network"
