@@ -47,6 +47,6 @@ def test_the_page_gives_what_the_last_layer_does_to_the_map():
     for part in (
         f"gives {share:.0%} of the map",
         f"average precision of {last:.2f} alone, as a constant map has with {constant:.2f}",
-        f"with the other terms, it would be {rest:.2f} instead of {whole:.2f}",
+        f"with the other terms alone, it would be {rest:.2f} instead of {whole:.2f}",
     ):
         assert part in text
