@@ -20,7 +20,7 @@ TYPED = {
     ),
     "evaluate": (
         "evaluate --data photos --model resnet50 --methods gradcam fdcam",
-        "evaluate --data photos --model resnet50 --protocol adcc --limit 100",
+        "evaluate --data photos --model resnet50 --protocol adcc --limit 9",
     ),
     "merge": ("merge shard0 shard1 shard2 shard3 --out whole",),
     "report": ("report evaluation",),

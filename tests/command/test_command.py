@@ -232,9 +232,7 @@ def test_a_reader_that_has_read_enough_is_no_mistake(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    "name", ["explain", "evaluate", "merge", "report", "trial", "export", "benchmark", "example", "methods"]
-)
+@pytest.mark.parametrize("name", [*TYPED])
 def test_the_usage_names_the_command_and_fits_a_terminal(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
