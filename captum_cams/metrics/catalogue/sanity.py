@@ -9,11 +9,19 @@ from captum_cams.metrics.entry import register_metric
 
 @register_metric(higher_is_better=False)
 def randomisation(case: Case) -> Tensor:
-    """The rank correlation of the map with the maps of a model whose layers are re-initialised, −1 to 1."""
+    """The rank correlation of the map with the maps of a model whose layers are re-initialised, −1 to 1.
+
+    It rewards maps that depend on what the network has learned. It does not ask whether the map is right: noise that
+    changes with the weights is nearly the best map, and maps that all show the edges of the image stay similar.
+    """
     return functional.randomisation(*case.arguments, explain=case.explain, task=case.conditions.task)
 
 
 @register_metric(higher_is_better=False)
 def random_logit(case: Case) -> Tensor:
-    """The rank correlation of the map with the map of another class, −1 to 1; NaN if there is only one class."""
+    """The rank correlation of the map with the map of another class, −1 to 1; NaN if there is only one class.
+
+    It rewards maps that depend on the class. Noise that changes with the class would be nearly the best, and for two
+    classes that share an object a good map may stay the same.
+    """
     return functional.random_logit(*case.arguments, explain=case.explain, task=case.conditions.task)
