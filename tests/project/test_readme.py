@@ -2,29 +2,22 @@
 
 import re
 import shlex
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
-from PIL import Image
-from torch import nn
 from torch.utils.data import DataLoader
 
 import captum_cams as cc
 from captum_cams import metrics
 from captum_cams.registry import lookup
 from lightning_callbacks.command.arguments import parse
+from tests.support.blocks import network, run_blocks, small_world
 from tests.support.lightning_modules import Net, loaders
-from tests.support.networks import TinyRes
 
 ROOT = Path(__file__).parents[2]
-# A block without the comment runs: <!-- not run: reason -->
-BLOCK = re.compile(r"(<!-- not run: .+ -->\n)?```python\n(.*?)```", re.DOTALL)
 README = (ROOT / "README.md").read_text()
 
 
@@ -35,39 +28,22 @@ class Short(pl.Trainer):
         super().__init__(**options | {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False})
 
 
-def network(weights=None) -> nn.Module:
-    """A small network with the classes and the layer names of a ResNet for ImageNet."""
-    model = TinyRes()
-    model.fc = nn.Linear(32, 1000)
-    return model.eval()
-
-
 @pytest.fixture
 def names(monkeypatch, tmp_path):
-    """What the texts take from their reader: networks, data and a photograph, all of them small."""
-    torch.manual_seed(0)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cc.registry, "_classes", dict(cc.registry._classes))
-    weights = torchvision.models.ResNet50_Weights.DEFAULT.value
-    small = replace(weights, transforms=partial(weights.transforms, crop_size=32, resize_size=32))
-    monkeypatch.setattr(torchvision.models, "ResNet50_Weights", SimpleNamespace(DEFAULT=small))
-    monkeypatch.setattr(torchvision.models, "resnet50", network)
-    monkeypatch.setattr(pl, "Trainer", Short)
-    Image.effect_noise((64, 48), 60).save("photo.jpg")
-    entries = dict(metrics.METRICS)
-    train, validation = loaders()
-    yield {
-        "__name__": "text",
-        "model": network(),
-        "module": Net(),
-        "train_loader": train,
-        "val_loader": validation,
-        "loader": DataLoader([(torch.rand(3, 32, 32), label) for label in range(2)], 2),
-        "vit": torchvision.models.VisionTransformer(32, 16, 12, 2, 16, 16),
-        "swin": torchvision.models.SwinTransformer([4, 4], 8, [1] * 4, [1] * 4, [2, 2]),
-    }
-    metrics.METRICS.clear()
-    metrics.METRICS.update(entries)
+    """What the texts take from their reader: networks and data, all of them small."""
+    with small_world(tmp_path):
+        monkeypatch.setattr(pl, "Trainer", Short)
+        train, validation = loaders()
+        yield {
+            "__name__": "text",
+            "model": network(),
+            "module": Net(),
+            "train_loader": train,
+            "val_loader": validation,
+            "loader": DataLoader([(torch.rand(3, 32, 32), label) for label in range(2)], 2),
+            "vit": torchvision.models.VisionTransformer(32, 16, 12, 2, 16, 16),
+            "swin": torchvision.models.SwinTransformer([4, 4], 8, [1] * 4, [1] * 4, [2, 2]),
+        }
 
 
 @pytest.mark.filterwarnings(
@@ -75,13 +51,7 @@ def names(monkeypatch, tmp_path):
 )
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])
 def test_every_block_of_python_runs(file, names):
-    text = (ROOT / file).read_text()
-    blocks = [block for block in BLOCK.finditer(text) if not block[1]]
-    assert len(blocks) >= 2
-    for block in blocks:
-        # Lines of the file itself in a traceback.
-        before = "\n" * text.count("\n", 0, block.start(2))
-        exec(compile(before + block[2], ROOT / file, "exec"), names)
+    assert run_blocks(ROOT / file, names) >= 2
     if file == "CONTRIBUTING.md":
         assert {"gradcamelementwise", "energy_outside"} <= {*cc.names(), *metrics.METRICS}
     else:
