@@ -28,7 +28,6 @@ extensions = [
 exclude_patterns = ["_templates", "generate"]
 templates_path = ["_templates"]
 nitpicky = False  # torch's and Captum's own names are not on this site; `generate.references` resolves ours
-suppress_warnings = ["toc.empty_glob"]
 
 autosummary_generate = True
 autosummary_filename_map = file_names()

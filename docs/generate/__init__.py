@@ -10,12 +10,14 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.typing import ExtensionMetadata
 
-from generate import api, examples, llms, methods, metrics, references
+from generate import api, examples, guides, llms, members, methods, metrics, references
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Connect the generators with the build."""
     app.connect("config-inited", _write)  # before Sphinx looks for its sources, and autosummary for its tables
+    app.connect("source-read", guides.listed)
+    app.connect("autodoc-skip-member", members.skip)
     app.connect("missing-reference", references.resolve)
     app.connect("build-finished", llms.write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,6 +13,7 @@ import pytest
 import captum_cams as cc
 import lightning_callbacks
 from captum_cams import benchmark, metrics, statistics, targets, visual
+from tests.support.blocks import run_blocks, small_world
 from tests.support.docstrings import public
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +102,8 @@ def test_dead_ends_are_found(tmp_path):
         "a.html leads to c.html",
         "b.html needs https://cdn.example/x.js",
     ]
+
+
+def test_the_code_of_the_first_page_runs(tmp_path):
+    with small_world(tmp_path):
+        assert run_blocks(ROOT / "docs" / "index.md", {}) == 1
