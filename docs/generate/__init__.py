@@ -18,6 +18,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("config-inited", _write)  # before Sphinx looks for its sources, and autosummary for its tables
     app.connect("source-read", guides.listed)
     app.connect("autodoc-skip-member", members.skip)
+    app.connect("autodoc-process-signature", members.signature)
     app.connect("missing-reference", references.resolve)
     app.connect("build-finished", llms.write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

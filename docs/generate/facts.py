@@ -6,7 +6,7 @@ import sys
 from typing import Any, NamedTuple
 
 from captum_cams.argument_names import options_of
-from captum_cams.cost import Cost, Count
+from captum_cams.cost import Cost, Count, named
 from generate import docstrings
 
 
@@ -25,22 +25,34 @@ def paper_name(cls: type) -> str:
     return line if len(line.split()) <= 3 and not line.startswith("The ") else cls.__name__
 
 
+GROUPS = (
+    "With a gradient",
+    "With one forward pass",
+    "With runs of the layers after the explained one",
+    "With runs on changed images",
+    "By relevance",
+    "For transformers",
+    "Wrappers",
+    "Baselines",
+)
+
+
 def group(cls: Any) -> str:
-    """The kind of a method, by what it costs and what it reads."""
+    """The kind of a method, one of ``GROUPS``, by what it costs and what it reads."""
     cost: Cost = cls.cost
     if cls.wraps:
-        return "Wrappers, which change the map of another method"
-    if cls.paper is None:
+        return "Wrappers"
+    if cls.__name__ in ("Random", "Centre", "Constant"):
         return "Baselines"
     if getattr(cls, "needs_attention", False) or getattr(cls, "needs_tokens", False):
-        return "Methods for transformers"
+        return "For transformers"
     if "relevance" in inspect.getdoc(cls).lower():
-        return "Methods that propagate relevance"
-    if isinstance(cost.whole, Count):
-        return "Methods that run the network on changed images"
+        return "By relevance"
+    if _on_changed_images(cost):
+        return "With runs on changed images"
     if cost.behind != 0:
-        return "Methods that run the layers after the explained one"
-    return "Methods with a gradient" if cost.gradients != 0 else "Methods with one forward pass"
+        return "With runs of the layers after the explained one"
+    return "With a gradient" if cost.gradients != 0 else "With one forward pass"
 
 
 def needs(cls: Any) -> list[str]:
@@ -55,9 +67,14 @@ def needs(cls: Any) -> list[str]:
         found.append("attention")
     if getattr(cls, "needs_tokens", False):
         found.append("the tokens of a transformer")
-    if isinstance(cls.cost.whole, Count):
+    if _on_changed_images(cls.cost):
         found.append("many runs on changed images")
     return found
+
+
+def _on_changed_images(cost: Cost) -> bool:
+    """Whether the whole network runs more often than once for each layer that is explained."""
+    return isinstance(cost.whole, Count) and cost.whole != named("layers")
 
 
 def hyperparameters(cls: type) -> list[Hyperparameter]:

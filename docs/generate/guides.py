@@ -7,7 +7,7 @@ from sphinx.application import Sphinx
 _ORDER = (
     *("start", "which-method", "choosing-the-layer", "tasks", "transformers", "wrappers"),
     *("metrics", "evaluation", "reading-a-table", "reading-a-report", "shortcut", "callback", "command-line"),
-    *("from-pytorch-grad-cam", "from-torchcam", "from-captum", "errors", "own-method", "own-metric"),
+    *("from-pytorch-grad-cam", "from-torchcam", "from-captum", "errors", "own-method", "own-metric", "inside"),
 )
 
 

@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
         grade = grades.get(_BASES.get(name, name))
         pages[f"{name}.rst"] = _page(name, cls, shown[name], grade, elsewhere.get(cls.__name__, {}))
         groups.setdefault(facts.group(cls), []).append(_row(name, cls, shown[name], grade))
-    write_pages(folder, pages | {"index.rst": _index(groups)})
+    write_pages(folder, pages | {"index.rst": _index(groups), "gallery.rst": _gallery(shown)})
 
 
 def _page(name: str, cls: Any, shown: Shown, grade: Measured | None, elsewhere: dict[str, str]) -> str:
@@ -143,9 +143,24 @@ def _index(groups: dict[str, list[list[str]]]) -> str:
         "runs for one image, at most: K is the number of channels of the layer, P the number of positions. “Map” is "
         "the size of the map for images of 32×32 pixels and a layer of 8×8. “By class” tells whether another class of "
         "the same image has another map. “AP” is the average precision in the :doc:`benchmark of drawn scenes "
-        "</benchmark>`. “–” means that no network of the benchmark suits the method, or that it was not measured.\n\n",
+        "</benchmark>`. “–” means that no network of the benchmark suits the method, or that it was not measured. "
+        "The :doc:`gallery <gallery>` shows the maps of all of them at a glance.\n\n",
     ]
-    for heading, rows in groups.items():
-        parts += [title(heading, "-"), table(header, rows, "16 40 18 9 9 8", "methods")]
+    for heading in facts.GROUPS:
+        parts += [title(heading, "-"), table(header, groups.get(heading, []), "16 40 18 9 9 8", "methods")]
     names = "\n".join(f"   {name}" for name in cc.names())
-    return "".join(parts) + f".. toctree::\n   :hidden:\n\n{names}\n"
+    return "".join(parts) + f".. toctree::\n   :hidden:\n\n   gallery\n{names}\n"
+
+
+def _gallery(shown: dict[str, Shown]) -> str:
+    """The pictures of all methods on one page."""
+    parts = [
+        title("Gallery"),
+        "The same four drawn scenes, explained by every method. Above: the scenes. In the middle: the pixels that "
+        f"decide about {', '.join(f'“{one}”' for one in pictures.asked())}. Below: the maps for these classes.\n\n",
+    ]
+    for name, found in shown.items():
+        if found.network:
+            options = f"   :target: {name}.html\n   :alt: maps of {name}\n   :figclass: gallery\n"
+            parts.append(f".. figure:: pictures/{name}.png\n{options}\n   {facts.paper_name(lookup(name))}\n\n")
+    return "".join(parts)

@@ -1,7 +1,7 @@
 """Writes one page for each metric of the catalogue, and the page that lists them."""
 
+import ast
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,12 +28,13 @@ def write(folder: Path) -> None:
 
 def _page(entry: MetricEntry) -> str:
     """The page of one metric."""
-    functions = list(dict.fromkeys(_functions(entry.function)))
+    same = [entry.name] if inspect.isfunction(getattr(metrics, entry.name, None)) else []
+    functions, others = list(dict.fromkeys([*same, *_functions(entry.function)])), _others(entry)
     parts = [
-        title(entry.name.replace("_", " ").capitalize()),
+        title(_spelled(entry.name)),
         docstrings.first_sentence(entry.function) + "\n\n",
         docstrings.text(entry.function) + "\n\n",
-        table([], _facts(entry, functions), "26 74", "facts"),
+        table([], _facts(entry), "26 74", "facts"),
         title("How it is computed", "-"),
     ]
     for name in functions:
@@ -42,12 +43,12 @@ def _page(entry: MetricEntry) -> str:
         parts.append(f":func:`captum_cams.metrics.{name}`\n\n   " + said.replace("\n", "\n   ") + "\n\n")
         if returned := docstrings.section(function, "Returns"):
             parts.append("   Returns: " + returned.replace("\n", "\n   ") + "\n\n")
-    if not functions:
-        parts.append(f"From {', '.join(f':doc:`{one}`' for one in _others(entry))}.\n\n")
+    if others:
+        parts.append(f"From {', '.join(f':doc:`{one}`' for one in others)}.\n\n")
     return "".join(parts)
 
 
-def _facts(entry: MetricEntry, functions: list[str]) -> list[list[str]]:
+def _facts(entry: MetricEntry) -> list[list[str]]:
     """The rows of the table of facts."""
     rows = [
         ["Better", "higher" if entry.higher_is_better else "lower"],
@@ -60,34 +61,47 @@ def _facts(entry: MetricEntry, functions: list[str]) -> list[list[str]]:
         rows.append(["Thresholds", f"{levels}; the threshold that is best over all rows counts"])
     if entry.over_rows is not None:
         rows.append(["Compares", "the maps of several images of one class"])
-    if shells := [name for name in metrics.__all__ if _reads(getattr(metrics, name), functions)]:
-        rows.append(["As torchmetrics class", ", ".join(f":class:`captum_cams.metrics.{name}`" for name in shells)])
+    rows += [["As torchmetrics class", f":class:`captum_cams.metrics.{name}`"] for name in _shell(entry)]
     return rows
 
 
 def _functions(function: Callable[..., Any]) -> Iterator[str]:
-    """The public functions that compute a metric, found in its source and in that of the functions it names."""
-    source, module = inspect.getsource(function), sys.modules[function.__module__]
-    metric_functions = [function, *(entry.function for entry in METRICS.values())]
-    for name in re.findall(r"\b[a-z_]+\b", source):
-        found = getattr(module, name, None)
-        if f"functional.{name}(" in source or (name in metrics.__all__ and inspect.isfunction(found)):
-            yield name
-        elif inspect.isfunction(found) and found.__module__ == function.__module__ and found not in metric_functions:
-            yield from _functions(found)
+    """The public functions that compute a metric: those of ``functional`` in its code, and in that of its helpers."""
+    module, others = sys.modules[function.__module__], [entry.function for entry in METRICS.values()]
+    for node in _code(function):
+        if isinstance(node, ast.Attribute) and node.attr in metrics.__all__:
+            yield node.attr
+        elif isinstance(node, ast.Name):
+            found = getattr(module, node.id, None)
+            if inspect.isfunction(found) and found.__module__ == function.__module__ and found not in others:
+                yield from _functions(found)
+
+
+def _code(function: Callable[..., Any]) -> list[ast.AST]:
+    """The code of a function, without its decorators."""
+    (definition,) = ast.parse(inspect.getsource(function)).body
+    assert isinstance(definition, ast.FunctionDef)
+    return [node for line in definition.body for node in ast.walk(line)]
 
 
 def _others(entry: MetricEntry) -> list[str]:
     """The other metrics that a metric reads."""
-    source = inspect.getsource(entry.function)
-    return [name for name in METRICS if name != entry.name and re.search(rf"\b{name}\b", source)]
+    named = [node.id for node in _code(entry.function) if isinstance(node, ast.Name)]
+    return [name for name in METRICS if name != entry.name and name in named]
 
 
-def _reads(value: Any, functions: list[str]) -> bool:
-    """Whether a torchmetrics class computes one of the functions."""
-    if not inspect.isclass(value) or not hasattr(value, "update"):
-        return False
-    return any(re.search(rf"\b(functional\.)?{name}\(", inspect.getsource(value)) for name in functions)
+def _shell(entry: MetricEntry) -> list[str]:
+    """The torchmetrics class whose name is that of the metric, or begins with it, or is its beginning."""
+    name = entry.name.replace("_", "")
+    shells = [one for one in metrics.__all__ if hasattr(getattr(metrics, one), "update")]
+    return [one for one in shells if one.lower().startswith(name) or name.startswith(one.lower())][:1]
+
+
+def _spelled(name: str) -> str:
+    """The name of a metric as a title."""
+    spelled = {"auc": "AUC", "iou": "IoU", "adcc": "ADCC", "arcc": "ARCC", "road": "ROAD", "k": "k"}
+    words = [spelled.get(word, word) for word in name.split("_")]
+    return words[0][0].upper() + " ".join(words)[1:]
 
 
 def _index() -> str:

@@ -14,7 +14,7 @@ import captum_cams as cc
 from captum_cams import metrics
 from captum_cams.registry import lookup
 from lightning_callbacks.command.arguments import parse
-from tests.support.blocks import network, run_blocks, small_world
+from tests.support.blocks import first_column, network, run_blocks, small_world
 from tests.support.lightning_modules import Net, loaders
 
 ROOT = Path(__file__).parents[2]
@@ -66,19 +66,12 @@ def test_every_command_is_understood():
     assert {parse(shlex.split(command))[0] for command in commands} == known
 
 
-def column(title: str) -> list[str]:
-    """The code in the first column of the tables whose header begins with a title."""
-    tables = re.findall(rf"^\| {title} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE)
-    cells = [line.split("|")[1] for table in tables for line in table.splitlines()]
-    return [name for cell in cells for name in re.findall("`(.+?)`", cell)]
-
-
 def test_the_tables_are_complete():
     explainers = {lookup(name).__name__ for name in cc.names()}
     measures = {name for name in metrics.__all__ if hasattr(getattr(metrics, name), "higher_is_better")}
-    assert sorted(column("class")) == sorted(explainers | measures - {"MetricEntry"})
-    assert column("preset") == [*metrics.PRESETS]
-    assert column("protocol") == [*metrics.PROTOCOLS]
+    assert sorted(first_column(README, "class")) == sorted(explainers | measures - {"MetricEntry"})
+    assert first_column(README, "preset") == [*metrics.PRESETS]
+    assert first_column(README, "protocol") == [*metrics.PROTOCOLS]
 
 
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])

@@ -1,4 +1,4 @@
-"""Run the blocks of Python in a text, in a small world in which nothing is downloaded."""
+"""Run the blocks of Python in a text, in a small world in which nothing is downloaded, and read its tables."""
 
 import re
 from collections.abc import Iterator
@@ -32,6 +32,13 @@ def run_blocks(file: Path, names: dict[str, Any]) -> int:
         before = "\n" * text.count("\n", 0, block.start(2))
         exec(compile(before + block[2], file, "exec"), names)
     return len(blocks)
+
+
+def first_column(text: str, title: str) -> list[str]:
+    """The code in the first column of the tables whose header begins with a title."""
+    tables = re.findall(rf"^\| {title} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    cells = [line.split("|")[1] for table in tables for line in table.splitlines()]
+    return [name for cell in cells for name in re.findall("`(.+?)`", cell)]
 
 
 def network(weights=None) -> nn.Module:
