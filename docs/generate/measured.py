@@ -9,7 +9,7 @@ class Measured(NamedTuple):
     """One row of the benchmark, with the titles of its columns, and the kinds of scenes from worst to best."""
 
     rank: int
-    count: int
+    methods: int
     cells: dict[str, str]
     kinds: list[tuple[str, float]]
 

@@ -101,7 +101,7 @@ def _grade(grade: Measured | None, name: str) -> str:
     best = ", ".join(f"{kind.replace('_', ' ')} ({value:.2f})" for kind, value in grade.kinds[:-4:-1])
     cells = table([*grade.cells], [[*grade.cells.values()]], kind="wide")
     return (
-        f"Rank {grade.rank} of {grade.count} in the :doc:`benchmark </benchmark>`, by average precision. "
+        f"Rank {grade.rank} of {grade.methods} in the :doc:`benchmark </benchmark>`, by average precision. "
         "Higher is better, 1 is the best.\n\n"
         f"{cells}It finds the deciding pixels worst in scenes of the kinds {said}, and best in {best}.\n\n"
     )
