@@ -16,7 +16,7 @@ class AblationCAM(PerturbedCAM, WeightedCAM):
     """Shows the features whose removal lowers the class score.
 
     Desai and Ramaswamy 2020, eq. 2: each channel is set to zero in turn, and its weight is the share of the score that
-    is lost, w_k = (y_c − y_c(k off)) / |y_c|. The paper divides by y_c itself; the absolute value keeps a negative
+    is lost, w_k = (y_c − y_c(k off)) / abs(y_c). The paper divides by y_c itself; the absolute value keeps a negative
     logit from inverting the map. If the score is 0, the weight is the difference alone.
 
     Raises:

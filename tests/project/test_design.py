@@ -51,7 +51,7 @@ FOREIGN = (
 )  # its random state, its files
 # The wings of lightning_callbacks, and which of them each may import; what they share imports none.
 WINGS = {"callback": {"callback"}, "evaluation": {"evaluation"}, "command": {"callback", "evaluation", "command"}}
-FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks")
+FOLDERS = ("captum_cams", "lightning_callbacks", "tests", "examples", "benchmarks", "docs")
 OURS = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 FILES = sorted((ROOT / "captum_cams").rglob("*.py"))
 LIGHTNING = sorted((ROOT / "lightning_callbacks").rglob("*.py"))

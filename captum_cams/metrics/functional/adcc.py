@@ -85,8 +85,8 @@ def adcc(
 ) -> Tensor:
     """Compute ADCC: one number for the coherency, the simplicity and the small average drop of an explanation.
 
-    It is the harmonic mean 3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)), where the drop of the target class
-    is max(0, p − o)/p. It is 0 if one of the three terms is 0.
+    Poppi et al., CVPRW 2021, section 3: the harmonic mean 3 / (1/coherency + 1/(1 − complexity) + 1/(1 − drop)), where
+    the drop of the target class is max(0, p − o)/p. It is 0 if one of the three terms is 0.
 
     Args:
         forward_func: the model; it returns logits N×classes. Its state does not change.
