@@ -139,7 +139,7 @@ class Browser:
     def wait(self, condition: str) -> None:
         """Wait until an expression is true."""
         deadline = time.monotonic() + _SECONDS
-        while not self.run(condition):
+        while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < deadline, f"never true: {condition}"
             self.settle()
 
