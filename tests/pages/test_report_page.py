@@ -100,7 +100,8 @@ def test_insertion_and_deletion_are_played_step_by_step(page):
     same = f"""(async () => {{ const image = await Maps.photograph(Page.data.photographs[ROW].photograph), c = {canvas};
         const other = Page.make("canvas", {{width: c.width, height: c.height}});
         other.getContext("2d", {{willReadFrequently: true}}).drawImage(image, 0, 0);
-        const of = (one) => [...new Uint32Array(one.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer)];
+        const pixels = (one) => one.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer;
+        const of = (one) => [...new Uint32Array(pixels(one))];
         const [a, b] = [of(c), of(other)]; return a.filter((x, i) => x === b[i]).length / a.length; }})()"""
     same = same.replace("ROW", str(images(page)[0]))
     assert page.run(same) < 0.5
