@@ -67,7 +67,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which method is better, in words."""
+        """Which method is better, in words, or that no difference is shown, or that the images are too few."""
+        if math.isnan(self.low):
+            return "too few images"
         return f"{self.better} is better" if self.better else "no difference shown"
 
     def turned(self) -> "Comparison":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from captum_cams import CAMError, __version__
+from captum_cams.adapters.map_folder import MapFormat
 from captum_cams.benchmark.networks import NETWORKS
 from captum_cams.engine.scores import Kind
 from captum_cams.errors import lookup
@@ -93,8 +94,12 @@ def _explain(add: Callable[..., Any]) -> None:
 def _evaluate(add: Callable[..., Any]) -> None:
     written = "the table, the values of each image and the curves; the same command continues after an interruption"
     _measured(add, Path("evaluation"), written, "default")
-    saved = "folder for the maps of all methods, as NumPy files with a manifest"
+    saved = "folder for the maps of all methods, with a manifest"
     add("--save_maps", type=Path, metavar="FOLDER", help=saved)
+    kind = "format of these maps; safetensors needs captum-cams[safetensors] (default: %(default)s)"
+    add("--map_format", choices=get_args(MapFormat), default="npz", help=kind)
+    seeds = "measure methods that draw random numbers with N seeds, 0 to N - 1, and state the deviation over them"
+    add("--seeds", type=int, metavar="N", help=seeds)
     shard = "evaluate part K of N, counted from 0, with a folder of its own; captum-cams merge joins them"
     add("--shard", type=_shard, default=(0, 1), metavar="K/N", help=shard)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from captum_cams.adapters.map_folder import MapFormat
 from captum_cams.adapters.storedmaps import StoredMaps
 from captum_cams.engine.scores import Kind
 from captum_cams.errors import check_at_least
@@ -38,6 +39,8 @@ def evaluate_folder(
     stored: Sequence[tuple[str, Path]],
     shard: tuple[int, int] = (0, 1),
     save_maps: Path | None = None,
+    map_format: MapFormat = "npz",
+    seeds: int | None = None,
     run: Callable[..., Any] = evaluate,
 ) -> None:
     """Measure methods on a folder of images and print a table; the command line describes the arguments.
@@ -76,4 +79,6 @@ def evaluate_folder(
         limit=limit,
         shard=shard,
         save_maps=save_maps,
+        map_format=map_format,
+        seeds=seeds,
     )

@@ -44,7 +44,11 @@ class SideBySide:
                 [method, *(with_ends(cells[name, method, metric], metric) for name in names)] for method in methods
             ]
             parts.append(f"{markdown([directed(metric), *names], lines)}\n\n{taus}")
-        return "\n\n".join(parts)
+        said = (
+            "Each cell is a mean with its 95 % bootstrap interval over the images of its table. Kendall's τ compares "
+            f"the orders of the means of {len(methods)} methods."
+        )
+        return "\n\n".join([*parts, said])
 
 
 def compare_tables(tables: Mapping[str, Table]) -> SideBySide:

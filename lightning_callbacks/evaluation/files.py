@@ -27,7 +27,8 @@ def write_files(table: Table, folder: Path, settings: dict[str, Any]) -> None:
         folder: an existing folder.
         settings: the settings of the evaluation, for table.json.
     """
-    (folder / "table.md").write_text(f"{table}\n\n95 % bootstrap intervals:\n\n{table.with_intervals()}\n")
+    said = "Means ± standard errors over n pairs of image and class. With 95 % bootstrap intervals over the images:"
+    (folder / "table.md").write_text(f"{table}\n\n{said}\n\n{table.with_intervals()}\n")
     (folder / "table.csv").write_text(table.to_csv())
     cells: dict[str, dict[str, Any]] = {method: {} for method in table.methods}
     for cell in table.cells():

@@ -128,7 +128,7 @@ class CAMEvaluation(ExplainsItself):
         if out is not None:
             functions = {"batch_fn": batch_fn, "output_fn": output_fn}
             given = {"protocol": protocol, "functions": functions, "registered metrics": registered(protocol)}
-            given |= {"points": self.points, "save_curves": save_curves, "shard": shard, "seeds": [*self.seeds]}
+            given |= {"points": self.points, "save_curves": save_curves, "shard": shard, "seeds": self.seeds}
             self.settings = settings_of(model, self.network, self.methods, version, **given)
 
     @property

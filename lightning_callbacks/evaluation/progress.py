@@ -3,15 +3,17 @@
 import time
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import TQDMProgressBar
-from tqdm import tqdm
+from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
 
 
 class Progress:
     """The time that the maps of each method took so far, in Lightning's progress bar.
 
+    ``TQDMProgressBar`` shows it behind its bar, and ``RichProgressBar``, which Lightning takes where rich is installed,
+    before its bar.
+
     Args:
-        trainer: the trainer with the progress bar; other progress bars than ``TQDMProgressBar`` stay as they are.
+        trainer: the trainer with the progress bar; progress bars of other classes stay as they are.
     """
 
     def __init__(self, trainer: pl.Trainer) -> None:
@@ -26,19 +28,24 @@ class Progress:
 
     def begin(self, batch: int) -> None:
         """Say that the batches from this one on are computed; the time left does not count the batches before."""
-        bar = self._bar()
-        if bar is not None and batch > 0 and not self.maps:
-            bar.initial, bar.start_t = batch, time.time()
+        if batch == 0 or self.maps:
+            return
+        bars = self.trainer.progress_bar_callback
+        if isinstance(bars, TQDMProgressBar):
+            bars.test_progress_bar.initial, bars.test_progress_bar.start_t = batch, time.time()
+        elif isinstance(bars, RichProgressBar) and bars.progress is not None and bars.test_progress_bar_id is not None:
+            bars.progress.reset(bars.test_progress_bar_id, completed=batch)
 
     def show(self) -> None:
-        """Write the seconds for each map behind the bar."""
-        bar = self._bar()
-        if bar is not None:
-            bar.set_postfix_str(str(self), refresh=False)
+        """Write the seconds for each map beside the bar."""
+        bars = self.trainer.progress_bar_callback
+        if isinstance(bars, TQDMProgressBar):
+            bars.test_progress_bar.set_postfix_str(str(self), refresh=False)
+        elif isinstance(bars, RichProgressBar) and bars.progress is not None and bars.test_progress_bar_id is not None:
+            from rich.markup import escape  # it is there if its bar is
+
+            said = escape(f"{bars.test_description} {self}")
+            bars.progress.update(bars.test_progress_bar_id, description=said)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {self.seconds[name] / count:.3g} s" for name, count in self.maps.items())
-
-    def _bar(self) -> tqdm | None:
-        bars = self.trainer.progress_bar_callback
-        return bars.test_progress_bar if isinstance(bars, TQDMProgressBar) else None

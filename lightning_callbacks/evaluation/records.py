@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 
 from captum_cams.errors import lookup
 from captum_cams.metrics.catalogue import METRICS
 from captum_cams.statistics import Comparison, Interval, Rank
+from captum_cams.statistics.comparison import ALPHA
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Compared:
         first: the name of one method.
         second: the name of the other method.
         metrics: metric → comparison.
+        methods: the number of methods of the table, over whose pairs the p-values are adjusted.
 
     Example::
 
@@ -30,6 +33,7 @@ class Compared:
     first: str
     second: str
     metrics: Mapping[str, Comparison]
+    methods: int
 
     def __getitem__(self, metric: str) -> Comparison:
         """Take the comparison by one metric.
@@ -46,15 +50,23 @@ class Compared:
         return lookup("metric of this table", metric, self.metrics)
 
     def __str__(self) -> str:
-        head = ["metric", f"{self.first} − {self.second}", "95 % interval", "n", "p", "p (Holm)", "verdict"]
+        head = ["metric", f"{self.first} − {self.second}", "95 % interval", "n", "p", "adjusted p", "verdict"]
         lines = []
         for metric, one in self.metrics.items():
             wide = one.high - one.low  # a small difference needs more digits than the means
             digits = _digits(metric) if not wide > 0 else max(_digits(metric), 1 - math.floor(math.log10(wide)))
-            shown = ["" if math.isnan(x) else f"{x:.{digits}f}" for x in (one.difference, one.low, one.high)]
-            numbers = shown[0], f"{shown[1]} to {shown[2]}" if shown[1] else "", str(one.n)
+            shown = ["–" if math.isnan(x) else f"{x:.{digits}f}" for x in (one.difference, one.low, one.high)]
+            numbers = shown[0], "–" if shown[1] == "–" else f"{shown[1]} to {shown[2]}", str(one.n)
             lines.append([directed(metric), *numbers, _p(one.p), _p(one.adjusted_p), one.verdict])
-        return markdown(head, lines)
+        pairs, family = comb(self.methods, 2), "the table has one pair of methods"
+        if pairs > 1:
+            family = f"Holm's adjustment for the {pairs} pairs of methods of the table, of each metric by itself"
+        said = (
+            "Mean difference on the n images that both methods explain, with its bootstrap interval over the images; p "
+            f"of Wilcoxon's signed-rank test; {family}. A method is "
+            f"better if the adjusted p is at most {ALPHA} and the interval leaves out 0, both on the same side."
+        )
+        return f"{markdown(head, lines)}\n\n{said}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,10 @@ class Ranking:
         for one in self.places:
             ranks = f"{one.rank:g}", f"{one.low:g} to {one.high:g}"
             lines.append([*ranks, one.method, number(one.mean, self.metric), f"{one.mean_rank:.2f}"])
-        return f"{markdown(head, lines)}\n\n{self.images} images have a value of every method."
+        return (
+            f"{markdown(head, lines)}\n\n{self.images} images have a value of every method. Rank 1 is the best mean "
+            "over these images; its interval is that of the bootstrap over the images."
+        )
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -111,8 +126,8 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def directed(metric: str) -> str:
-    """The name of a metric with an arrow to its better side."""
-    return f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+    """The name of a metric with an arrow to its better side, and its unit."""
+    return f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}{' (%)' * (METRICS[metric].unit == '%')}"
 
 
 def number(value: float, metric: str) -> str:
@@ -131,4 +146,4 @@ def _digits(metric: str) -> int:
 
 
 def _p(value: float) -> str:
-    return "" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -71,7 +71,7 @@ class Rows(Metric):
         _append(self.skipped, torch.tensor([*skipped], dtype=torch.long, device=self.device))
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[int]]:
-        """Join the rows, sorted by image, class, method and seed; with the sums of the curves and the skipped images."""
+        """Join the rows, sorted as :func:`order_of` says; with the sums of the curves and the skipped images."""
         columns = {name: dim_zero_cat(getattr(self, _state(name))).cpu() for name in self.empty}
         order = order_of(columns)
         curves = {method: getattr(self, _state(method, "curves")).cpu() for method in self.methods if self.points}

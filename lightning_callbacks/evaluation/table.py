@@ -50,7 +50,7 @@ class Table(TableForms):
         values, of_images = both.paired_values("over_all")
 
         drawn = lightning_callbacks.evaluate(model, data, "random", metrics="complexity", seeds=3)
-        print(drawn.seeds, drawn.seeds_of("random"), drawn.intervals()["random", "complexity"].seed_deviation)
+        print(drawn.seeds, drawn.seeds_of("random"), drawn.over_seeds(), drawn.seeded_values("complexity")[0].shape)
     """
 
     methods: tuple[str, ...]

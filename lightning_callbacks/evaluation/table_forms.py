@@ -106,7 +106,8 @@ class TableForms(TableStatistics):
         :meth:`compare`.
 
         Returns:
-            The ``tabular`` environment; a cell is the mean with its 95 % bootstrap interval.
+            The ``tabular`` environment; a cell is the mean with its 95 % bootstrap interval. A comment says how to read
+            it.
         """
         found = self.intervals()
         bold = {metric: self._not_worse(metric) for metric in self.metrics}
@@ -116,7 +117,14 @@ class TableForms(TableStatistics):
             lines.append([_escaped(method), *shown])
         head, *body = (" & ".join(line) + r" \\" for line in lines)
         begin = rf"\begin{{tabular}}{{l{'c' * len(self.metrics)}}}"
-        return "\n".join([begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+        counts = sorted({of.n for of in found.values()})
+        images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+        notes = [
+            f"% Mean over {images} images [95 % bootstrap interval over the images]. Bold: the best mean of each",
+            "% metric and methods from which no difference to it is shown (Wilcoxon, Holm over all pairs, 5 %).",
+        ]
+        rules = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+        return "\n".join([*rules, *notes])
 
     def _not_worse(self, metric: str) -> set[str]:
         """The best method of a metric, and those from which no difference to it is shown."""
@@ -136,7 +144,8 @@ class TableForms(TableStatistics):
 
 
 def _latex_head(metric: str) -> str:
-    return rf"{_escaped(metric)} $\{'up' if METRICS[metric].higher_is_better else 'down'}arrow$"
+    unit = r" (\%)" * (METRICS[metric].unit == "%")
+    return rf"{_escaped(metric)}{unit} $\{'up' if METRICS[metric].higher_is_better else 'down'}arrow$"
 
 
 def _latex_cell(of: Interval, metric: str, bold: bool) -> str:

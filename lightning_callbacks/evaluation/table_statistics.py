@@ -133,7 +133,8 @@ class TableStatistics(ABC):
         """Compare two methods on the images that both explain; ``print`` shows the result as Markdown.
 
         A method is called better only if the bootstrap interval of the mean difference leaves out 0 and Wilcoxon's
-        test, adjusted by Holm over all pairs of methods of the table, has p ≤ 0.05; otherwise no difference is shown.
+        test, adjusted by Holm over all pairs of methods of the table (of each metric by itself), has p ≤ 0.05, both on
+        the same side; otherwise no difference is shown. Fewer than six images are too few for a verdict.
 
         Args:
             first: the name of one method.
@@ -153,7 +154,7 @@ class TableStatistics(ABC):
             (found[metric],) = statistics.compare(
                 values, self.methods, higher_is_better=better, units=images, pairs=[(first, second)]
             )
-        return Compared(first, second, found)
+        return Compared(first, second, found, len(self.methods))
 
     def ranks(self, metric: str) -> Ranking:
         """Rank the methods by one metric, with the 95 % bootstrap interval of each rank.

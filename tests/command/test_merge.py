@@ -21,7 +21,8 @@ def folders(tmp_path_factory):
         noise = np.random.default_rng(number).integers(0, 255, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(noise).save(root / "images" / f"{number}.png")
     typed = ["evaluate", "--model", "tests.support.evaluation_run:network", "--data", str(root / "images")]
-    typed += ["--methods", "gradcam", "centre", "--metrics", "complexity", "average_drop", "--batch_size", "1"]
+    typed += ["--methods", "gradcam", "random", "--metrics", "complexity", "average_drop", "--batch_size", "1"]
+    typed += ["--seeds", "2"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's, of short runs
         for name, shard in (("whole", []), ("zero", ["--shard", "0/2"]), ("one", ["--shard", "1/2"])):
@@ -36,7 +37,8 @@ def test_merged_shards_print_and_write_the_table_of_the_whole(folders, tmp_path,
     assert printed.endswith(f"{out / 'table.md'}: {IMAGES} images from 2 folders\n")
     assert (out / "table.md").read_text().startswith(printed.rpartition("\n" + str(out))[0])
     whole, merged = (json.loads((out.parent / path / "table.json").read_text()) for path in (folders["whole"], out))
-    for method in ("gradcam", "centre"):
+    assert "Each value of random is a mean over the seeds 0, 1." in printed
+    for method in ("gradcam", "random"):
         for metric, cell in whole["table"][method].items():
             assert merged["table"][method][metric] == pytest.approx(cell, abs=1e-6), (method, metric)
     assert main(["merge", folders["zero"], "--out", str(out), "--allow_missing"]) == 0

@@ -133,7 +133,8 @@ def test_every_protocol_runs(model, name, tmp_path):
         assert math.isfinite(table["gradcam", metric].mean)
     assert {"table.md", "table.csv", "table.json", "rows.csv", "settings.json"} <= {f.name for f in tmp_path.iterdir()}
     assert (tmp_path / "curves.png").exists() == ("over_all" in PROTOCOLS[name].metrics)
-    assert (tmp_path / "table.md").read_text() == f"{table}\n\n95 % bootstrap intervals:\n\n{table.with_intervals()}\n"
+    said = "Means ± standard errors over n pairs of image and class. With 95 % bootstrap intervals over the images:"
+    assert (tmp_path / "table.md").read_text() == f"{table}\n\n{said}\n\n{table.with_intervals()}\n"
     ranked = any(table.ranked_images(metric) >= 5 for metric in table.metrics)
     assert (tmp_path / "ranks.png").exists() == ranked
 

@@ -1,6 +1,7 @@
 """Maps that an evaluation saves, and the evaluation of these maps instead of the methods."""
 
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import captum_cams as cc
 from captum_cams.adapters.fingerprint import fingerprint
+from captum_cams.adapters.map_folder import Maps, file_of, read_maps, rows_of, write_batch
 from lightning_callbacks import Protocol, evaluate
 from lightning_callbacks.command.main import main
 from lightning_callbacks.methods import named
@@ -66,6 +68,50 @@ def test_stored_maps_give_the_table_of_the_methods(tmp_path):
     expected = cc.GradCAM(model, model[3]).attribute(shown, first["classes"])
     torch.testing.assert_close(maps, expected, rtol=0, atol=1e-6 * float(expected.max()))
     assert list(maps.shape[2:]) == first["map_sizes"]["cam"]
+
+
+def test_safetensors_hold_the_same_maps_and_the_same_manifest(tmp_path, monkeypatch):
+    folders = {kind: tmp_path / kind for kind in ("npz", "safetensors")}
+    manifests = {}
+    for kind, folder in folders.items():
+        run(
+            ["gradcam", "centre"], metrics="complexity", out=tmp_path / f"out {kind}", save_maps=folder, map_format=kind
+        )
+        assert {file.suffix for file in folder.glob("batch-*")} == {f".{kind}"}
+        found = json.loads((folder / "manifest.json").read_text())
+        assert (found.pop("files"), found.pop("evaluation") is None) == (kind, False)
+        assert [batch.pop("file").split(".")[1] for batch in found["batches"]] == [kind] * len(found["batches"])
+        manifests[kind] = found
+    assert manifests["npz"] == manifests["safetensors"]
+    one, other = (cc.StoredMaps(folder, "gradcam") for folder in folders.values())
+    assert one.places.keys() == other.places.keys()
+    images, target = torch.stack([Boxed()[i][0] for i in (9, 2)]), torch.tensor([1, 2])
+    assert torch.equal(one(None, images, target), other(None, images, target))
+    again = {"save_maps": folders["npz"], "out": tmp_path / "out npz", "metrics": "complexity"}
+    with pytest.raises(cc.CAMError, match='holds npz files of this evaluation, got map_format="safetensors"'):
+        run(["gradcam", "centre"], map_format="safetensors", **again)
+    with pytest.raises(cc.CAMError, match="map_format must be one of 'npz', 'safetensors', got 'hdf5'"):
+        run("gradcam", save_maps=tmp_path / "new", map_format="hdf5")
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(cc.CAMError, match=r'not installed; pip install "captum-cams\[safetensors\]"'):
+        run("gradcam", save_maps=tmp_path / "new", map_format="safetensors")
+    assert not (tmp_path / "new").exists()
+
+
+def test_both_formats_give_back_each_type_of_number(tmp_path):
+    for dtype in (torch.float32, torch.float16, torch.float64, torch.bfloat16):
+        maps = {"a": torch.rand(2, 1, 3, 4).to(dtype), "b": torch.rand(2, 1, 5, 4).to(dtype)}
+        for kind in ("npz", "safetensors"):
+            write_batch(tmp_path, 3, Maps([4, 7], [0, 1], ["x", "y"], [6, 8], maps), kind)
+            file = file_of(tmp_path, 3, kind)
+            for name, expected in maps.items():
+                found = read_maps(file, name)
+                assert torch.equal(found, expected.to(found.dtype))
+                assert found.dtype == (torch.float32 if (kind, dtype) == ("npz", torch.bfloat16) else dtype)
+            assert rows_of(file) == {
+                **{"file": file.name, "images": [4, 7], "classes": [0, 1], "fingerprints": ["x", "y"]},
+                **{"image_size": [6, 8], "map_sizes": {"a": [3, 4], "b": [5, 4]}},
+            }
 
 
 def test_an_interrupted_evaluation_saves_the_rest(tmp_path):

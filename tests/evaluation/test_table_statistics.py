@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from dataclasses import replace
 
 import pandas
 import pytest
@@ -13,6 +14,7 @@ import captum_cams as cc
 from captum_cams import statistics
 from captum_cams.engine.generators import generator_of
 from lightning_callbacks import Table, compare_tables
+from lightning_callbacks.evaluation.files import write_files
 
 METHODS, IMAGES = ("plain", "good", "same"), 20
 
@@ -66,9 +68,25 @@ def test_a_better_method_is_named_in_the_direction_of_the_metric():
     assert turned["energy"] == found["energy"].turned()
     same = of.compare("plain", "same")
     assert {one.verdict for one in same.metrics.values()} == {"no difference shown"}
-    assert str(same).splitlines()[-1] == (
-        "| energy ↑ | 0.000 | 0.000 to 0.000 | 20 | 1.000 | 1.000 | no difference shown |"
+    lines = str(same).splitlines()
+    assert lines[0] == "| metric | plain − same | 95 % interval | n | p | adjusted p | verdict |"
+    assert lines[2].startswith("| average_drop ↓ (%) | 0.0 | ")
+    assert lines[3] == "| energy ↑ | 0.000 | 0.000 to 0.000 | 20 | 1.000 | 1.000 | no difference shown |"
+    assert (
+        "Wilcoxon's signed-rank test; Holm's adjustment for the 3 pairs of methods of the table, of each metric"
+        in lines[-1]
     )
+    two = table(methods=("plain", "good")).compare("plain", "good")
+    assert "; the table has one pair of methods." in str(two)
+    assert two["energy"].adjusted_p == two["energy"].p
+
+
+def test_too_few_images_are_no_equal_methods():
+    of = table()
+    few = replace(of, columns={name: column[of.columns["image"] < 15] for name, column in of.columns.items()})
+    found = few.compare("good", "plain")["energy"]
+    assert (found.n, found.verdict) == (5, "too few images")
+    assert "| – | 5 | 0.062 | " in str(few.compare("good", "plain"))  # the smallest p of five images, 2 / 2^5
 
 
 def test_intervals_ranks_and_agreement_are_those_of_the_functions():
@@ -84,9 +102,25 @@ def test_intervals_ranks_and_agreement_are_those_of_the_functions():
     assert of.ranks("average_drop")["good"].rank == 1
     assert of.ranks("energy")["good"].rank == 3
     assert of.ranks("energy")["same"].rank == 1.5
-    assert str(of.ranks("energy")).endswith("20 images have a value of every method.")
+    assert "\n\n20 images have a value of every method. Rank 1 is the best mean" in str(of.ranks("energy"))
     assert of.agreement()["average_drop", "energy"] == pytest.approx(-1)
     assert of.reliability()["energy"] == statistics.reliability(values, images)
+
+
+def test_the_intervals_of_a_table_are_computed_once(monkeypatch, tmp_path):
+    of, calls = table(), []
+    resampled = statistics.intervals
+    monkeypatch.setattr(
+        statistics, "intervals", lambda *given, **options: calls.append(1) or resampled(*given, **options)
+    )
+    of.to_latex()
+    write_files(of, tmp_path, {})
+    assert len(calls) == 1
+    found = of.intervals()
+    found.clear()  # a dict of its own
+    assert of.intervals()
+    part = of.by_class()[0]
+    assert part.intervals()["good", "energy"].mean == pytest.approx(part["good", "energy"].mean)
 
 
 def test_the_best_and_the_worst_images():
@@ -117,7 +151,8 @@ def test_every_form_says_the_same(monkeypatch):
     frame = of.to_pandas()
     pandas.testing.assert_frame_equal(frame, pandas.DataFrame(of.cells()))
     latex = of.to_latex().splitlines()
-    assert latex[2] == r"method & average\_drop $\downarrow$ & energy $\uparrow$ \\"
+    assert latex[2] == r"method & average\_drop (\%) $\downarrow$ & energy $\uparrow$ \\"
+    assert latex[-2].startswith("% Mean over 20 images [95 % bootstrap interval over the images]. Bold: the best")
     bold = [[r"\textbf" in cell for cell in line.split("&")[1:]] for line in latex[4:7]]
     assert bold == [[False, True], [True, False], [False, True]]  # plain and same do not differ
     for metric in of.metrics:
@@ -134,6 +169,7 @@ def test_tables_side_by_side():
     assert both.intervals["other", "good", "energy"] == other.intervals()["good", "energy"]
     assert both.agreement["energy"]["one", "other"] == 1
     assert str(both).startswith("| energy ↑ | one | other |\n| --- | --- | --- |\n| good | ")
+    assert str(both).endswith("Kendall's τ compares the orders of the means of 2 methods.")
     with pytest.raises(cc.CAMError, match="needs two or more tables, got 1"):
         compare_tables({"one": one})
     with pytest.raises(cc.CAMError, match="got the methods good, same and the metrics none; evaluate the same"):

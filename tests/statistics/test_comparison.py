@@ -107,7 +107,7 @@ def test_a_pair_turned_over_has_the_opposite_difference(seed, shift):
 def test_no_difference_is_shown_between_equal_methods(seed, images):
     values = drawn(seed, images, 1).expand(-1, 3)
     for one in statistics.compare(values, NAMES[:3], higher_is_better=True):
-        assert one.verdict == "no difference shown"
+        assert one.verdict == ("no difference shown" if images > 5 else "too few images")
         assert (one.difference, one.adjusted_p) == (0, 1)
 
 

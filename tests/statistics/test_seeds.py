@@ -58,10 +58,10 @@ def test_equal_values_of_all_seeds_are_values_without_seeds():
 def test_a_difference_that_depends_on_the_seed_is_not_shown():
     values = torch.rand(40, 2, 3, dtype=torch.float64, generator=generator_of(2))
     values[:, 1] = values[:, 1, :1]
-    values[:, 0] = values[:, 1] + 0.05 + torch.tensor([-0.3, 0.0, 0.4])  # every image has a higher mean over the seeds
+    values[:, 0] = 0.99 * values[:, 1] + 0.05 + torch.tensor([-0.3, 0.0, 0.4])  # each image has a higher mean
     options = {"names": ["drawn", "fixed"], "higher_is_better": True}
     seeded, of_means = (statistics.compare(one, **options)[0] for one in (values, values.mean(2)))
-    assert seeded.p == of_means.p == seeded.adjusted_p
+    assert seeded.p == pytest.approx(of_means.p)
     assert seeded.difference == pytest.approx(of_means.difference)
     assert of_means.verdict == "drawn is better"
     assert seeded.verdict == "no difference shown"

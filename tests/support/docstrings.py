@@ -16,6 +16,7 @@ METHODS = (
     *("update", "compute", "plot"),
     *("__getitem__", "rows", "seconds", "forward_passes", "by_class"),
     *("paired_values", "interval", "intervals", "compare", "ranks", "agreement", "reliability", "worst"),
+    *("seeds_of", "seeded_values", "over_seeds"),
     *("cells", "with_intervals", "to_csv", "to_latex", "to_pandas"),
     *("at", "matrix", "counts"),
     *("table", "best", "panel"),
