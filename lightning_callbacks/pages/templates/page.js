@@ -21,6 +21,6 @@ const Page = {
     for (const [value, text] of options) select.append(Page.make("option", { value, selected: String(value) === String(chosen) }, text));
     return Page.make("label", { class: "choice" }, Page.make("span", {}, label), select);
   },
-  // A number with a true minus sign.
-  number: (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace(/^-/, "−")),
+  // A number with a true minus sign, and none before a zero.
+  number: (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace(/^-(?=.*[1-9])/, "−").replace("-", "")),
 };

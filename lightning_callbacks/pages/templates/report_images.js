@@ -16,7 +16,7 @@ const Gallery = (() => {
     const predicted = named(row, row.predicted);
     if (row.right === null || row.right === undefined) return make("span", { class: "soft" }, `predicted ${predicted}`);
     if (row.right) return make("span", { class: "right" }, `✓ ${predicted}`);
-    return make("span", { class: "wrong" }, `✗ ${predicted}, is ${row.labels.map((index) => named(row, index)).join(", ") || "none"}`);
+    return make("span", { class: "wrong" }, `✗ ${predicted} (true: ${row.labels.map((index) => named(row, index)).join(", ") || "none"})`);
   }
 
   function card(row) {

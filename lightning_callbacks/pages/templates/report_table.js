@@ -6,7 +6,8 @@ const Report = (() => {
   const digits = Object.fromEntries(metrics.map((metric) => [metric.name, metric.digits]));
   const arrow = (metric) => (metric.higher ? "↑" : "↓");
   const value = (x, metric) => number(x, digits[metric]);
-  const signed = (x, places) => (x > 0 ? "+" : "") + number(x, places);
+  const signed = (x, places) => (Number(x.toFixed(places)) > 0 ? "+" : "") + number(x, places);
+  const most = Math.max(...methods.flatMap((method) => metrics.map((metric) => cells[method][metric.name].n)));
 
   // What the comparison of a method with the best one shows.
   function word(method, metric) {
@@ -29,7 +30,8 @@ const Report = (() => {
       return make("td", {}, make("span", { class: "mean" }, `${short(cost[method].seconds_per_image)} s`), make("span", { class: "interval" }, `a map, ${short(cost[method].forward_passes)} forward passes`));
     }
     const name = column.key, one = cells[method][name], said = word(method, name);
-    const ends = one.low === null || one.low === undefined ? "" : `${value(one.low, name)} to ${value(one.high, name)}`;
+    const few = one.n === most ? "" : ` (n = ${one.n})`;
+    const ends = one.low === null || one.low === undefined ? few.trim() : `${value(one.low, name)} to ${value(one.high, name)}${few}`;
     return make("td", { class: words[name].best === method && methods.length > 1 ? "best" : null },
       make("span", { class: "mean" }, one.mean === null ? "not defined" : value(one.mean, name) + (column.metric.unit && " %")),
       make("span", { class: "interval" }, ends), make("span", { class: "word" }, said));
