@@ -25,6 +25,14 @@ _FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}  # text
 class Picture(np.ndarray[Any, Any]):
     """An array of pixels H×W×3, with integers from 0 to 255, which a notebook shows as a picture."""
 
+    def save(self, file: str | PathLike[str]) -> None:
+        """Write the picture to a file, whose ending says in which form, such as .png.
+
+        Args:
+            file: the path of the file.
+        """
+        Image.fromarray(np.asarray(self)).save(file)
+
     def _repr_png_(self) -> bytes | None:
         if self.ndim != 3 or self.dtype != np.uint8:
             return None

@@ -11,6 +11,7 @@ from captum_cams.metrics.catalogue import Summary as Cell
 from captum_cams.metrics.catalogue import row_values, summary
 from lightning_callbacks.evaluation.records import directed, markdown, number
 from lightning_callbacks.evaluation.table_forms import TableForms
+from lightning_callbacks.evaluation.table_html import table_html
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,9 @@ class Table(TableForms):
             CAMError: the table has no such method.
         """
         return self.seconds(method) / float(self.rows(method)["forward_seconds"].double().mean())
+
+    def _repr_html_(self) -> str:
+        return table_html(str(self), self.curves)
 
     def __str__(self) -> str:
         lines = []
