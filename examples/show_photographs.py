@@ -19,7 +19,7 @@ from torchvision.models import SqueezeNet1_0_Weights, squeezenet1_0
 import captum_cams as cc
 from captum_cams import visual
 
-METHODS = ("gradcam", "fdcam", "layercam", "fgcam(fdcam)", "sglrp")
+METHODS = ("gradcam", "fdcam", "layercam", "fgcam(gradcam)", "sglrp")
 
 
 def main() -> None:

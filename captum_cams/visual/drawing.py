@@ -19,7 +19,6 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a picture in the units of its axes."""
 
 DPI = 144  # two pixels for each point
-_FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}  # text stays text
 
 
 class Picture(np.ndarray[Any, Any]):
@@ -89,7 +88,7 @@ class Drawing(Figure):
         Args:
             file: the path of the file.
         """
-        with rc_context(_FONTS):
+        with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}):  # text stays text
             self.savefig(file, dpi=2 * DPI, facecolor=self.get_facecolor())
 
     def _repr_png_(self) -> bytes | None:
