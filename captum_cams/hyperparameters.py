@@ -1,25 +1,34 @@
-"""The hyperparameters of an explainer: how they are read, printed and compared."""
+"""The title and the hyperparameters of an explainer: how they are read, printed and compared."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from captum_cams.argument_names import Called, check_kept, options_of
 from captum_cams.engine.layers import dotted
 from captum_cams.errors import brief
+from captum_cams.paper import joined_title
 
 
 class Declared(Called):
-    """Gives an explainer ``hyperparameters``, a ``repr`` and equality.
+    """Gives an explainer a title, ``hyperparameters``, a ``repr`` and equality.
 
     The contract is that of scikit-learn: a constructor keeps each argument, except the model and the layer, in an
     attribute of the same name.
     """
 
+    title: ClassVar[str] = ""
+    """The name as the paper writes it, for pictures; without one, it is that of the class. In the title of a wrapper,
+    ``{base}`` is the place of the title of its base, which otherwise follows as in "FG-CAM over Grad-CAM"."""
     forward_func: Callable[..., Any]
     layer: nn.Module | None
     found_layer: nn.Module | None
+
+    @property
+    def full_title(self) -> str:
+        """The name for pictures, with that of the base of a wrapper: "FG-CAM over Grad-CAM"."""
+        return joined_title(type(self))
 
     @property
     def given_layer(self) -> nn.Module | None:

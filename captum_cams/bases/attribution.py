@@ -24,7 +24,7 @@ from captum_cams.engine.untouched import untouched
 from captum_cams.errors import CAMError, check_finite, shape_of
 from captum_cams.hyperparameters import Declared
 from captum_cams.images import heat
-from captum_cams.paper import Paper, joined_title
+from captum_cams.paper import Paper
 
 
 class CAMAttribution(LayerAttribution, Declared, ABC):
@@ -76,9 +76,6 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     """How often the model runs for one image, at most; without the base of a wrapper, see :attr:`total_cost`."""
     paper: ClassVar[Paper | None] = None
     """The publication of the method."""
-    title: ClassVar[str] = ""
-    """The name as the paper writes it, for pictures; without one, it is that of the class. In the title of a wrapper,
-    ``{base}`` is the place of the title of its base, which otherwise follows as in "FG-CAM over Grad-CAM"."""
     layer: nn.Module | None
 
     def __init__(
@@ -106,11 +103,6 @@ class CAMAttribution(LayerAttribution, Declared, ABC):
     def total_cost(self) -> Cost:
         """How often the model runs for one image, at most; the base of a wrapper is included."""
         return self.cost
-
-    @property
-    def full_title(self) -> str:
-        """The name for pictures, with that of the base of a wrapper: "FG-CAM over Grad-CAM"."""
-        return joined_title(type(self))
 
     @property
     def at_input_size(self) -> bool:

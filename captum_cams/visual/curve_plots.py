@@ -84,7 +84,9 @@ def draw_curves(
         both.append(drawing.add_axes(place, sharey=both[0] if both else None))
     for axes, kind, which in zip(both, ("deletion", "insertion"), (0, 1), strict=True):
         _plot(axes, {title(name): pair[which] for name, pair in curves.items()}, colours)
-        axes.set_title(f"{kind} (area below)", loc="left", fontproperties=font(bold=True), color=colours.text)
+        axes.set_title(
+            f"{kind} (area under each curve)", loc="left", fontproperties=font(bold=True), color=colours.text
+        )
         axes.set_xlabel(f"pixels {kind[:-3]}ed (%)", fontproperties=font(), color=colours.quiet)
         axes.set_ylabel(quantity, fontproperties=font(), color=colours.quiet)
         if quantity == "probability":

@@ -19,11 +19,18 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a picture in the units of its axes."""
 
 DPI = 144  # two pixels for each point
-_FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}  # text stays text
 
 
 class Picture(np.ndarray[Any, Any]):
     """An array of pixels H×W×3, with integers from 0 to 255, which a notebook shows as a picture."""
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Write the picture to a file, whose ending says in which form, such as .png.
+
+        Args:
+            file: the path of the file.
+        """
+        Image.fromarray(np.asarray(self)).save(file)
 
     def _repr_png_(self) -> bytes | None:
         if self.ndim != 3 or self.dtype != np.uint8:
@@ -81,7 +88,7 @@ class Drawing(Figure):
         Args:
             file: the path of the file.
         """
-        with rc_context(_FONTS):
+        with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}):  # text stays text
             self.savefig(file, dpi=2 * DPI, facecolor=self.get_facecolor())
 
     def _repr_png_(self) -> bytes | None:

@@ -13,6 +13,7 @@ from captum_cams.metrics.catalogue import row_values, summarise
 from captum_cams.statistics.seeds import mean_over_seeds, seed_deviations
 from lightning_callbacks.evaluation.records import directed, markdown, number
 from lightning_callbacks.evaluation.table_forms import TableForms
+from lightning_callbacks.evaluation.table_html import table_html
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,9 @@ class Table(TableForms):
             CAMError: the table has no such method.
         """
         return self.seconds(method) / float(self.rows(method)["forward_seconds"].double().mean())
+
+    def _repr_html_(self) -> str:
+        return table_html(str(self), self.curves)
 
     def __str__(self) -> str:
         lines = []

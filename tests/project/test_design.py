@@ -21,7 +21,7 @@ ALLOWED = {
     "cost": set(),
     "paper": set(),
     "argument_names": {"errors"},
-    "hyperparameters": {"errors", "engine", "argument_names"},
+    "hyperparameters": {"errors", "engine", "argument_names", "paper"},
     "registry": {"errors", "argument_names", "cost", "paper"},
     "bases": {
         *("errors", "images", "engine", "relevance", "argument_names", "hyperparameters", "cost", "paper"),

@@ -75,7 +75,7 @@ def test_methods_are_compared_on_real_images(tmp_path, data):
     out = run("compare_methods.py", *args, cwd=tmp_path)
     assert "4 images" in out
     with Image.open(tmp_path / "panel.png") as panel:
-        assert panel.size[0] == 2 * 224
+        assert 2 * 224 < panel.size[0] < 3 * 224
 
 
 @pytest.mark.slow
@@ -189,5 +189,5 @@ def test_clips_are_explained_in_the_frames_in_which_they_move(tmp_path):
     assert values["gradcam"][1] > values["random"][1]
     assert values["gradcam"][4] > 2 * values["random"][4]
     with Image.open(tmp_path / "clips.png") as panel:
-        assert panel.size[0] == 2 * 224
+        assert 2 * 224 < panel.size[0] < 3 * 224
         assert panel.size[1] > 4 * 3 * 224
