@@ -51,9 +51,8 @@ class Explanation:
         Returns:
             The figure.
         """
-        plain = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "region": self.region}
-        maps = {self.method: self.map[None]}
-        return draw_panel(self.image[None], maps, [self.caption], width=width, **plain, **options)
+        options = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "region": self.region, **options}
+        return draw_panel(self.image[None], {self.method: self.map[None]}, [self.caption], width=width, **options)
 
     def draw_in(self, ax: Axes, **options: Any) -> None:
         """Draw the map over the photograph into axes of matplotlib.

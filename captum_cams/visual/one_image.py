@@ -78,9 +78,8 @@ def show(
     truth = _index(true, class_names)
     found = _probabilities(explainer, inputs) if not callable(target) else None
     map_ = explainer.attribute(inputs, index)[0, 0]
-    caption, classes = Caption(""), ()
-    if found is not None:
-        caption, classes = _described(found, index, truth, class_names, explainer.task)
+    told = () if found is None else _described(found, index, truth, class_names, explainer.task)
+    caption, classes = told or (Caption(""), ())
     return Explanation(shown, map_.detach().cpu(), explainer.full_title, caption, classes, region)
 
 

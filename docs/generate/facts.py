@@ -46,7 +46,7 @@ def group(cls: Any) -> str:
         return "Baselines"
     if getattr(cls, "needs_attention", False) or getattr(cls, "needs_tokens", False):
         return "For transformers"
-    if "relevance" in inspect.getdoc(cls).lower():
+    if "relevance" in (inspect.getdoc(cls) or "").lower():
         return "By relevance"
     if _on_changed_images(cost):
         return "With runs on changed images"
