@@ -18,7 +18,6 @@ from captum_cams.visual.curve_plots import curves as curves
 from captum_cams.visual.curve_plots import draw_curves as draw_curves
 from captum_cams.visual.display import displayable as displayable
 from captum_cams.visual.drawing import Drawing as Drawing
-from captum_cams.visual.drawing import Picture as Picture
 from captum_cams.visual.explanation import Explanation as Explanation
 from captum_cams.visual.maps import draw_map as draw_map
 from captum_cams.visual.one_image import show as show

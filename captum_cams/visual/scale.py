@@ -28,6 +28,13 @@ class Scaled:
         low: the value of each map that is shown as 0 (if signed, the opposite of ``top``), N.
         top: the value of each map that is shown as 1, N.
         note: how the maps were changed so that they can be seen, such as "smoothed, cut at percentile 99", or "".
+
+    Example::
+
+        from captum_cams import visual
+
+        scaled = visual.scale({"gradcam": cc.GradCAM(model, "layer4").attribute(images)}, images.shape[2:])["gradcam"]
+        assert isinstance(scaled, visual.Scaled) and not scaled.signed
     """
 
     values: Tensor
