@@ -5,6 +5,8 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
+_HEADINGS = {"api": "API"}
+
 
 def write(app: Sphinx, error: Exception | None) -> None:
     """Write the list next to the pages, when they are all there."""
@@ -15,7 +17,7 @@ def write(app: Sphinx, error: Exception | None) -> None:
     for name in sorted(app.env.found_docs, key=lambda one: ("/" in one, one)):
         if name.partition("/")[0] != folder and "/" in name:
             folder = name.partition("/")[0]
-            lines += ["", f"## {folder.capitalize()}", ""]
+            lines += ["", f"## {_HEADINGS.get(folder, folder.capitalize())}", ""]
         said = _first_sentence(app.env.get_doctree(name))
         title = app.env.titles[name].astext()
         lines.append(f"- [{title}]({app.builder.get_target_uri(name)})" + (f": {said}" if said else ""))
