@@ -99,19 +99,17 @@ class Pictures:
 
     def _truth(self, known: Annotation, scores: Tensor) -> dict[str, Any]:
         """Labels, predicted class and names of the classes of an image; no labels if they mean other classes."""
-        if not isinstance(self.names, Mapping) and len(self.names) not in (0, len(scores)):
-            known, names = Annotation(), None
-        else:
-            names = self.names
+        foreign = not isinstance(self.names, Mapping) and len(self.names) not in (0, len(scores))
+        known = Annotation() if foreign else known
         predicted = int(scores.argmax()) if len(scores) > 1 else None
-        classes = {*known.classes, *([] if predicted is None else [predicted])} if names is not None else ()
+        classes = set[int]() if foreign or predicted is None else {*known.classes, predicted}
         return {
             "labels": [*known.classes] if known.labelled else None,
             "predicted": predicted,
-            "names": {str(index): _name(names or (), index) for index in classes},
+            "names": {str(index): _name(self.names, index) for index in classes},
         }
 
-    def _photographs(self, image: Tensor) -> dict[str, str | None]:
+    def _photographs(self, image: Tensor) -> dict[str, str]:
         """The image, and what stands in the place of its removed pixels, in one scale of brightness."""
         image = (image.movedim(-1, 1) if look_channels_last(image) else image).detach().float()
         found = {"photograph": image}

@@ -27,25 +27,15 @@ def words_of(table: Mapping[str, Any], rows: ReportRows) -> dict[str, dict[str, 
         value, what is shown against the best one: "worse", "better" or "none", the "difference" to it with "low" and
         "high", and the number "n" of images.
     """
-    methods = [*table["table"]]
-    found = {}
+    methods, found = [*table["table"]], dict[str, dict[str, Any]]()
     for metric, about in table["metrics"].items():
         higher = about["higher_is_better"]
         means = {name: table["table"][name][metric]["mean"] for name in methods}
-        known = {name: mean for name, mean in means.items() if mean is not None}
-        best = (max if higher else min)(known, key=known.__getitem__) if known else None
-        pairs = [(name, best) for name in known if name != best]
-        compared = (
-            statistics.compare(
-                rows.values[metric],
-                methods,
-                higher_is_better=higher,
-                units=rows.images,
-                pairs=pairs,  # type: ignore[arg-type]
-            )
-            if pairs
-            else []
-        )
+        known = {name: mean if higher else -mean for name, mean in means.items() if mean is not None}
+        best = max(known, key=lambda name: known[name]) if known else None
+        pairs = [(name, str(best)) for name in known if name != best]
+        given = rows.values[metric], methods
+        compared = statistics.compare(*given, higher_is_better=higher, units=rows.images, pairs=pairs) if pairs else []
         against = {
             one.first: {
                 "shown": {None: "none", best: "worse"}.get(one.better, "better"),
@@ -68,15 +58,16 @@ def ranks_of(table: Mapping[str, Any], rows: ReportRows) -> dict[str, dict[str, 
         metric → "places" (method and mean rank, best first), "images", and the critical "difference" of Nemenyi's test;
         only for metrics that have a value of two or more methods on five or more images.
     """
-    methods, found = [*table["table"]], {}
+    methods, found = [*table["table"]], dict[str, dict[str, Any]]()
     for metric, about in table["metrics"].items():
-        values = rows.values[metric]
+        values, higher = rows.values[metric], about["higher_is_better"]
         values = mean_over_seeds(values) if values.ndim == 3 else values
         images = len(rows.images[values.isfinite().all(1)].unique())
         if len(methods) < 2 or images < _RANKED:
             continue
-        of = {"higher_is_better": about["higher_is_better"], "units": rows.images, "resamples": 1}  # draws no interval
-        mean_ranks = {one.method: one.mean_rank for one in statistics.ranks(values, methods, **of)}
+        # The intervals of the ranks are not shown, so one resample is enough.
+        ranks = statistics.ranks(values, methods, higher_is_better=higher, units=rows.images, resamples=1)
+        mean_ranks = {one.method: one.mean_rank for one in ranks}
         difference = critical_difference(len(methods), images)
         places = sorted(mean_ranks.items(), key=lambda place: place[1])
         found[metric] = {"places": places, "images": images, "difference": difference}

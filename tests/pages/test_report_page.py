@@ -11,7 +11,7 @@ from tests.support.evaluation_run import loader, network, quiet
 
 METHODS = ["gradcam", "random", "layercam"]
 METRICS = ["insertion_auc", "complexity", "energy"]
-pytestmark = pytest.mark.filterwarnings("ignore:The 'test_dataloader'", "ignore:.*GPU")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The 'test_dataloader'", "ignore:.*GPU")]
 
 
 @pytest.fixture(scope="module")

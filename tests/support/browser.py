@@ -40,7 +40,7 @@ class Browser:
         self._numbers, self._buffer = itertools.count(1), b""
         self.requests: list[str] = []
         self.faults: list[str] = []
-        self._loaded, self._session = False, None
+        self._loaded, self._held, self._session = False, False, None
         try:
             target = self.call("Target.createTarget", url="about:blank")["targetId"]
             self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -161,15 +161,17 @@ class Browser:
         self.settle()
 
     def mouse(self, kind: str, x: float, y: float) -> None:
-        """Send one event of the mouse."""
-        button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+        """Send one event of the mouse; between a press and a release, its movements drag."""
+        self._held = kind == "mousePressed" or (kind == "mouseMoved" and self._held)
+        button = {"button": "left", "clickCount": 1} if self._held or kind == "mouseReleased" else {}
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, buttons=int(self._held), **button)
 
     def press(self, key: str) -> None:
         """Press a key that has a name, such as ArrowRight, in the element that has the focus."""
         code = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Enter": 13}[key]
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=code)
         self.settle()
 
     def choose(self, selector: str, value: str) -> None:

@@ -62,7 +62,7 @@
     const whole = new Uint32Array(pixels(image).data.buffer), replaced = new Uint32Array(pixels(other).data.buffer);
     const turns = Maps.turns(row.maps[name], width, height);
     return (canvas, share) => {
-      const context = canvas.getContext("2d"), result = context.createImageData(width, height), to = new Uint32Array(result.data.buffer);
+      const context = canvas.getContext("2d", { willReadFrequently: true }), result = context.createImageData(width, height), to = new Uint32Array(result.data.buffer);
       const count = Math.round(share * turns.length);
       for (let i = 0; i < turns.length; i++) to[i] = (mode === "deletion") === turns[i] < count ? replaced[i] : whole[i];
       [canvas.width, canvas.height] = [width, height];
