@@ -66,6 +66,7 @@ def _check_complete(result: Tensor, after: Tensor, before: Tensor, step: float) 
     total, size = float(result.double().sum()), float(result.double().abs().sum())
     # In theory, half precision may lose 32 rounding steps, a quarter of the sum; in networks it loses far less.
     rounding = min(32 * step, 0.01) * (size + float(after.abs().sum() + before.abs().sum()))
+    rounding += torch.finfo(result.dtype).tiny  # numbers below it have hardly any digits
     if not abs(total - change) <= TOLERANCE * abs(change) + rounding:  # NaN is not complete either
         raise CAMError(
             f"contributions must add up to the change of the score, expected {change:.5g}, got {total:.5g}: "

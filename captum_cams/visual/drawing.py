@@ -22,7 +22,15 @@ DPI = 144  # two pixels for each point
 
 
 class Picture(np.ndarray[Any, Any]):
-    """An array of pixels H×W×3, with integers from 0 to 255, which a notebook shows as a picture."""
+    """An array of pixels H×W×3, with integers from 0 to 255, which a notebook shows as a picture.
+
+    Example::
+
+        from captum_cams import visual
+
+        picture = visual.panel(images, {"gradcam": cc.GradCAM(model, "layer4").attribute(images)}, ["first", "second"])
+        picture.save("panel.png")
+    """
 
     def save(self, file: str | PathLike[str]) -> None:
         """Write the picture to a file, whose ending says in which form, such as .png.

@@ -3,7 +3,10 @@
 from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
+from io import BytesIO
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from captum_cams import title, visual
@@ -29,7 +32,8 @@ def table_html(markdown: str, curves: Mapping[str, Tensor]) -> str:
     if below:
         parts.append(f"<p>{escape(below)}</p>")
     if curves:
-        drawn = visual.curves({name: (both[0], both[1]) for name, both in curves.items()}, "score")
-        encoded = b64encode(drawn._repr_png_() or b"").decode()
+        drawn, file = visual.curves({name: (both[0], both[1]) for name, both in curves.items()}, "score"), BytesIO()
+        Image.fromarray(np.asarray(drawn)).save(file, "png")
+        encoded = b64encode(file.getvalue()).decode()
         parts.append(f'<img alt="deletion and insertion curves" src="data:image/png;base64,{encoded}">')
     return "".join(parts)

@@ -131,7 +131,7 @@ def test_batch_fn_keeps_the_images_and_may_translate_the_labels():
 
 def test_pictures_refuse_what_they_cannot_show():
     image, nan = torch.rand(1, 3, 8, 8), torch.full((1, 4, 4), torch.nan)
-    with pytest.raises(cc.CAMError, match="maps must be finite"):
+    with pytest.raises(cc.CAMError, match="maps of overlay must be finite"):
         visual.overlay(image, nan)
     with pytest.raises(cc.CAMError, match="images must be finite"):
         visual.displayable(image * torch.nan)

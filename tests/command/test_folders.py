@@ -13,7 +13,7 @@ import captum_cams as cc
 from lightning_callbacks.command.folders import VOC_CLASSES, collate, open_folder
 from lightning_callbacks.command.models import load_model
 from tests.support import evaluation_run
-from tests.support.pictures import WHOLE, lit, picture
+from tests.support.rectangles import WHOLE, lit, picture
 
 CROPPED = load_model("tests.support.evaluation_run:network").transform(whole=False)
 

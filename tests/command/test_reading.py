@@ -17,7 +17,7 @@ from lightning_callbacks.command.folders import open_folder
 from lightning_callbacks.command.main import main
 from lightning_callbacks.command.read_image import read_image
 from lightning_callbacks.evaluation.class_names import check_class_names
-from tests.support.pictures import WHOLE, lit, picture
+from tests.support.rectangles import WHOLE, lit, picture
 
 MODEL = "tests.support.evaluation_run:network"
 ORIENTATION = 274

@@ -168,11 +168,11 @@ def test_the_command_line_writes_the_report(tmp_path, capsys):
         Image.new("RGB", (40, 32), (80 * i, 10, 200)).save(tmp_path / f"{i}.png")
     typed = ["trial", "--model", "tests.support.evaluation_run:network", "--data", str(tmp_path), "--out"]
     out = tmp_path / "out"
-    asked = ["--methods", "gradcam", "--metrics", "deletion_auc", "--replacements", "mean", "linear"]
+    asked = ["--methods", "gradcam", "--metrics", "deletion_auc", "--replacements", "mean", "noise"]
     assert main([*typed, str(out), *asked]) == 0
     said = (out / "trial.md").read_text()
     assert said.startswith("# The metrics on trial")
-    assert "deletion_auc with linear" in said
+    assert "deletion_auc with noise" in said
     assert "## What remains" in capsys.readouterr().out
     assert main([*typed, str(out), "--replacements", "bluur"]) == 2
     assert 'unknown replacement "bluur"; did you mean "blur"' in capsys.readouterr().err

@@ -31,7 +31,7 @@ def test_the_printed_table_has_the_arrows():
     table = evaluate(network(), loader(), methods=["centre"], metrics=list(METRICS), trainer=quiet())
     header = [cell.strip() for cell in str(table).splitlines()[0].strip("|").split("|")]
     assert header[0] == "method"
-    arrows = dict(cell.rsplit(" ", 1) for cell in header[1 : 1 + len(METRICS)])
+    arrows = dict(cell.removesuffix(" (%)").rsplit(" ", 1) for cell in header[1 : 1 + len(METRICS)])
     assert arrows == {name: "↑" if name in UP else "↓" for name in METRICS}
 
 

@@ -120,13 +120,13 @@ def test_the_mean_and_the_test_must_point_the_same_way():
     assert one.verdict == "no difference shown"
 
 
-def test_an_image_alone_shows_no_difference():
+def test_an_image_alone_is_too_few():
     one = statistics.compare(torch.tensor([[1.0, 0.0]]), NAMES[:2], higher_is_better=True)[0]
     assert math.isnan(one.low)
-    assert one.verdict == "no difference shown"
+    assert one.verdict == "too few images"
     none = statistics.compare(torch.tensor([[1.0, torch.nan]]), NAMES[:2], higher_is_better=True)[0]
     assert none.n == 0
-    assert none.verdict == "no difference shown"
+    assert none.verdict == "too few images"
 
 
 @pytest.mark.slow
