@@ -2,8 +2,9 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 from torch import nn
@@ -15,6 +16,9 @@ from lightning_callbacks.command.loaded import Loaded, filled
 from lightning_callbacks.command.timm_models import from_timm
 
 _LIBRARIES: dict[str, Callable[[str, str | Path | None], Loaded]] = {"timm": from_timm, "hf": from_hugging_face}
+
+_SETTINGS = ("size", "shorter", "mean", "std", "class_names")
+"""What a function of the user may say of its images, as in :class:`Loaded`."""
 
 
 def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
@@ -32,7 +36,7 @@ def load_model(name: str, checkpoint: str | Path | None = None) -> Loaded:
     if library in _LIBRARIES and colon:
         return _LIBRARIES[library](rest, checkpoint)
     if colon:
-        return Loaded(filled(_made(name), checkpoint).eval())
+        return _own(name, checkpoint)
     return _from_torchvision(name, checkpoint)
 
 
@@ -58,12 +62,28 @@ def _from_torchvision(name: str, checkpoint: str | Path | None) -> Loaded:
     )
 
 
-def _made(name: str) -> nn.Module:
-    """The network that the user's function returns."""
+def _own(name: str, checkpoint: str | Path | None) -> Loaded:
+    """A network of the user, with what its function says of the images and the classes."""
+    network, about = _made(name)
+    for key in about:
+        lookup("setting of the images", key, dict.fromkeys(_SETTINGS), f'"{name}" may return these beside the network')
+    given = {"shorter": about["size"], **about} if "size" in about else dict(about)
+    loaded = Loaded(filled(network, checkpoint).eval(), **given)
+    if not {"size", "mean", "std"} & about.keys():
+        print(
+            f"{name}: images are resized to {loaded.shorter} pixels, cropped to {loaded.size} and normalised as those of "
+            'ImageNet; let the function return (network, {"size": …, "mean": …, "std": …, "class_names": …}) for others',
+            file=sys.stderr,
+        )
+    return loaded
+
+
+def _made(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The network that the user's function returns, and what it says of the images; nothing if it says nothing."""
     module, function = name.split(":", 1)
     sys.path.insert(0, "")  # an installed script does not search the working directory
     try:
-        network = getattr(importlib.import_module(module), function)()
+        made = getattr(importlib.import_module(module), function)()
     except Exception as error:  # the user's code may raise anything
         raise CAMError(
             f'"{name}" must be importable and return a network, but it raised {type(error).__name__}: {error}; run the '
@@ -71,8 +91,10 @@ def _made(name: str) -> nn.Module:
         ) from error
     finally:
         sys.path.remove("")
-    if not isinstance(network, nn.Module):
+    network, about = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
+    if not isinstance(network, nn.Module) or not isinstance(about, Mapping):
         raise CAMError(
-            f'the function "{name}" must return an nn.Module, got {type(network).__name__}; return the network'
+            f'the function "{name}" must return an nn.Module, or an nn.Module and a dict, got {type(made).__name__}; '
+            "return the network"
         )
-    return network
+    return network, about

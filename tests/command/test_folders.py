@@ -95,7 +95,11 @@ def test_models_by_name(tmp_path):
     for name, checkpoint, words in (
         ("resnet5", None, 'unknown model "resnet5"; did you mean "resnet50"'),
         ("tests.support.evaluation_run:missing", None, "it raised AttributeError: module"),
-        ("tests.support.evaluation_run:loader", None, "must return an nn.Module, got DataLoader"),
+        (
+            "tests.support.evaluation_run:loader",
+            None,
+            "an nn.Module and a dict, got DataLoader",
+        ),
         ("resnet18", tmp_path / "none.pt", "there is no file"),
         (
             "tests.support.evaluation_run:network",

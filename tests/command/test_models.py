@@ -14,6 +14,7 @@ from lightning_callbacks.command.loaded import Loaded
 from lightning_callbacks.command.main import main
 from lightning_callbacks.command.models import load_model
 from lightning_callbacks.network import Network
+from tests.support.evaluation_run import network
 
 NAMES = dict(enumerate(("red fox", "tench", "crane")))
 
@@ -158,3 +159,26 @@ def test_what_cannot_be_loaded_is_said_in_one_line(name, words, picture, tmp_pat
 def test_a_transform_that_does_something_else_is_noticed():
     with pytest.raises(cc.CAMError, match="but it does more"):
         Loaded(torch.nn.Identity()).check_transform(Loaded(torch.nn.Identity(), shorter=270).transform(False), "mine")
+
+
+def described():
+    return network(), {"size": 20, "mean": (0.5,) * 3, "std": (0.25,) * 3, "class_names": ("a", "b", "c", "d")}
+
+
+def misspelt():
+    return network(), {"sise": 20}
+
+
+def test_a_function_of_the_user_says_what_its_images_are_like(capsys):
+    loaded = load_model("tests.command.test_models:described")
+    assert capsys.readouterr().err == ""
+    image = Image.new("RGB", (40, 30), (255, 0, 0))
+    inputs = loaded.transform(whole=False)(image)
+    assert inputs.shape == (3, 20, 20)
+    assert inputs[:, 3, 3].tolist() == [2.0, -2.0, -2.0]
+    assert loaded.class_names == ("a", "b", "c", "d")
+    load_model("tests.support.evaluation_run:network")
+    said = capsys.readouterr().err
+    assert "images are resized to 256 pixels, cropped to 224 and normalised as those of ImageNet" in said
+    with pytest.raises(cc.CAMError, match='unknown setting of the images "sise"; did you mean "size"'):
+        load_model("tests.command.test_models:misspelt")

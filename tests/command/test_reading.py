@@ -57,7 +57,7 @@ def test_the_command_line_explains_the_upright_picture(tmp_path, capsys):
     for name, orientation in (("upright", 1), ("sideways", 6)):
         turned(tmp_path / f"{name}.png", noise, orientation)
         assert main(["explain", str(tmp_path / f"{name}.png"), "--model", MODEL, "--out", str(tmp_path / name)]) == 0
-        said.append(capsys.readouterr().out.split(": ")[1])
+        said.append(capsys.readouterr().out.splitlines()[0].split(": ")[1])
     assert said[0] == said[1]
     one, two = (np.asarray(Image.open(tmp_path / name / f"{name}.png")) for name in ("upright", "sideways"))
     assert np.array_equal(one, two)
