@@ -71,8 +71,9 @@ def _own(name: str, checkpoint: str | Path | None) -> Loaded:
     loaded = Loaded(filled(network, checkpoint).eval(), **given)
     if not {"size", "mean", "std"} & about.keys():
         print(
-            f"{name}: images are resized to {loaded.shorter} pixels, cropped to {loaded.size} and normalised as those of "
-            'ImageNet; let the function return (network, {"size": …, "mean": …, "std": …, "class_names": …}) for others',
+            f"{name}: images are resized to {loaded.shorter} pixels, cropped to {loaded.size} and normalised as those "
+            'of ImageNet; let the function return (network, {"size": …, "mean": …, "std": …, "class_names": …}) for '
+            "others",
             file=sys.stderr,
         )
     return loaded
