@@ -42,7 +42,7 @@ def resolve_target(target: Any, output: Tensor) -> list[Index]:
         if output.ndim > 2:
             raise CAMError(
                 f"target=None explains the predicted class of an N×classes output, got {shape_of(output)}; "
-                "pass a target that names one score per sample"
+                "pass a target that names one score per sample, such as captum_cams.targets.Segmentation(2)"
             )
         return [(c,) for c in output.argmax(1).tolist()] if output.ndim == 2 else [()] * samples
     target = plain_target(target)
@@ -78,7 +78,9 @@ def _check_index(target: Any, shape: torch.Size, samples: int) -> Index:
     if len(index) != len(shape):
         row = "×".join(map(str, ("N", *shape)))
         remedy = f"; pass a list for one target per sample: {brief([*index])}" if len(index) == samples > 1 else ""
-        if not shape:
+        if len(shape) == 3 and len(index) == 1:
+            remedy = f"; for segmentation, pass captum_cams.targets.Segmentation({index[0]})"
+        elif not shape:
             remedy = '; pass target=None, or task="binary" for one logit or task="regression" for a value'
         raise CAMError(
             f"target must select one score per sample, got {brief(target)} for an output {row}: "

@@ -5,7 +5,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 _ORDER = (
-    *("start", "which-method", "choosing-the-layer", "tasks", "transformers", "wrappers"),
+    *("start", "how-do-i", "which-method", "choosing-the-layer", "tasks", "transformers", "wrappers"),
     *("metrics", "evaluation", "reading-a-table", "reading-a-report", "shortcut", "callback", "command-line"),
     *("from-pytorch-grad-cam", "from-torchcam", "from-captum", "errors", "own-method", "own-metric", "inside"),
 )

@@ -37,6 +37,12 @@ def test_every_block_of_python_runs(guide, tmp_path):
             pytest.skip("a guide without code that runs")
 
 
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_no_guide_has_a_gap(guide):
+    comments = re.findall("<!--(.*?)-->", guide.read_text(encoding="utf-8"), re.DOTALL)
+    assert all(re.match(" (needs|not run): .+ ", comment) for comment in comments)
+
+
 def test_every_command_is_understood():
     commands = [found for guide in GUIDES for found in COMMAND.findall(guide.read_text(encoding="utf-8"))]
     assert len(commands) > 10
