@@ -4,7 +4,7 @@
     python examples/train_shapes.py --dataset cifar10    # downloads CIFAR-10
     python examples/train_shapes.py --data DIR           # your images, in one folder for each class
 
-At its end, this prints the command that starts TensorBoard.
+At its end, this prints the command that starts TensorBoard, and the page of the run.
 """
 
 import argparse
@@ -111,6 +111,7 @@ def main() -> None:
     trainer.fit(model, loader, DataLoader(val, batch_size=200))
     print(f"validation accuracy {float(trainer.callback_metrics['val_accuracy']):.1%}")
     print(f"tensorboard --logdir {trainer.log_dir}")
+    print(f"or open {Path(trainer.log_dir or '.') / 'cam_report.html'} in a browser")
 
 
 if __name__ == "__main__":
