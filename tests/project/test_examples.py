@@ -51,7 +51,7 @@ def test_the_shapes_example_learns_and_logs(tmp_path):
     out = run("train_shapes.py", cwd=tmp_path)
     accuracy = float(out.split("validation accuracy ")[1].split("%")[0])
     assert accuracy > 90
-    folder = out.split("tensorboard --logdir ")[1].strip()
+    folder = out.split("tensorboard --logdir ")[1].splitlines()[0]
     board = EventAccumulator(folder, size_guidance={"images": 0}).Reload()
     assert len(board.Images("cam/validation")) == 6
     assert len(board.Scalars("cam/fdcam/insertion_auc")) == 6
