@@ -87,7 +87,7 @@ def test_every_task_is_explained(tmp_path):
         ["Detection"] * 5 + ["Segmentation"] * 5 + ["Prompt", "Similarity"] * 3
     )
     with Image.open(tmp_path / "tasks.png") as picture:
-        assert picture.size[0] == 3 * 224
+        assert 3 * 224 <= picture.size[0] < 4 * 224
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_transformer_is_compared_with_a_convolutional_network(tmp_path):
     assert text.count("| gradcam |") == 2
     assert text.count("| chefer |") == 1
     with Image.open(tmp_path / "found" / "shapes_vit.png") as picture:
-        assert picture.size[0] == 14 * 112
+        assert 14 * 112 <= picture.size[0] < 15 * 112
 
 
 @pytest.mark.slow

@@ -22,7 +22,9 @@ COMMAND = re.compile(r"^captum-cams ((?:.*\\\n)*.*)$", re.MULTILINE)
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
-    "ignore:The .*dataloader.* does not have many workers", "ignore:The number of training batches"
+    "ignore:The .*dataloader.* does not have many workers",
+    "ignore:The number of training batches",
+    "ignore:Input Tensor 0 did not already require gradients",  # of Captum's own methods
 )
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_every_block_of_python_runs(guide, tmp_path):
