@@ -1,5 +1,6 @@
 """The command ``captum-cams evaluate``."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,5 @@ def evaluate_folder(
         map_format=map_format,
         seeds=seeds,
     )
+    if loaded.note:
+        print(loaded.note, file=sys.stderr)

@@ -83,4 +83,6 @@ def explain_images(
     if html:
         (out / PAGE).write_text(explained_page(explained, model, loaded.mean, loaded.std), encoding="utf-8")
     count = f"{len(explained)} picture{'s' * (len(explained) > 1)}{f' and {PAGE}' * html}"
+    if loaded.note:
+        print(loaded.note, file=sys.stderr)
     print(f"{count} in {out}: {', '.join(map(title, explainers))} of {model}, {seconds:.2g} s for each image")

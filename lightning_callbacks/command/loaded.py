@@ -30,6 +30,7 @@ class Loaded:
         std: standard deviation of the normalisation, for each channel.
         class_names: names of the classes; may be empty.
         interpolation: how images are resized.
+        note: what a user should know of the transform; may be empty.
     """
 
     network: nn.Module
@@ -40,6 +41,7 @@ class Loaded:
     std: tuple[float, ...] = STD
     class_names: tuple[str, ...] = ()
     interpolation: InterpolationMode = InterpolationMode.BILINEAR
+    note: str = ""
 
     def transform(self, whole: bool) -> Callable[..., Any]:
         """The transform for images: resize the whole image, or resize its shorter side and crop the centre."""

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -69,14 +70,13 @@ def _own(name: str, checkpoint: str | Path | None) -> Loaded:
         lookup("setting of the images", key, dict.fromkeys(_SETTINGS), f'"{name}" may return these beside the network')
     given = {"shorter": about["size"], **about} if "size" in about else dict(about)
     loaded = Loaded(filled(network, checkpoint).eval(), **given)
-    if not {"size", "mean", "std"} & about.keys():
-        print(
-            f"{name}: images are resized to {loaded.shorter} pixels, cropped to {loaded.size} and normalised as those "
-            'of ImageNet; let the function return (network, {"size": …, "mean": …, "std": …, "class_names": …}) for '
-            "others",
-            file=sys.stderr,
-        )
-    return loaded
+    if {"size", "mean", "std"} & about.keys():
+        return loaded
+    note = (
+        f"{name}: images are resized to {loaded.shorter} pixels, cropped to {loaded.size} and normalised as those of "
+        'ImageNet; let the function return (network, {"size": …, "mean": …, "std": …, "class_names": …}) for others'
+    )
+    return replace(loaded, note=note)
 
 
 def _made(name: str) -> tuple[nn.Module, Mapping[str, Any]]:

@@ -169,15 +169,17 @@ def misspelt():
     return network(), {"sise": 20}
 
 
-def test_a_function_of_the_user_says_what_its_images_are_like(capsys):
+def test_a_function_of_the_user_says_what_its_images_are_like(tmp_path, capsys):
     loaded = load_model("tests.command.test_models:described")
-    assert capsys.readouterr().err == ""
+    assert loaded.note == ""
     image = Image.new("RGB", (40, 30), (255, 0, 0))
     inputs = loaded.transform(whole=False)(image)
     assert inputs.shape == (3, 20, 20)
     assert inputs[:, 3, 3].tolist() == [2.0, -2.0, -2.0]
     assert loaded.class_names == ("a", "b", "c", "d")
-    load_model("tests.support.evaluation_run:network")
+    image.save(tmp_path / "red.png")
+    typed = ["explain", str(tmp_path / "red.png"), "--model", "tests.support.evaluation_run:network"]
+    assert main([*typed, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "images are resized to 256 pixels, cropped to 224 and normalised as those of ImageNet" in said
     with pytest.raises(cc.CAMError, match='unknown setting of the images "sise"; did you mean "size"'):
